@@ -1,0 +1,18 @@
+"""Data: the sample corpus, VoiceBank-DEMAND, and one's own."""
+
+from phasen_sb.data.datasets import make_datasets, mix_at_snr
+from phasen_sb.data.mix import prepare_mix
+from phasen_sb.data.pairs import prepare_pairs
+from phasen_sb.data.prepare import prepare_data
+from phasen_sb.data.sample_corpus import sample_corpus
+from phasen_sb.data.voicebank import prepare_voicebank
+
+__all__ = [
+    "make_datasets",
+    "mix_at_snr",
+    "prepare_data",
+    "prepare_mix",
+    "prepare_pairs",
+    "prepare_voicebank",
+    "sample_corpus",
+]

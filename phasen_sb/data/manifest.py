@@ -1,0 +1,357 @@
+"""Checks, resamples and writes down a data set, whatever its source.
+
+``save_folder`` receives one manifest a split (``train.json``, ...) in
+SpeechBrain's form and ``data.json``, which records where the data came from,
+how it was resampled, counts and checksums. ``data.json`` is written last, so
+it stands for manifests that are complete.
+"""
+
+import hashlib
+import json
+import math
+import os
+from pathlib import Path
+
+import soundfile
+import torchaudio
+from speechbrain.utils.logger import get_logger
+
+from phasen_sb.data.audio_check import (
+    AudioFile,
+    inspect_audio,
+    pair_problem,
+    raise_bad_files,
+)
+from phasen_sb.data.files import process_files, write_atomically
+from phasen_sb.data.resample import RESAMPLER, cache_folder, resample_file
+from phasen_sb.errors import UserError
+
+logger = get_logger(__name__)
+
+RECORD = "data.json"
+
+# Split -> utterance id -> key ("noisy_wav", ...) -> file.
+Splits = dict[str, dict[str, dict[str, Path]]]
+
+
+def read_record(save_folder: str | Path) -> dict:
+    """Reads what a prepare function recorded.
+
+    Arguments
+    ---------
+    save_folder : str or pathlib.Path
+        Folder of the manifests.
+
+    Returns
+    -------
+    dict
+        The contents of ``data.json``.
+
+    Raises
+    ------
+    UserError
+        If no data was prepared there.
+    """
+    path = Path(save_folder) / RECORD
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} does not exist; prepare the data into {save_folder} first."
+        ) from None
+    except ValueError as error:
+        raise UserError(
+            f"{path} is damaged ({error}); remove it and prepare the data anew."
+        ) from None
+
+
+def write_manifests(
+    splits: Splits,
+    root: Path,
+    save_folder: str | Path,
+    sample_rate: int,
+    settings: dict,
+    problems: list[tuple[Path, str]] | None = None,
+    expected_rate: int | None = None,
+    extra: dict[str, dict] | None = None,
+    jobs: int | None = None,
+) -> dict:
+    """Turns lists of files into manifests, if they are not there already.
+
+    A second call with unchanged files (paths, sizes, times of modification)
+    and settings reads no audio.
+
+    Arguments
+    ---------
+    splits : dict
+        Split -> utterance id -> key -> file.
+    root : pathlib.Path
+        A folder that holds all these files.
+    save_folder : str or pathlib.Path
+        Where manifests, record and resampled files go.
+    sample_rate : int
+        The rate the network works at (Hz); other files are resampled to it.
+    settings : dict
+        What else defines the data; kept in the record.
+    problems : list, optional
+        Bad files found before, to be told with those found here.
+    expected_rate : int, optional
+        The rate (Hz) that the source promises; any other is a problem.
+    extra : dict, optional
+        Utterance id -> further entries of its manifest.
+    jobs : int, optional
+        Number of parallel workers; default one for each CPU.
+
+    Returns
+    -------
+    dict
+        The record, as in ``data.json``.
+
+    Raises
+    ------
+    UserError
+        If any file cannot be used; all of them are named.
+    """
+    save_folder = Path(save_folder).expanduser().absolute()
+    sample_rate = _whole_rate(sample_rate)
+    problems = list(problems or [])
+    paths = sorted(
+        {
+            path
+            for items in splits.values()
+            for entry in items.values()
+            for path in entry.values()
+        }
+    )
+    settings = {**settings, "sample_rate": sample_rate}
+    fingerprint = _fingerprint(paths, splits, settings, extra)
+    if not problems and (record := _reusable(save_folder, fingerprint)):
+        logger.info("Data in %s is prepared already.", save_folder)
+        return record
+
+    facts = dict(
+        zip(
+            paths,
+            process_files(inspect_audio, paths, jobs, "Checking audio"),
+            strict=True,
+        )
+    )
+    problems += _problems(splits, facts, sample_rate, expected_rate)
+    checked = len({*paths, *(path for path, _ in problems)})
+    raise_bad_files(problems, checked, save_folder)
+
+    originals = facts
+    cache = cache_folder(save_folder, sample_rate)
+    wrong = [path for path in paths if facts[path].rate != sample_rate]
+    if wrong:
+        logger.info(
+            "Resampling %d files to %d Hz in %s", len(wrong), sample_rate, cache
+        )
+        resampled = process_files(
+            lambda path: resample_file(
+                path,
+                (cache / path.relative_to(root)).with_suffix(".wav"),
+                sample_rate,
+            ),
+            wrong,
+            jobs,
+            "Resampling",
+        )
+        facts = {**facts, **dict(zip(wrong, resampled, strict=True))}
+
+    data_root = _common_folder(
+        ([cache] if wrong else []) + ([root] if len(wrong) < len(paths) else [])
+    )
+    record = {
+        **settings,
+        "data_root": str(data_root),
+        "resampler": {
+            **RESAMPLER,
+            "sample_rate": sample_rate,
+            "files": len(wrong),
+            "encoding": "WAV, 32-bit float",
+            "torchaudio": torchaudio.__version__,
+        }
+        if wrong
+        else None,
+        "soundfile": soundfile.__version__,
+        "checksums": (
+            "MD5 over one line '<id> <MD5 of the samples as little-endian "
+            "float32>' per file, sorted by id; 'used' is after resampling"
+        ),
+        "splits": {
+            split: _summary(items, originals, facts)
+            for split, items in splits.items()
+        },
+        "fingerprint": fingerprint,
+    }
+    # Were it kept, it would vouch for the manifests half replaced below.
+    (save_folder / RECORD).unlink(missing_ok=True)
+    for split, items in splits.items():
+        manifest = {
+            name: {
+                **{
+                    key: _entry(facts[path].path, data_root)
+                    for key, path in entry.items()
+                },
+                "length": facts[next(iter(entry.values()))].samples
+                / sample_rate,
+                **(extra or {}).get(name, {}),
+            }
+            for name, entry in items.items()
+        }
+        _write_json(save_folder / f"{split}.json", manifest)
+    _write_json(save_folder / RECORD, record)
+    logger.info(
+        "Prepared %s in %s",
+        ", ".join(f"{len(items)} {split}" for split, items in splits.items()),
+        save_folder,
+    )
+    return record
+
+
+def _whole_rate(sample_rate: int) -> int:
+    if sample_rate != int(sample_rate) or sample_rate <= 0:
+        raise UserError(
+            f"sample_rate is {sample_rate}; give a whole number of Hz, such "
+            "as 16000."
+        )
+    return int(sample_rate)
+
+
+def _fingerprint(
+    paths: list[Path], splits: Splits, settings: dict, extra: dict | None
+) -> str:
+    digest = hashlib.sha256()
+    assignment = {split: sorted(items) for split, items in splits.items()}
+    described = [settings, RESAMPLER, assignment, extra]
+    digest.update(json.dumps(described, sort_keys=True).encode())
+    for path in paths:
+        status = path.stat()
+        line = f"{path} {status.st_size} {status.st_mtime_ns}\n"
+        digest.update(line.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _reusable(save_folder: Path, fingerprint: str) -> dict | None:
+    try:
+        record = read_record(save_folder)
+        if record.get("fingerprint") != fingerprint:
+            return None
+        for split in record["splits"]:
+            manifest = read_manifest(save_folder, split, record["data_root"])
+            for entry in manifest.values():
+                for key, path in entry.items():
+                    if key.endswith("_wav") and not os.path.exists(path):
+                        return None
+    except (UserError, OSError, ValueError, KeyError, AttributeError):
+        return None
+    return record
+
+
+def read_manifest(
+    save_folder: str | Path, split: str, data_root: str
+) -> dict[str, dict]:
+    """Reads one manifest with its placeholder filled in.
+
+    Arguments
+    ---------
+    save_folder : str or pathlib.Path
+        Folder of the manifests.
+    split : str
+        ``train``, ``valid``, ``test`` or ``noise``.
+    data_root : str
+        What ``{data_root}`` stands for.
+
+    Returns
+    -------
+    dict
+        Utterance id -> entries.
+    """
+    # Imported late: it pulls in half of SpeechBrain.
+    from speechbrain.dataio.dataio import load_data_json
+
+    return load_data_json(
+        str(Path(save_folder) / f"{split}.json"), {"data_root": data_root}
+    )
+
+
+def _problems(
+    splits: Splits,
+    facts: dict[Path, AudioFile],
+    sample_rate: int,
+    expected_rate: int | None,
+) -> list[tuple[Path, str]]:
+    found = []
+    for path, fact in facts.items():
+        problem = fact.problem
+        if not problem and expected_rate and fact.rate != expected_rate:
+            problem = (
+                f"is at {fact.rate} Hz, but the name {path.parent.name} "
+                f"stands for {expected_rate} Hz"
+            )
+        elif not problem and not _can_resample(fact.rate, sample_rate):
+            problem = (
+                f"is at {fact.rate} Hz, which has too little in common with "
+                f"{sample_rate} Hz; resample it yourself"
+            )
+        if problem:
+            found.append((path, problem))
+    bad = {path for path, _ in found}
+    for items in splits.values():
+        for entry in items.values():
+            if {"noisy_wav", "clean_wav"} <= entry.keys():
+                noisy, clean = entry["noisy_wav"], entry["clean_wav"]
+                if not bad & {noisy, clean}:
+                    problem = pair_problem(facts[noisy], facts[clean])
+                    if problem:
+                        found.append((noisy, problem))
+    return found
+
+
+def _can_resample(rate: int, sample_rate: int) -> bool:
+    # The filter bank of torchaudio grows with the reduced fraction of the
+    # two rates: 44100 Hz to 16000 Hz is 441/160, but 44101 Hz needs 3 GB.
+    divisor = math.gcd(rate, sample_rate)
+    return max(rate, sample_rate) // divisor <= 2000
+
+
+def _common_folder(folders: list[Path]) -> Path:
+    return Path(os.path.commonpath(folders))
+
+
+def _entry(path: Path, data_root: Path) -> str:
+    # SpeechBrain formats the string, so braces in names must be doubled.
+    relative = path.relative_to(data_root).as_posix()
+    return "{data_root}/" + relative.replace("{", "{{").replace("}", "}}")
+
+
+def _summary(
+    items: dict[str, dict[str, Path]],
+    originals: dict[Path, AudioFile],
+    used: dict[Path, AudioFile],
+) -> dict:
+    keys = list(next(iter(items.values())))
+    paths = [path for entry in items.values() for path in entry.values()]
+
+    def checksum(facts: dict[Path, AudioFile], key: str) -> str:
+        lines = (
+            f"{name} {facts[items[name][key]].md5}\n" for name in sorted(items)
+        )
+        return hashlib.md5("".join(lines).encode()).hexdigest()
+
+    seconds = sum(
+        originals[entry[keys[0]]].samples / originals[entry[keys[0]]].rate
+        for entry in items.values()
+    )
+    return {
+        "files": len(items),
+        "seconds": round(seconds, 3),
+        "original_rates": sorted({originals[path].rate for path in paths}),
+        "original": {key: checksum(originals, key) for key in keys},
+        "used": {key: checksum(used, key) for key in keys},
+    }
+
+
+def _write_json(path: Path, content: dict) -> None:
+    write_atomically(path, json.dumps(content, indent=1) + "\n")

@@ -1,0 +1,131 @@
+"""Clean speech and noise that are mixed while training."""
+
+import math
+import os
+from pathlib import Path
+
+from speechbrain.utils.logger import get_logger
+
+from phasen_sb.data.files import existing_folder, find_audio
+from phasen_sb.data.manifest import write_manifests
+from phasen_sb.data.pairs import check_apart, split_items
+from phasen_sb.errors import UserError
+
+logger = get_logger(__name__)
+
+SPLITS = ("train", "valid", "test")
+
+
+def prepare_mix(
+    clean_folder: str | Path,
+    noise_folder: str | Path,
+    save_folder: str | Path,
+    sample_rate: int = 16000,
+    snr_low: float = 0.0,
+    snr_high: float = 15.0,
+    valid_fraction: float = 0.1,
+    test_fraction: float = 0.1,
+    group_regex: str | None = None,
+    jobs: int | None = None,
+) -> dict:
+    """Checks clean speech and noise and writes their manifests.
+
+    `make_datasets` mixes them on the fly: every epoch another noise, another
+    part of it and another SNR for the training utterances, always the same
+    ones for those of validation and test. Noise files are divided like the
+    speech, so that validation and test are on noise never heard in training;
+    with two files validation and test share one, with a single file all do.
+
+    Arguments
+    ---------
+    clean_folder, noise_folder : str or pathlib.Path
+        Folders with mono files, at any depth, of any format libsndfile
+        reads, at any rate.
+    save_folder : str or pathlib.Path
+        Receives ``train.json``, ``valid.json``, ``test.json``,
+        ``noise.json``, ``data.json`` and the resampled copies, if any.
+    sample_rate : int
+        The rate the network works at (Hz).
+    snr_low, snr_high : float
+        Range of the signal-to-noise ratios (dB), drawn uniformly.
+    valid_fraction, test_fraction : float
+        Shares of the files to validate and to test on; each split has at
+        least one.
+    group_regex : str, optional
+        Which speech files to keep together, as for `prepare_pairs`.
+    jobs : int, optional
+        Number of parallel workers; default one for each CPU.
+
+    Returns
+    -------
+    dict
+        The record, as in ``data.json``: counts, checksums, resampler.
+
+    Raises
+    ------
+    UserError
+        If a folder is missing, there are fewer than three groups of speech
+        files, or any file cannot be used; all bad files are named at once.
+    """
+    if not (math.isfinite(snr_low) and math.isfinite(snr_high)):
+        raise UserError(
+            f"snr_low is {snr_low} and snr_high is {snr_high}; give numbers."
+        )
+    if snr_low > snr_high:
+        raise UserError(
+            f"snr_low is {snr_low} dB, above snr_high, {snr_high} dB; swap "
+            "them."
+        )
+    clean_root = existing_folder(clean_folder, "clean_folder")
+    noise_root = existing_folder(noise_folder, "noise_folder")
+    check_apart(clean_root, "clean_folder", noise_root, "noise_folder")
+    cache = Path(save_folder).expanduser().absolute()
+    clean = {
+        name: {"clean_wav": path}
+        for name, path in find_audio(clean_root, cache).items()
+    }
+    noise = {
+        # The prefix keeps the names of noises apart from those of speech.
+        f"noise/{name}": {"noise_wav": path}
+        for name, path in find_audio(noise_root, cache).items()
+    }
+    splits = split_items(clean, valid_fraction, test_fraction, group_regex)
+    heard = _share_noise(noise, valid_fraction, test_fraction)
+    return write_manifests(
+        {**splits, "noise": noise},
+        Path(os.path.commonpath([clean_root, noise_root])),
+        save_folder,
+        sample_rate,
+        {
+            "source": "mix",
+            "clean_folder": str(clean_root),
+            "noise_folder": str(noise_root),
+            "snr_low": float(snr_low),
+            "snr_high": float(snr_high),
+            "valid_fraction": valid_fraction,
+            "test_fraction": test_fraction,
+            "group_regex": group_regex,
+        },
+        extra={name: {"splits": heard[name]} for name in noise},
+        jobs=jobs,
+    )
+
+
+def _share_noise(
+    noise: dict[str, dict[str, Path]],
+    valid_fraction: float,
+    test_fraction: float,
+) -> dict[str, list[str]]:
+    """Says in which splits each noise is heard."""
+    if len(noise) >= 3:
+        divided = split_items(noise, valid_fraction, test_fraction)
+        return {name: [split] for split in divided for name in divided[split]}
+    if len(noise) == 2:
+        first, second = noise
+        return {first: ["train"], second: ["valid", "test"]}
+    (only,) = noise
+    logger.warning(
+        "There is one noise file, so the network is tested on the noise it "
+        "was trained on; two or more would be kept apart."
+    )
+    return {only: list(SPLITS)}

@@ -1,0 +1,119 @@
+"""One entry for all sources of data, to be chosen in YAML."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from phasen_sb.data.mix import prepare_mix
+from phasen_sb.data.pairs import prepare_pairs
+from phasen_sb.data.sample_corpus import sample_corpus
+from phasen_sb.data.voicebank import prepare_voicebank
+from phasen_sb.errors import UserError
+
+
+def prepare_data(
+    save_folder: str | Path,
+    sample_rate: int = 16000,
+    data_folder: str | Path | None = None,
+    noisy_folder: str | Path | None = None,
+    clean_folder: str | Path | None = None,
+    noise_folder: str | Path | None = None,
+    valid_speakers: Sequence[str] = ("p226", "p287"),
+    valid_fraction: float = 0.1,
+    test_fraction: float = 0.1,
+    group_regex: str | None = None,
+    snr_low: float = 0.0,
+    snr_high: float = 15.0,
+    jobs: int | None = None,
+) -> dict:
+    """Prepares whichever data the folders given stand for.
+
+    ========================================  ==========================
+    given                                     data
+    ========================================  ==========================
+    nothing                                   the sample corpus
+    ``data_folder``                           `prepare_voicebank`
+    ``noisy_folder`` and ``clean_folder``     `prepare_pairs`
+    ``clean_folder`` and ``noise_folder``     `prepare_mix`
+    ========================================  ==========================
+
+    Arguments
+    ---------
+    save_folder : str or pathlib.Path
+        Receives the manifests, ``data.json`` and resampled copies.
+    sample_rate : int
+        The rate the network works at (Hz).
+    data_folder : str or pathlib.Path, optional
+        VoiceBank-DEMAND or a folder laid out like it.
+    noisy_folder, clean_folder, noise_folder : str or pathlib.Path, optional
+        One's own data; see the table.
+    valid_speakers : sequence of str
+        Speakers of ``data_folder`` to validate on.
+    valid_fraction, test_fraction : float
+        Shares of one's own data to validate and to test on.
+    group_regex : str, optional
+        Which of one's own files to keep in one split.
+    snr_low, snr_high : float
+        Range of the SNRs (dB) when mixing.
+    jobs : int, optional
+        Number of parallel workers; default one for each CPU.
+
+    Returns
+    -------
+    dict
+        The record, as in ``data.json``.
+
+    Raises
+    ------
+    UserError
+        If the folders given are none of the above, or as the functions named
+        there do.
+
+    Example
+    -------
+    >>> record = prepare_data(getfixture("tmp_path"))
+    >>> record["source"], record["splits"]["train"]["files"]
+    ('voicebank', 20)
+    """
+    folders = {
+        "data_folder": data_folder,
+        "noisy_folder": noisy_folder,
+        "clean_folder": clean_folder,
+        "noise_folder": noise_folder,
+    }
+    given = [name for name, folder in folders.items() if folder]
+    own = {
+        "valid_fraction": valid_fraction,
+        "test_fraction": test_fraction,
+        "group_regex": group_regex,
+    }
+    if not given:
+        given, data_folder = ["data_folder"], sample_corpus()
+    if given == ["data_folder"]:
+        return prepare_voicebank(
+            data_folder, save_folder, sample_rate, valid_speakers, jobs=jobs
+        )
+    if given == ["noisy_folder", "clean_folder"]:
+        return prepare_pairs(
+            noisy_folder,
+            clean_folder,
+            save_folder,
+            sample_rate,
+            **own,
+            jobs=jobs,
+        )
+    if given == ["clean_folder", "noise_folder"]:
+        return prepare_mix(
+            clean_folder,
+            noise_folder,
+            save_folder,
+            sample_rate,
+            snr_low,
+            snr_high,
+            **own,
+            jobs=jobs,
+        )
+    raise UserError(
+        f"{' and '.join(given)} do not go together; give data_folder alone, or "
+        "noisy_folder with clean_folder, or clean_folder with noise_folder, "
+        "or none of them for the sample corpus."
+    )

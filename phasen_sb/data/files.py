@@ -221,8 +221,12 @@ def process_files(
     [1, 2]
     """
     jobs = get_available_cpu_count() if jobs is None else max(1, int(jobs))
+    threads = torch.get_num_threads()
     # One thread of torch each, lest they crowd one another out.
-    with ThreadPoolExecutor(jobs, None, torch.set_num_threads, (1,)) as pool:
+    pool = ThreadPoolExecutor(
+        jobs, initializer=torch.set_num_threads, initargs=(1,)
+    )
+    try:
         return list(
             parallel_map(
                 function,
@@ -236,3 +240,7 @@ def process_files(
                 },
             )
         )
+    finally:
+        pool.shutdown(cancel_futures=True)
+        # Threads that torch starts later would take over the workers' number.
+        torch.set_num_threads(threads)

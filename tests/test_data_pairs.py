@@ -1,0 +1,199 @@
+"""One's own data: pairs, mixing, splits, and the choice between them."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from phasen_sb.data import (
+    prepare_data,
+    prepare_mix,
+    prepare_pairs,
+    sample_corpus,
+)
+from phasen_sb.data.pairs import split_items
+from phasen_sb.errors import UserError
+
+SPLITS = ("train", "valid", "test")
+
+
+def write(path, seconds=0.1, rate=16000, seed=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).standard_normal(round(seconds * rate))
+    sf.write(path, 0.1 * noise, rate)
+
+
+def load(folder, split):
+    return json.loads((folder / f"{split}.json").read_text())
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """Ten pairs in subfolders, of mixed formats and rates."""
+    for number in range(10):
+        name = f"room{number % 2}/take{{{number}}}"
+        suffix, rate = [(".wav", 16000), (".ogg", 44100)][number % 2]
+        write(tmp_path / "noisy" / (name + suffix), rate=rate)
+        write(tmp_path / "clean" / (name + ".flac"), rate=rate)
+    return tmp_path / "noisy", tmp_path / "clean"
+
+
+def test_pairs_of_any_format_depth_and_rate(pairs, tmp_path):
+    record = prepare_pairs(*pairs, tmp_path / "save")
+    assert record["resampler"]["files"] == 10
+    names = [
+        name for split in SPLITS for name in load(tmp_path / "save", split)
+    ]
+    assert len(names) == len(set(names)) == 10
+    assert "room0__take{0}" in names
+    for split in SPLITS:
+        for entry in load(tmp_path / "save", split).values():
+            for key in ("noisy_wav", "clean_wav"):
+                path = entry[key].format(data_root=record["data_root"])
+                info = sf.info(path)  # braces in file names survive
+                assert info.samplerate == 16000
+                assert info.frames == round(entry["length"] * 16000)
+
+
+def test_split_depends_on_the_name_alone():
+    names = [f"file{number}" for number in range(1000)]
+    before = split_items({name: {} for name in names[:900]}, 0.1, 0.2)
+    after = split_items({name: {} for name in reversed(names)}, 0.1, 0.2)
+    for split, share in zip(SPLITS, (0.7, 0.1, 0.2), strict=True):
+        assert set(before[split]) <= set(after[split])
+        assert abs(len(after[split]) / 1000 - share) < 0.03
+
+
+@pytest.mark.parametrize("count", [3, 4, 10])
+def test_no_split_is_empty(count):
+    for fraction in (0.01, 0.1, 0.49):
+        names = {str(number): {} for number in range(count)}
+        splits = split_items(names, fraction, fraction)
+        assert all(splits[split] for split in SPLITS)
+        assert sum(len(splits[split]) for split in SPLITS) == count
+
+
+def test_groups_stay_together():
+    items = {f"p{s}_{n}": {} for s in range(5) for n in range(4)}
+    splits = split_items(items, 0.1, 0.1, r"^(p\d+)_")
+    speakers = [{n.split("_")[0] for n in splits[s]} for s in SPLITS]
+    assert sum(len(s) for s in speakers) == len(set.union(*speakers)) == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"valid_fraction": 0.0}, "valid_fraction is 0.0; it must be between"),
+        ({"valid_fraction": 0.6, "test_fraction": 0.5}, "nothing to train on"),
+        ({"group_regex": "("}, r"group_regex '\(' is no regular expression"),
+        ({"group_regex": "^x"}, "finds nothing in the name room0__take"),
+        ({"group_regex": "^room."}, "There are 2 groups of files"),
+        ({"sample_rate": 16000.5}, "sample_rate is 16000.5; give a whole"),
+    ],
+)
+def test_wrong_options(pairs, tmp_path, options, message):
+    with pytest.raises(UserError, match=message):
+        prepare_pairs(*pairs, tmp_path / "save", **options)
+
+
+def test_unpaired_files_are_named_from_both_sides(pairs, tmp_path):
+    noisy, clean = pairs
+    next(noisy.rglob("take{4}.wav")).unlink()
+    next(clean.rglob("take{6}.flac")).unlink()
+    with pytest.raises(UserError) as error:
+        prepare_pairs(noisy, clean, tmp_path / "save")
+    message = str(error.value)
+    assert message.startswith("2 of 20 audio files cannot be used")
+    assert f"take{{4}}.flac: has no partner of that name in {noisy}" in message
+    assert f"take{{6}}.wav: has no partner of that name in {clean}" in message
+
+
+def test_folders_without_audio_or_inside_each_other(pairs, tmp_path):
+    noisy, clean = pairs
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "speech.m4a").write_bytes(b"x")
+    with pytest.raises(UserError, match="empty has no audio files in it"):
+        prepare_pairs(noisy, tmp_path / "empty", tmp_path / "save")
+    with pytest.raises(UserError, match="are both .*noisy; give two"):
+        prepare_pairs(noisy, noisy, tmp_path / "save")
+    with pytest.raises(UserError, match="lie in one another"):
+        prepare_mix(clean, clean / "room0", tmp_path / "save")
+    with pytest.raises(UserError, match="is a file; give the folder"):
+        prepare_pairs(noisy, tmp_path / "empty" / "speech.m4a", tmp_path / "s")
+
+
+def test_save_folder_among_the_data_is_left_out(pairs):
+    noisy, clean = pairs
+    first = prepare_pairs(noisy, clean, noisy / "results")
+    again = prepare_pairs(noisy, clean, noisy / "results")
+    assert again["splits"] == first["splits"]
+
+
+def test_rates_that_share_nothing_are_refused(pairs, tmp_path):
+    for folder, suffix in zip(pairs, (".wav", ".flac"), strict=True):
+        write(folder / "room0" / f"take{{0}}{suffix}", rate=44101)
+    with pytest.raises(UserError, match="44101 Hz, which has too little in"):
+        prepare_pairs(*pairs, tmp_path / "save")
+
+
+def test_noises_are_kept_apart(tmp_path):
+    for number in range(8):
+        write(tmp_path / "speech" / f"{number}.wav", seed=number)
+    heard = {}
+    for count in (1, 2, 3, 20):
+        folder = tmp_path / f"noise{count}"
+        for number in range(count):
+            write(folder / f"{number}.wav", seed=number)
+        save = tmp_path / f"save{count}"
+        prepare_mix(tmp_path / "speech", folder, save)
+        splits = [tuple(e["splits"]) for e in load(save, "noise").values()]
+        heard[count] = set(splits)
+        assert len(splits) == count
+    assert heard[1] == {SPLITS}
+    assert heard[2] == {("train",), ("valid", "test")}
+    assert heard[3] == heard[20] == {("train",), ("valid",), ("test",)}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "message"),
+    [
+        (10, 0, "snr_low is 10 dB, above snr_high, 0 dB"),
+        (0, float("nan"), "snr_high is nan"),
+    ],
+)
+def test_wrong_snr(tmp_path, low, high, message):
+    with pytest.raises(UserError, match=message):
+        prepare_mix(tmp_path, tmp_path, tmp_path, snr_low=low, snr_high=high)
+
+
+def test_the_folders_given_choose_the_source(pairs, tmp_path):
+    noisy, clean = pairs
+    save = tmp_path / "save"
+    assert prepare_data(save)["data_folder"] == str(sample_corpus())
+    shutil.copytree(sample_corpus(), tmp_path / "own")
+    record = prepare_data(save, data_folder=tmp_path / "own")
+    assert record["data_folder"] == str(tmp_path / "own")
+    record = prepare_data(save, noisy_folder=noisy, clean_folder=clean)
+    assert record["source"] == "pairs"
+    record = prepare_data(save, clean_folder=clean, noise_folder=noisy)
+    assert record["source"] == "mix"
+    # The manifests are the last source's, and going back rewrites them.
+    prepare_data(save)
+    assert "p232_001" in load(save, "test")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"data_folder", "noisy_folder"},
+        {"clean_folder"},
+        {"noise_folder"},
+        {"noisy_folder", "noise_folder"},
+        {"noisy_folder", "clean_folder", "noise_folder"},
+    ],
+)
+def test_folders_that_do_not_go_together(tmp_path, given):
+    with pytest.raises(UserError, match="do not go together; give data_folder"):
+        prepare_data(tmp_path / "s", **dict.fromkeys(given, str(tmp_path)))

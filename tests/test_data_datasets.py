@@ -132,8 +132,7 @@ def test_crop_is_the_same_part_of_both_files(folders):
     options = {"crop_seconds": 0.5, "epoch_counter": counter}
     dataset = make_datasets(folders["pairs"], **options)["train"]
     starts = []
-    for _, index in itertools.product(counter, (0, 7)):
-        item = dataset[index]
+    for item in (dataset[index] for _ in counter for index in (0, 7)):
         found = []
         for kind in ("noisy", "clean"):
             path = next(sample_corpus().glob(f"{kind}_*/{item['id']}.flac"))

@@ -8,6 +8,7 @@ from phasen_sb.data.sample_corpus import sample_corpus
 from phasen_sb.data.voicebank import prepare_voicebank
 
 __all__ = [
+    "download_voicebank",
     "make_datasets",
     "mix_at_snr",
     "prepare_data",
@@ -16,3 +17,13 @@ __all__ = [
     "prepare_voicebank",
     "sample_corpus",
 ]
+
+
+def __getattr__(name: str):
+    # Not imported above, so that `python -m phasen_sb.data.download` does not
+    # find the module it is about to run among those imported already.
+    if name == "download_voicebank":
+        from phasen_sb.data.download import download_voicebank
+
+        return download_voicebank
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

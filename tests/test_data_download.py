@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import http.server
 import re
+import resource
 import subprocess
 import sys
 import threading
@@ -210,6 +211,18 @@ def test_endlessly_broken_connection_gives_up(server, download, tmp_path):
     with pytest.raises(UserError, match="the connection broke at .* of .* B"):
         download(tmp_path)
     assert len(server.requests) == module.ATTEMPTS + 1
+
+
+def test_disk_that_fills_up(download, archives, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    limit = max(map(len, archives.values())) // 2
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(UserError, match="be written: File too.* goes on"):
+            download(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    download(tmp_path)  # and the download goes on
 
 
 def test_no_archive(server, download, tmp_path):

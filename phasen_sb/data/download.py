@@ -141,8 +141,8 @@ def download_voicebank(
     except OSError as error:
         mend = "make room and" if error.errno == errno.ENOSPC else "mend that,"
         raise UserError(
-            f"{destination} cannot be written: {error.strerror}; {mend} run "
-            "again, and the download goes on."
+            f"{destination} cannot be written: {error.strerror or error}; "
+            f"{mend} run again, and the download goes on."
         ) from error
     return destination
 

@@ -45,10 +45,28 @@ def nearest_sibling(path: str | Path) -> Path | None:
         path = parent / path.name
         if path.is_dir():
             return path
-    siblings = [entry.name for entry in path.parent.iterdir() if entry.is_dir()]
-    names = {name.lower(): name for name in siblings}
+    names = {name.lower(): name for name in folder_names(path.parent)}
     close = difflib.get_close_matches(path.name.lower(), names, 1, 0.6)
     return path.parent / names[close[0]] if close else None
+
+
+def folder_names(folder: Path) -> list[str]:
+    """Lists the folders in a folder.
+
+    Arguments
+    ---------
+    folder : pathlib.Path
+        Where to look.
+
+    Returns
+    -------
+    list of str
+        Their names, sorted; none if it may not be read.
+    """
+    try:
+        return sorted(p.name for p in folder.iterdir() if p.is_dir())
+    except OSError:
+        return []
 
 
 def existing_folder(path: str | Path, name: str) -> Path:
@@ -167,8 +185,8 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
     except OSError as error:
         part_gone(part)
         raise UserError(
-            f"{path} cannot be written: {error.strerror}; make room or choose "
-            "another folder, then run again."
+            f"{path} cannot be written: {error.strerror or error}; make room "
+            "or choose another folder, then run again."
         ) from error
 
 

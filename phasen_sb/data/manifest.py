@@ -14,6 +14,7 @@ from pathlib import Path
 
 import soundfile
 import torchaudio
+from speechbrain.dataio.dataio import load_data_json
 from speechbrain.utils.logger import get_logger
 
 from phasen_sb.data.audio_check import (
@@ -268,9 +269,6 @@ def read_manifest(
     dict
         Utterance id -> entries.
     """
-    # Imported late: it pulls in half of SpeechBrain.
-    from speechbrain.dataio.dataio import load_data_json
-
     return load_data_json(
         str(Path(save_folder) / f"{split}.json"), {"data_root": data_root}
     )
@@ -288,7 +286,7 @@ def _problems(
         if not problem and expected_rate and fact.rate != expected_rate:
             problem = (
                 f"is at {fact.rate} Hz, but the name {path.parent.name} "
-                f"stands for {expected_rate} Hz"
+                f"stands for {expected_rate} Hz; rename it or resample"
             )
         elif not problem and not _can_resample(fact.rate, sample_rate):
             problem = (

@@ -11,7 +11,12 @@ from pathlib import Path
 
 from speechbrain.utils.logger import get_logger
 
-from phasen_sb.data.files import existing_folder, find_audio, nearest_sibling
+from phasen_sb.data.files import (
+    existing_folder,
+    find_audio,
+    folder_names,
+    nearest_sibling,
+)
 from phasen_sb.data.manifest import Splits, write_manifests
 from phasen_sb.data.pairs import match_pairs
 from phasen_sb.errors import UserError
@@ -145,8 +150,8 @@ def _find_layout(
         raise UserError(f"data_folder {root} has no folder {names}{hint}")
     # Perhaps the folder above, or the one below, was meant.
     wanted = {p.name for paths in candidates.values() for p in paths.values()}
-    for other in (root.parent, *(root / name for name in _folder_names(root))):
-        if wanted & set(_folder_names(other)):
+    for other in (root.parent, *(root / name for name in folder_names(root))):
+        if wanted & set(folder_names(other)):
             raise UserError(
                 f"data_folder {root} is not VoiceBank-DEMAND itself; did you "
                 f"mean {other}?"
@@ -156,13 +161,6 @@ def _find_layout(
         f"{names}, with or without _16k; for other data give noisy_folder and "
         "clean_folder."
     )
-
-
-def _folder_names(folder: Path) -> list[str]:
-    try:
-        return sorted(p.name for p in folder.iterdir() if p.is_dir())
-    except OSError:  # one that may not be read is none that is meant
-        return []
 
 
 def _split(

@@ -1,0 +1,77 @@
+"""The console command `phasen` with its subcommands.
+
+Example
+-------
+>>> main(["skore"])
+Traceback (most recent call last):
+...
+SystemExit: 2
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from phasen_sb import __version__
+from phasen_sb.errors import UserError
+
+# Help lines stand here, so that `phasen --help` imports no command.
+COMMANDS = {
+    "score": "score enhanced speech with objective measures, compare systems",
+}
+
+
+def _parser(chosen: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="phasen",
+        description="Speech enhancement with PHASEN.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"phasen_sb {__version__}"
+    )
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True
+    )
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary)
+        if name == chosen:
+            _module(name).add_arguments(command)
+    return parser
+
+
+def _module(command: str):
+    return import_module(f"phasen_sb.commands.{command}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one subcommand.
+
+    Arguments
+    ---------
+    argv : sequence of str, optional
+        What follows `phasen` on the command line, by default of this
+        process.
+
+    Returns
+    -------
+    int
+        The exit status: 0, 1 after an error the user can mend, 130 after
+        Ctrl-C; argparse itself exits with 2.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        chosen = next((word for word in argv if word in COMMANDS), None)
+        arguments = _parser(chosen).parse_args(argv)
+        _module(arguments.command).run(arguments)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""PHASEN speech enhancement as SpeechBrain modules.
+
+Names load on first use (PEP 562), so that worker processes which need only
+the metrics start without importing PyTorch.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "PHASEN": "phasen",
+    "PhasenOutput": "phasen",
+    "PhasenEnhancer": "enhancer",
+    "ConvSTFT": "features",
+    "ConvISTFT": "features",
+    "sqrt_hann_window": "features",
+    "compressed_complex_loss": "losses",
+    "load_reference_checkpoint": "reference",
+    "FrequencyTransformBlock": "blocks",
+    "TwoStreamBlock": "blocks",
+    "InformationCommunication": "blocks",
+    "PhaseConv": "blocks",
+    "AmplitudeHead": "blocks",
+    "ConvNormAct": "layers",
+    "BatchNorm": "layers",
+    "GlobalLayerNorm": "layers",
+    "FrameLayerNorm": "layers",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name):
+    if name not in _HOME:
+        raise AttributeError(f"module 'phasen_sb' has no attribute {name!r}")
+    return getattr(import_module(f"phasen_sb.{_HOME[name]}"), name)
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,50 @@
+"""A running average of the weights, which is what gets validated and shipped.
+
+Single steps of the phase stream swing the scores; their average does not.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+
+class WeightAverage(AveragedModel):
+    """Exponential moving average of weights and running statistics.
+
+    Arguments
+    ---------
+    model : torch.nn.Module
+        The model in training; the average is ``.module``.
+    decay : float
+        Weight of the past at each step. It grows from 0.1 as
+        ``(1 + n) / (10 + n)`` over the first steps, so that the start is
+        forgotten. 0 keeps the newest weights.
+
+    Example
+    -------
+    >>> net = nn.Linear(1, 1, bias=False)
+    >>> average = WeightAverage(net, decay=0.5)
+    >>> for value in (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 4.0):
+    ...     net.weight.data.fill_(value)
+    ...     average.update_parameters(net)
+    Parameter containing:
+    ...
+    >>> average.module.weight.item()
+    2.0
+    """
+
+    def __init__(self, model: nn.Module, decay: float):
+        if not 0 <= decay < 1:
+            raise ValueError(f"average_decay is {decay}; it must be in [0, 1).")
+        self_decay = decay
+
+        @torch.no_grad()
+        def average(averaged, current, count):
+            count = int(count)
+            weight = 1 - min(self_decay, (1 + count) / (10 + count))
+            torch._foreach_lerp_(averaged, current, weight)
+
+        super().__init__(model, multi_avg_fn=average, use_buffers=True)

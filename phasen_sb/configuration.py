@@ -1,0 +1,266 @@
+"""Loads a recipe's YAML, and says in one sentence what is wrong with it.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+import difflib
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from hyperpyyaml import load_hyperpyyaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from speechbrain.utils.run_opts import RunOptions
+
+from phasen_sb.errors import UserError
+
+# Any of these on the command line says which data to train on.
+DATA_KEYS = ("data_folder", "noisy_folder", "clean_folder", "noise_folder")
+
+
+#: What recipes/train.py and the Brain read beside what the YAML refers to.
+RECIPE_KEYS = {
+    "seed",
+    "output_folder",
+    "prepare_data",
+    "make_datasets",
+    "batch_size",
+    "num_workers",
+    "phase_lr_scale",
+    "average_decay",
+    "use_tensorboard",
+    "metrics",
+    "metric_jobs",
+    "metric_timeout",
+    "pictured_utterances",
+    "sample_rate",
+    "normalize",
+    "compute_stft",
+    "compute_cost",
+    "modules",
+    "opt_class",
+    "lr_schedule",
+    "epoch_counter",
+    "checkpointer",
+    "train_logger",
+}
+
+
+def load_recipe(name: str, overrides: str) -> tuple[Path, dict, dict]:
+    """Finds, checks and loads the YAML of ``recipes/train.py``.
+
+    Arguments
+    ---------
+    name : str
+        A path, or a packaged file such as ``hparams/phasen.yaml``.
+    overrides : str
+        YAML text of the command line's overrides.
+
+    Returns
+    -------
+    path : pathlib.Path
+        The file that was found.
+    hparams : dict
+        What it describes.
+    overrides : dict
+        All overrides, those of ``sample.yaml`` included.
+
+    Raises
+    ------
+    phasen_sb.errors.UserError
+        If the file, a key or an override is wrong.
+
+    Example
+    -------
+    >>> _, hparams, _ = load_recipe("hparams/phasen.yaml", "batch_size: 2")
+    >>> hparams["batch_size"], hparams["number_of_epochs"]
+    (2, ...)
+    """
+    path = find_hparams(name)
+    merged = merge_overrides(path, overrides)
+    hparams = load_hparams(path, merged)
+    check_keys(path, hparams, RECIPE_KEYS)
+    return path, hparams, merged
+
+
+def find_hparams(name: str) -> Path:
+    """Finds a YAML file: as a path, else among those of the package.
+
+    Arguments
+    ---------
+    name : str
+        A path, or a packaged file such as ``hparams/phasen.yaml``.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    phasen_sb.errors.UserError
+        If there is no such file; the nearest name is suggested.
+
+    Example
+    -------
+    >>> find_hparams("hparams/phasen.yaml").name
+    'phasen.yaml'
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    packaged = Path(str(files("phasen_sb.hparams")))
+    if (packaged / path.name).is_file() and str(path.parent) in (
+        ".",
+        "hparams",
+    ):
+        return packaged / path.name
+    names = [entry.name for entry in packaged.glob("*.yaml")]
+    near = _nearest(path.name, names)
+    raise UserError(f"There is no hyperparameter file {name}{near}")
+
+
+def merge_overrides(path: Path, overrides: str) -> dict:
+    """Puts command-line overrides over the sample's settings.
+
+    When no override names data, the recipe trains on the packaged sample
+    corpus, and the values of ``sample.yaml`` beside the YAML (shorter
+    training, smaller batches) go over the YAML's. Command-line values go over
+    both.
+
+    Arguments
+    ---------
+    path : pathlib.Path
+        The YAML file.
+    overrides : str
+        YAML text of the command line's overrides.
+
+    Returns
+    -------
+    dict
+        All overrides.
+    """
+    yaml = YAML()
+    try:
+        given = yaml.load(overrides) if overrides else None
+    except YAMLError as error:
+        raise UserError(
+            f"The command line's overrides are not valid YAML: {error}"
+        ) from error
+    given = given or {}
+    sample = path.with_name("sample.yaml")
+    if sample.is_file() and not any(given.get(key) for key in DATA_KEYS):
+        merged = yaml.load(sample.read_text(encoding="utf-8"))
+        merged.update(given)
+        return merged
+    return given
+
+
+def load_hparams(path: Path, overrides: dict) -> dict:
+    """Loads a HyperPyYAML file.
+
+    Arguments
+    ---------
+    path : pathlib.Path
+        The YAML file.
+    overrides : dict
+        Values that replace the file's.
+
+    Returns
+    -------
+    dict
+        The objects and values that the file describes.
+
+    Raises
+    ------
+    phasen_sb.errors.UserError
+        If the YAML is not valid, an override or a key is unknown, or an
+        object cannot be built; the message names it.
+    """
+    text = path.read_text(encoding="utf-8")
+    keys = re.findall(r"^([A-Za-z_]\w*):", text, flags=re.MULTILINE)
+    for key in overrides:
+        if key not in keys:
+            near = _nearest(key, [*keys, *RunOptions().as_dict()])
+            raise UserError(f"{path} has no key {key!r} to override{near}")
+    try:
+        with open(path, encoding="utf-8") as file:
+            return load_hyperpyyaml(file, overrides)
+    except YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from error
+    except UserError:
+        raise
+    except (ValueError, TypeError, KeyError, ImportError, OSError) as error:
+        reason = error
+        while reason.__cause__ is not None:
+            reason = reason.__cause__
+        # HyperPyYAML wraps the constructor's own words in its explanation.
+        message = str(reason.args[0] if reason.args else reason)
+        raise UserError(f"{path} cannot be loaded: {message}") from error
+
+
+def check_keys(path: Path, hparams: dict, known: set[str]) -> None:
+    """Says which top-level key of a YAML nothing reads: a typing error.
+
+    Arguments
+    ---------
+    path : pathlib.Path
+        The YAML file.
+    hparams : dict
+        What it was loaded into.
+    known : set of str
+        The keys that the recipe reads.
+
+    Raises
+    ------
+    phasen_sb.errors.UserError
+        If a key is missing, or is neither known, nor a run option, nor
+        referred to within the file.
+    """
+    for key in sorted(known - set(hparams)):
+        near = _nearest(key, set(hparams) - known)
+        raise UserError(f"{path} lacks the key {key!r}{near}")
+    text = path.read_text(encoding="utf-8")
+    used = known | set(re.findall(r"<(\w+)", text)) | {"seed"}
+    used |= set(RunOptions().as_dict())
+    for key in hparams:
+        if key not in used:
+            near = _nearest(key, known)
+            raise UserError(f"Nothing reads the key {key!r} of {path}{near}")
+
+
+def fastest_precision(device: str | None = None) -> str:
+    """The precision to train in: ``bf16`` where hardware computes it.
+
+    Arguments
+    ---------
+    device : str, optional
+        Device to train on; CUDA if there is any, by default.
+
+    Returns
+    -------
+    str
+        ``bf16`` on GPUs and CPUs (AMX or AVX512-BF16) that have it, else
+        ``fp32``.
+
+    Example
+    -------
+    >>> fastest_precision("cpu") in ("bf16", "fp32")
+    True
+    """
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda"):
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    has_bf16 = (
+        torch.cpu._is_amx_tile_supported()
+        or torch.cpu._is_avx512_bf16_supported()
+    )
+    return "bf16" if device == "cpu" and has_bf16 else "fp32"
+
+
+def _nearest(name, names):
+    near = difflib.get_close_matches(name, list(names), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

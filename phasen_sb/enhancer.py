@@ -1,0 +1,167 @@
+"""PhasenEnhancer: from noisy waveform to enhanced waveform.
+
+The one object that recipes, inference classes and tools share. It owns front
+end and network and drops into SpeechBrain's ``WaveformEnhancement``.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from phasen_sb.features import count_frames
+
+# An RMS below this (-160 dB of full scale) is silence: not amplified.
+SILENCE_RMS = 1e-8
+
+
+def level(x: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+    """Root mean square of each waveform, padding excluded.
+
+    Arguments
+    ---------
+    x : torch.Tensor
+        ``[B, samples]``, zero past each length.
+    lengths : torch.Tensor, optional
+        Relative lengths ``[B]``.
+
+    Returns
+    -------
+    torch.Tensor
+        ``[B, 1]``, at least 1e-8, so that silence can be divided by it.
+
+    Example
+    -------
+    >>> level(torch.tensor([[3.0, -3.0, 0.0, 0.0]]), torch.tensor([0.5]))
+    tensor([[3.]])
+    """
+    x = x.float()
+    count = torch.full_like(x[:, :1], x.shape[1])
+    if lengths is not None:
+        count = torch.round(lengths.to(x.device) * x.shape[1]).unsqueeze(1)
+    # Scaled by the peak first: squares of a faint signal would underflow.
+    peak = x.abs().amax(1, keepdim=True).clamp(min=SILENCE_RMS)
+    mean = (x / peak).square().sum(1, keepdim=True) / count.clamp(min=1)
+    return (peak * mean.sqrt()).clamp(min=SILENCE_RMS)
+
+
+class PhasenEnhancer(nn.Module):
+    """Enhances waveforms: STFT, :class:`phasen_sb.PHASEN`, inverse STFT.
+
+    Arguments
+    ---------
+    stft : torch.nn.Module
+        SpeechBrain's ``STFT`` or :class:`phasen_sb.ConvSTFT`.
+    istft : torch.nn.Module
+        Its inverse.
+    network : torch.nn.Module
+        :class:`phasen_sb.PHASEN`.
+    normalize : bool
+        Divide each utterance by its RMS before the network and multiply
+        after it, so that the result does not depend on the input's level.
+
+    Example
+    -------
+    >>> from phasen_sb import PHASEN, ConvISTFT, ConvSTFT
+    >>> enhancer = PhasenEnhancer(
+    ...     ConvSTFT(16000), ConvISTFT(16000), PHASEN(recurrent_units=8)
+    ... ).eval()
+    >>> wave, spectrogram = enhancer(torch.randn(1, 4321))
+    >>> wave.shape, spectrogram.shape
+    (torch.Size([1, 4321]), torch.Size([1, 44, 257, 2]))
+    """
+
+    def __init__(
+        self,
+        stft: nn.Module,
+        istft: nn.Module,
+        network: nn.Module,
+        normalize: bool = True,
+    ):
+        super().__init__()
+        self.stft = stft
+        self.istft = istft
+        self.network = network
+        self.normalize = normalize
+
+    def forward(
+        self, x: torch.Tensor, lengths: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Enhances a batch.
+
+        Arguments
+        ---------
+        x : torch.Tensor
+            Noisy waveforms ``[B, samples]``.
+        lengths : torch.Tensor, optional
+            Relative lengths ``[B]``. What lies past a length is ignored and
+            comes out as zeros; what lies before it comes out as it does
+            without padding.
+
+        Returns
+        -------
+        waveform : torch.Tensor
+            ``[B, samples]``, exactly as long as ``x``. Without centering in
+            the front end, samples after the last whole frame are zero.
+        spectrogram : torch.Tensor
+            Enhanced complex spectrogram ``[B, T, F, 2]``, at the level of
+            ``x``.
+
+        Raises
+        ------
+        ValueError
+            If ``x`` is not ``[B, samples]`` with at least one sample.
+        """
+        if x.dim() != 2 or x.shape[1] == 0:
+            raise ValueError(
+                "PhasenEnhancer takes waveforms [batch, samples] with at "
+                f"least one sample, got {list(x.shape)}."
+            )
+        samples = x.shape[1]
+        x = x.float()
+        counts = None
+        if lengths is not None:
+            counts = torch.round(lengths.to(x.device) * samples).long()
+            counts = counts.clamp(min=1)
+            index = torch.arange(samples, device=x.device)
+            x = x.masked_fill(index >= counts.unsqueeze(1), 0.0)
+        gain = None
+        if self.normalize:
+            gain = level(x, lengths)
+            x = x / gain
+        spectrogram, frames = self._enhance(self._analyse(x), counts)
+        wave = self._synthesise(spectrogram, frames, counts, samples)
+        if gain is not None:
+            wave = wave * gain
+            spectrogram = spectrogram * gain[:, :, None, None]
+        return wave, spectrogram
+
+    def _analyse(self, x):
+        if not self.stft.center and x.shape[1] < self.stft.win_length:
+            x = F.pad(x, (0, self.stft.win_length - x.shape[1]))
+        return self.stft(x)
+
+    def _enhance(self, spectrogram, counts):
+        if counts is None:
+            return self.network(spectrogram).spectrogram, None
+        frames = count_frames(self.stft, counts)
+        relative = frames / spectrogram.shape[1]
+        return self.network(spectrogram, relative).spectrogram, frames
+
+    def _synthesise(self, spectrogram, frames, counts, samples):
+        if counts is None:
+            return self._inverse(spectrogram, samples)
+        # One by one: the overlap-add of an utterance's end must not count
+        # the windows of frames that it does not have.
+        waves = []
+        lengths = zip(frames.tolist(), counts.tolist(), strict=True)
+        for i, (frame, count) in enumerate(lengths):
+            wave = self._inverse(spectrogram[i : i + 1, :frame], count)
+            waves.append(F.pad(wave, (0, samples - count)))
+        return torch.cat(waves)
+
+    def _inverse(self, spectrogram, samples):
+        with torch.autocast(spectrogram.device.type, enabled=False):
+            return self.istft(spectrogram.float(), sig_length=samples)

@@ -1,0 +1,295 @@
+"""PHASEN: the two-stream network from complex spectrogram to spectrogram.
+
+Two published readings of the paper exist; both are options of one class, see
+``hparams/phasen.yaml`` (``seed``) and ``hparams/phasen_paper.yaml``.
+
+Source: Yin, Luo, Xiong, Zeng, "PHASEN: A Phase-and-Harmonics-Aware Speech
+Enhancement Network", AAAI 2020, https://arxiv.org/abs/1911.04697
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from phasen_sb.blocks import (
+    AmplitudeHead,
+    PhaseConv,
+    TwoStreamBlock,
+    choose,
+)
+from phasen_sb.features import magnitude, unit_phase
+from phasen_sb.initialization import INITIALIZATIONS, delta_kernel
+from phasen_sb.layers import (
+    Conv2d,
+    ConvNormAct,
+    apply_mask,
+    frame_mask,
+)
+
+PHASE_INPUTS = ("complex", "unit")
+
+
+class PhasenOutput(NamedTuple):
+    """What :class:`PHASEN` returns.
+
+    ``spectrogram`` and ``phase`` are ``[B, T, F, 2]``; ``mask`` is
+    ``[B, T, F]``, positive, or ``[B, T, F, 2]``, complex, with one stream.
+    """
+
+    spectrogram: torch.Tensor
+    mask: torch.Tensor
+    phase: torch.Tensor
+
+
+class PHASEN(nn.Module):
+    """Maps a noisy complex spectrogram to the enhanced one.
+
+    The output is ``|S| * M * Psi``: the noisy magnitude, times a positive
+    mask from the amplitude stream, times a unit-modulus estimate of the clean
+    phase from the phase stream.
+
+    Padding never leaks: with ``lengths`` an utterance of a padded batch comes
+    out as it does alone (in training mode, up to batch norm, whose statistics
+    come from the valid frames of the whole batch).
+
+    Arguments
+    ---------
+    n_fft : int
+        FFT size; the network sees F = n_fft / 2 + 1 bins.
+    amplitude_channels : int
+        C_A.
+    phase_channels : int
+        C_P, at least 2.
+    blocks : int
+        Two-stream blocks.
+    recurrent : str
+        ``lstm`` or ``gru``, always bidirectional.
+    recurrent_units : int
+        Units in each direction.
+    dense_units : int
+        Units of the amplitude head's hidden dense layers.
+    long_skips : bool
+        Add the stems' outputs to both streams before each later block.
+    attention : str
+        Attention of the FTBs: ``channel`` or ``bin``.
+    attention_channels : int
+        C_r.
+    phase_stem_kernels : list of tuple of int
+        The phase stem's kernels, (time, frequency).
+    phase_kernels : list of tuple of int
+        The phase kernels of a block, (time, frequency).
+    phase_norm : str
+        ``global``, ``global_unbiased`` or ``frame``.
+    phase_norm_first : bool
+        Normalise before each phase convolution of a block, not after it.
+    phase_input : str
+        What the phase stream sees: the ``complex`` spectrogram or, modulus
+        removed, its ``unit`` phase.
+    mask_activation : str
+        ``sigmoid`` or ``softplus`` (masks above one).
+    frequency_transform : bool
+        Ablation: False puts 5x5 convolutions in the FTBs' place.
+    amplitude_to_phase : bool
+        Ablation: False removes that direction of the exchange.
+    phase_to_amplitude : bool
+        Ablation: False removes that direction of the exchange.
+    two_streams : bool
+        Ablation: False leaves the amplitude stream alone, which then predicts
+        a complex mask.
+    initialization : str
+        ``identity``: untrained, the network returns its input; ``default``:
+        PyTorch's.
+
+    Example
+    -------
+    >>> net = PHASEN(n_fft=32, amplitude_channels=4, phase_channels=3,
+    ...              recurrent_units=6, dense_units=20)
+    >>> out = net(torch.randn(2, 50, 17, 2))
+    >>> out.spectrogram.shape, out.mask.shape, out.phase.shape
+    (torch.Size([2, 50, 17, 2]), torch.Size([2, 50, 17]),
+    torch.Size([2, 50, 17, 2]))
+    """
+
+    def __init__(
+        self,
+        n_fft: int = 512,
+        amplitude_channels: int = 24,
+        phase_channels: int = 12,
+        blocks: int = 3,
+        recurrent: str = "lstm",
+        recurrent_units: int = 300,
+        dense_units: int = 600,
+        long_skips: bool = True,
+        attention: str = "channel",
+        attention_channels: int = 5,
+        phase_stem_kernels: Sequence[Sequence[int]] = ((5, 3), (25, 3)),
+        phase_kernels: Sequence[Sequence[int]] = ((5, 5), (25, 1)),
+        phase_norm: str = "global",
+        phase_norm_first: bool = False,
+        phase_input: str = "complex",
+        mask_activation: str = "sigmoid",
+        frequency_transform: bool = True,
+        amplitude_to_phase: bool = True,
+        phase_to_amplitude: bool = True,
+        two_streams: bool = True,
+        initialization: str = "identity",
+    ):
+        super().__init__()
+        choose("initialization", initialization, INITIALIZATIONS)
+        if n_fft % 2 or n_fft < 2:
+            raise ValueError(f"n_fft is {n_fft}; it must be even.")
+        if phase_channels < 2:
+            raise ValueError(
+                f"phase_channels is {phase_channels}; a complex phase needs "
+                "at least 2."
+            )
+        self.n_bins = n_fft // 2 + 1
+        self.long_skips = long_skips
+        self.phase_input = choose("phase_input", phase_input, PHASE_INPUTS)
+        wired = initialization == "identity"
+
+        self.amplitude_stem = nn.ModuleList(
+            [
+                ConvNormAct(2, amplitude_channels, (1, 7)),
+                ConvNormAct(amplitude_channels, amplitude_channels, (7, 1)),
+            ]
+        )
+        self.blocks = nn.ModuleList(
+            TwoStreamBlock(
+                amplitude_channels,
+                phase_channels if two_streams else None,
+                self.n_bins,
+                phase_kernels,
+                phase_norm,
+                phase_norm_first,
+                attention,
+                attention_channels,
+                frequency_transform,
+                amplitude_to_phase,
+                phase_to_amplitude,
+                initialization,
+            )
+            for _ in range(blocks)
+        )
+        self.amplitude_head = AmplitudeHead(
+            amplitude_channels,
+            self.n_bins,
+            outputs=self.n_bins if two_streams else 2 * self.n_bins,
+            recurrent=recurrent,
+            recurrent_units=recurrent_units,
+            dense_units=dense_units,
+            activation=mask_activation if two_streams else None,
+            initialization=initialization,
+        )
+        self.phase_stem = None
+        self.phase_head = None
+        if two_streams:
+            channels = [2] + [phase_channels] * len(phase_stem_kernels)
+            self.phase_stem = nn.ModuleList(
+                PhaseConv(
+                    channels[i],
+                    channels[i + 1],
+                    kernel,
+                    norm="none",
+                    initialization=initialization,
+                )
+                for i, kernel in enumerate(phase_stem_kernels)
+            )
+            self.phase_head = Conv2d(
+                phase_channels,
+                2,
+                (1, 1),
+                initializer=delta_kernel if wired else None,
+            )
+
+    def phase_stream_parameters(self) -> Iterator[nn.Parameter]:
+        """The weights that shape the phase alone, for a rate of their own."""
+        if self.phase_stem is None:
+            return
+        yield from self.phase_stem.parameters()
+        yield from self.phase_head.parameters()
+        for block in self.blocks:
+            yield from block.phase.parameters()
+            if block.amplitude_to_phase is not None:
+                yield from block.amplitude_to_phase.parameters()
+
+    def forward(
+        self, spectrogram: torch.Tensor, lengths: torch.Tensor | None = None
+    ) -> PhasenOutput:
+        """Enhances a batch of spectrograms.
+
+        Arguments
+        ---------
+        spectrogram : torch.Tensor
+            Noisy complex spectrogram ``[B, T, F, 2]`` (real, imaginary), as
+            SpeechBrain's STFT gives it.
+        lengths : torch.Tensor, optional
+            Relative lengths, in frames, ``[B]``. Padded frames come out zero.
+
+        Returns
+        -------
+        PhasenOutput
+            Enhanced spectrogram, mask and phase, in fp32.
+
+        Raises
+        ------
+        ValueError
+            If the shape does not end in ``(n_fft / 2 + 1, 2)``.
+        """
+        if spectrogram.dim() != 4 or spectrogram.shape[2:] != (self.n_bins, 2):
+            raise ValueError(
+                "PHASEN takes a spectrogram [batch, frames, "
+                f"{self.n_bins}, 2], got {list(spectrogram.shape)}."
+            )
+        mask = frame_mask(lengths, spectrogram.shape[1])
+        if mask is not None:
+            spectrogram = spectrogram * mask.transpose(1, 2)
+        x = spectrogram.permute(0, 3, 1, 2)  # [B, 2, T, F]
+
+        amplitude = x
+        for layer in self.amplitude_stem:
+            amplitude = layer(amplitude, mask)
+        phase = self._phase_features(x, spectrogram, mask)
+        amplitude_skip, phase_skip = amplitude, phase
+        for i, block in enumerate(self.blocks):
+            if i > 0 and self.long_skips:
+                amplitude = amplitude + amplitude_skip
+                phase = None if phase is None else phase + phase_skip
+            amplitude, phase = block(amplitude, phase, mask)
+
+        estimate = self.amplitude_head(amplitude, mask)
+        if self.phase_head is None:
+            return self._apply_complex_mask(spectrogram, estimate)
+        # fp32 from here on, whatever autocast chose above.
+        phase = self.phase_head(phase).float().permute(0, 2, 3, 1)
+        phase = unit_phase(phase)  # [B, T, F, 2]
+        scale = magnitude(spectrogram) * estimate  # [B, T, F]
+        return PhasenOutput(scale.unsqueeze(-1) * phase, estimate, phase)
+
+    def _phase_features(self, x, spectrogram, mask):
+        if self.phase_stem is None:
+            return None
+        if self.phase_input == "unit":
+            x = unit_phase(spectrogram).permute(0, 3, 1, 2)
+            x = apply_mask(x, mask)
+        for layer in self.phase_stem:
+            x = layer(x, mask)
+        return x
+
+    def _apply_complex_mask(self, spectrogram, estimate):
+        mask = torch.stack(estimate.chunk(2, dim=-1), dim=-1)  # [B, T, F, 2]
+        real, imag = spectrogram.unbind(-1)
+        mask_real, mask_imag = mask.unbind(-1)
+        enhanced = torch.stack(
+            [
+                real * mask_real - imag * mask_imag,
+                real * mask_imag + imag * mask_real,
+            ],
+            dim=-1,
+        )
+        return PhasenOutput(enhanced, mask, unit_phase(enhanced))

@@ -1,0 +1,204 @@
+"""Loads weights that were trained with the public reference code.
+
+The reference is the PyTorch code at https://github.com/huyanxin/phasen. Its
+sizes are read off the tensors; its front end (convolutional STFT without
+centering, sqrt-Hann windows, pseudo-inverse synthesis) and its statistics
+(global layer norm with n - 1) are options of our own modules. The recurrent
+layer runs over time, as was meant; as published it ran over the batch.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from phasen_sb.enhancer import PhasenEnhancer
+from phasen_sb.errors import UserError
+from phasen_sb.features import ConvISTFT, ConvSTFT
+from phasen_sb.phasen import PHASEN
+
+# The reference calls the layer norm's scale beta and its shift gamma.
+_LEAVES = {"beta": "weight", "gamma": "bias"}
+# Buffers of the reference that ours derives or does not need.
+_DERIVED = ("istft.window", "istft.enframe", "num_batches_tracked")
+
+
+def load_reference_checkpoint(
+    checkpoint: str | os.PathLike | Mapping[str, torch.Tensor],
+    hop: int | None = None,
+    sample_rate: int = 16000,
+) -> PhasenEnhancer:
+    """Makes an enhancer of weights from the public reference code.
+
+    Arguments
+    ---------
+    checkpoint : path or mapping
+        A file written by ``torch.save`` that holds the state dict (alone, or
+        under ``model``, ``state_dict`` or ``model_state_dict``), or the state
+        dict itself. ``module.`` prefixes are removed.
+    hop : int, optional
+        Hop of the STFT (samples), which no tensor tells; a quarter of the
+        window by default, as in the reference.
+    sample_rate : int
+        Sample rate the weights were trained at (Hz).
+
+    Returns
+    -------
+    PhasenEnhancer
+        In evaluation mode, without centering and without level
+        normalisation, as the reference code computes.
+
+    Raises
+    ------
+    phasen_sb.errors.UserError
+        If the file cannot be read or is no checkpoint of the reference.
+
+    Example
+    -------
+    >>> load_reference_checkpoint({"fc.weight": torch.zeros(2, 2)})
+    Traceback (most recent call last):
+    ...
+    phasen_sb.errors.UserError: The state dict is no checkpoint of the
+    reference PHASEN: it has no tensor 'stft.weight'.
+    """
+    source, state = _read(checkpoint)
+    state = {
+        name.removeprefix("module."): tensor for name, tensor in state.items()
+    }
+    try:
+        options, window = _sizes(state)
+    except KeyError as error:
+        raise UserError(
+            f"{source} is no checkpoint of the reference PHASEN: it has no "
+            f"tensor {error}."
+        ) from error
+    front_end = {
+        "sample_rate": sample_rate,
+        "win_length": 1000 * window / sample_rate,
+        "hop_length": 1000 * (hop or window // 4) / sample_rate,
+        "n_fft": options["n_fft"],
+        "center": False,
+    }
+    enhancer = PhasenEnhancer(
+        ConvSTFT(**front_end),
+        ConvISTFT(**front_end, synthesis="pseudo_inverse"),
+        PHASEN(**options),
+        normalize=False,
+    )
+    prefixes = _prefixes(options["blocks"])
+    ours = {}
+    for name, tensor in state.items():
+        if name.endswith(_DERIVED):
+            continue
+        prefix, _, leaf = name.rpartition(".")
+        prefix = prefixes.get(prefix, prefix)
+        ours[f"{prefix}.{_LEAVES.get(leaf, leaf)}"] = _arrange(name, tensor)
+    try:
+        enhancer.load_state_dict(ours)
+    except RuntimeError as error:
+        raise UserError(
+            f"{source} is no checkpoint of the reference PHASEN: {error}"
+        ) from error
+    return enhancer.eval()
+
+
+def _read(checkpoint):
+    if isinstance(checkpoint, Mapping):
+        return "The state dict", checkpoint
+    path = Path(checkpoint)
+    if not path.is_file():
+        raise UserError(f"There is no checkpoint file {path}.")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UserError(
+            f"{path} cannot be read as a PyTorch checkpoint: {error}"
+        ) from error
+    for key in ("model", "state_dict", "model_state_dict"):
+        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
+            state = state[key]
+    if not isinstance(state, Mapping):
+        raise UserError(f"{path} holds no state dict.")
+    return str(path), state
+
+
+def _sizes(state):
+    """Options of PHASEN and the window length, from tensor shapes."""
+    rows, _, window = state["stft.weight"].shape
+    gates = state["rnn.weight_ih_l0"].shape[0]
+    units = state["rnn.weight_hh_l0"].shape[1]
+    stem = [state[f"phase_conv1.{i}.weight"] for i in (0, 1)]
+    blocks = {name.split(".")[1] for name in state if name[:5] == "tsbs."}
+    phase = [state[f"tsbs.0.phase_conv{i}.0.weight"] for i in (1, 2)]
+    return {
+        "n_fft": rows - 2,
+        "amplitude_channels": state["amp_conv1.0.weight"].shape[0],
+        "phase_channels": stem[0].shape[0],
+        "blocks": len(blocks),
+        "recurrent": {3: "gru", 4: "lstm"}[gates // units],
+        "recurrent_units": units,
+        "dense_units": state["fcs.0.weight"].shape[0],
+        "attention_channels": state["tsbs.0.ftb1.conv1.0.weight"].shape[0],
+        "phase_stem_kernels": [_kernel(weight) for weight in stem],
+        "phase_kernels": [_kernel(weight) for weight in phase],
+        "phase_norm": "global_unbiased",
+        "initialization": "default",
+    }, window
+
+
+def _kernel(weight):
+    frequency, time = weight.shape[2:]
+    return time, frequency
+
+
+def _prefixes(blocks):
+    """Reference prefix -> ours, for every layer with weights."""
+    table = {"rnn": "amplitude_head.recurrent"}
+
+    def unit(theirs, ours, conv=0, norm=1):
+        table[f"{theirs}.{conv}"] = f"{ours}.conv"
+        table[f"{theirs}.{norm}"] = f"{ours}.norm"
+
+    unit("amp_conv1", "amplitude_stem.0")
+    unit("amp_conv1", "amplitude_stem.1", conv=3, norm=4)
+    for i in (0, 1):
+        table[f"phase_conv1.{i}"] = f"phase_stem.{i}.conv"
+    for block in range(blocks):
+        theirs, ours = f"tsbs.{block}", f"blocks.{block}"
+        for i, ftb in ((0, "ftb1"), (4, "ftb2")):
+            unit(f"{theirs}.{ftb}.conv1", f"{ours}.amplitude.{i}.squeeze")
+            unit(f"{theirs}.{ftb}.conv1d", f"{ours}.amplitude.{i}.weigh")
+            unit(f"{theirs}.{ftb}.conv2", f"{ours}.amplitude.{i}.join")
+            transform = f"{ours}.amplitude.{i}.transform"
+            table[f"{theirs}.{ftb}.freq_fc"] = transform
+        for i in (1, 2, 3):
+            unit(f"{theirs}.amp_conv{i}", f"{ours}.amplitude.{i}")
+        for i in (0, 1):
+            unit(f"{theirs}.phase_conv{i + 1}", f"{ours}.phase.{i}")
+        for theirs_way, ours_way in (
+            ("p2a", "phase_to_amplitude"),
+            ("a2p", "amplitude_to_phase"),
+        ):
+            gate = f"{theirs}.{theirs_way}_comu.comu_conv"
+            table[gate] = f"{ours}.{ours_way}.conv"
+    unit("amp_conv2", "amplitude_head.squeeze")
+    table["phase_conv2.0"] = "phase_head"
+    for i in (0, 2, 4):
+        table[f"fcs.{i}"] = f"amplitude_head.dense.{i}"
+    table = {theirs: f"network.{ours}" for theirs, ours in table.items()}
+    return table | {"stft": "stft", "istft": "istft"}
+
+
+def _arrange(name, tensor):
+    """Turns the reference's [.., F, T] kernels into our [.., T, F]."""
+    if name.endswith((".beta", ".gamma")):
+        return tensor.flatten()
+    if ".conv1d.0.weight" in name:
+        return tensor.unsqueeze(-1)
+    if tensor.dim() == 4:
+        return tensor.transpose(2, 3)
+    return tensor

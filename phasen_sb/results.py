@@ -1,0 +1,197 @@
+"""Writes what a run found: scores, audio to listen to, a picture to look at.
+
+Every file appears whole or not at all: it is written under another name and
+renamed.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+import csv
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from phasen_sb.metrics.report import MetricReport
+
+PACKAGES = (
+    "phasen_sb",
+    "speechbrain",
+    "torch",
+    "torchaudio",
+    "pesq",
+    "pystoi",
+    "numpy",
+)
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Calls ``write`` with a temporary path, then renames it to ``path``.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "note.txt"
+    >>> write_whole(path, lambda p: p.write_text("done"))
+    >>> [entry.name for entry in path.parent.iterdir()]
+    ['note.txt']
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays last: soundfile and matplotlib choose formats by it.
+    unfinished = path.with_name(f".unfinished.{path.name}")
+    try:
+        write(unfinished)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def summarise(report: MetricReport) -> dict:
+    """Means, number of utterances and failures, ready for JSON."""
+    return report.mean() | {
+        "utterances": len(report.scores),
+        "failures": report.failure_counts(),
+    }
+
+
+def provenance() -> dict:
+    """What a reader needs to trust a number: versions, command, commit."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return {
+        "versions": versions,
+        "command": " ".join([Path(sys.executable).name, *sys.argv]),
+        "commit": _commit(),
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _commit():
+    if shutil.which("git") is None:
+        return None
+    answer = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def write_json(path: Path, content: Mapping) -> None:
+    """Writes a mapping as indented JSON."""
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    write_whole(path, lambda p: p.write_text(text, encoding="utf-8"))
+
+
+def write_scores(
+    path: Path, noisy: MetricReport, enhanced: MetricReport
+) -> None:
+    """Writes one CSV line for each utterance; a failed score stays empty."""
+    names = enhanced.metrics
+    failures = {}
+    for failure in enhanced.failures:
+        reason = f"{failure['metric']}: {failure['reason']}"
+        failures.setdefault(failure["key"], []).append(reason)
+
+    def write(unfinished):
+        with open(unfinished, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            header = ["id"]
+            for name in names:
+                header += [f"noisy_{name}", f"enhanced_{name}"]
+            writer.writerow([*header, "failures"])
+            for key in sorted(enhanced.scores):
+                row = [key]
+                for name in names:
+                    for report in (noisy, enhanced):
+                        value = report.scores.get(key, {}).get(name)
+                        row.append("" if value is None else f"{value:.4f}")
+                writer.writerow([*row, "; ".join(failures.get(key, []))])
+
+    write_whole(path, write)
+
+
+def write_audio(
+    folder: Path, waves: Mapping[str, np.ndarray], sample_rate: int
+) -> None:
+    """Writes waveforms as 32-bit float WAV, which never clips."""
+    for key, wave in waves.items():
+
+        def write(unfinished, wave=wave):
+            soundfile.write(unfinished, wave, sample_rate, subtype="FLOAT")
+
+        write_whole(folder / f"{key}.wav", write)
+
+
+def draw_spectrograms(
+    path: Path,
+    rows: Mapping[str, Mapping[str, np.ndarray]],
+    sample_rate: int,
+) -> None:
+    """Draws spectrograms, an utterance a row, a version a column.
+
+    Arguments
+    ---------
+    path : pathlib.Path
+        PNG to write.
+    rows : dict
+        For each utterance's name its versions, ``{title: samples}``.
+    sample_rate : int
+        Of all samples (Hz).
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = max(len(versions) for versions in rows.values())
+    figure = Figure(
+        figsize=(4.2 * columns, 2.4 * len(rows) + 0.6), layout="constrained"
+    )
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(
+        len(rows), columns, squeeze=False, sharex="row", sharey=True
+    )
+    for line, (name, versions) in zip(axes, rows.items(), strict=True):
+        decibels = {t: _decibels(w, sample_rate) for t, w in versions.items()}
+        # One scale a row, so that what was removed shows as darker.
+        top = max(float(d.max()) for d in decibels.values())
+        for axis, (title, values) in zip(line, decibels.items(), strict=True):
+            seconds = len(versions[title]) / sample_rate
+            image = axis.imshow(
+                values,
+                origin="lower",
+                aspect="auto",
+                cmap="magma",
+                vmin=top - 80,
+                vmax=top,
+                extent=(0, seconds, 0, sample_rate / 2000),
+            )
+            axis.set_title(f"{name}: {title}", fontsize=9)
+        line[0].set_ylabel("kHz")
+        figure.colorbar(image, ax=line[-1], label="dB")
+    for axis in axes[-1]:
+        axis.set_xlabel("s")
+    write_whole(path, lambda p: figure.savefig(p, dpi=110))
+
+
+def _decibels(wave, sample_rate):
+    from scipy.signal import stft
+
+    window = min(round(0.025 * sample_rate), max(len(wave), 2))
+    _, _, spectrum = stft(
+        wave, sample_rate, nperseg=window, noverlap=window * 3 // 4
+    )
+    return 20 * np.log10(np.abs(spectrum) + 1e-8)

@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""Trains PHASEN, tests it, and writes scores, audio and spectrograms.
+
+    python recipes/train.py hparams/phasen.yaml
+    python recipes/train.py hparams/phasen.yaml --data_folder /data/VoiceBank
+    python recipes/train.py hparams/phasen.yaml \
+        --clean_folder my/speech --noise_folder my/noise
+
+Without data it trains on the packaged sample corpus. Started again, it goes on
+where it was stopped.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+import sys
+from contextlib import closing
+
+import speechbrain as sb
+from speechbrain.utils.distributed import run_on_main
+
+from phasen_sb.brain import SELECTION_METRIC, EnhancementBrain
+from phasen_sb.configuration import load_recipe
+from phasen_sb.errors import UserError
+from phasen_sb.run_record import check_same_run, write_results
+
+
+def main(arguments: list[str]) -> None:
+    """Runs the recipe with command-line arguments."""
+    file, run_opts, overrides = sb.parse_arguments(arguments)
+    sb.utils.distributed.ddp_init_group(run_opts)
+    path, hparams, overrides = load_recipe(file, overrides)
+    sb.create_experiment_directory(
+        experiment_directory=hparams["output_folder"],
+        hyperparams_to_save=path,
+        overrides=overrides,
+    )
+    run_on_main(hparams["prepare_data"])
+    run_on_main(check_same_run, args=[hparams])
+    datasets = hparams["make_datasets"]()
+
+    brain = EnhancementBrain(
+        modules=hparams["modules"],
+        opt_class=hparams["opt_class"],
+        hparams=hparams,
+        run_opts=run_opts,
+        checkpointer=hparams["checkpointer"],
+    )
+    with closing(brain):
+        for split in ("valid", "test"):
+            brain.score_noisy(split, datasets[split])
+        brain.fit(
+            hparams["epoch_counter"],
+            datasets["train"],
+            datasets["valid"],
+            train_loader_kwargs={
+                "batch_size": hparams["batch_size"],
+                "shuffle": True,
+                "num_workers": hparams["num_workers"],
+            },
+            valid_loader_kwargs={"batch_size": 1},
+        )
+        brain.evaluate(
+            datasets["test"],
+            max_key=SELECTION_METRIC,
+            test_loader_kwargs={"batch_size": 1},
+        )
+        run_on_main(write_results, args=[brain, datasets])
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        sys.exit(f"Error: {error}")

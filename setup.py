@@ -1,0 +1,52 @@
+"""Installs phasen_sb."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="phasen_sb",
+    version="0.1.0",
+    description="PHASEN speech enhancement as SpeechBrain modules",
+    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    # The YAMLs and the recipe live at the top level, where people look for
+    # them, and are installed inside the package, where they can be found.
+    package_dir={
+        "phasen_sb.hparams": "hparams",
+        "phasen_sb.recipes": "recipes",
+    },
+    packages=[
+        *find_packages(include=["phasen_sb", "phasen_sb.*"]),
+        "phasen_sb.hparams",
+        "phasen_sb.recipes",
+    ],
+    package_data={
+        "phasen_sb.hparams": ["*.yaml"],
+        "phasen_sb.data": ["sample/*", "sample/*/*"],
+        "phasen_sb": ["py.typed"],
+    },
+    install_requires=[
+        "torch>=2.11,<2.13",
+        # A newer torch is refused by torchaudio, whose last release is 2.11.
+        "torchaudio==2.11.*",
+        "speechbrain>=1.1,<1.2",
+        "hyperpyyaml>=1.2.3",
+        "pesq",
+        "pystoi",
+        "soundfile",
+        "numpy",
+        "scipy",
+        "matplotlib",
+        "tqdm",
+        "joblib",
+    ],
+    extras_require={
+        "dev": ["pytest", "ruff", "tensorboard"],
+        "tensorboard": ["tensorboard"],
+        "dnsmos": ["speechmos"],
+    },
+    entry_points={"console_scripts": ["phasen=phasen_sb.cli:main"]},
+)

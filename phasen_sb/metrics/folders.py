@@ -1,33 +1,28 @@
 """Scores folders of enhanced files against a folder of clean ones."""
 
 import contextlib
-import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import soundfile as sf
 from tqdm import tqdm
 
 from phasen_sb.data.files import existing_folder, find_audio, process_files
 from phasen_sb.data.resample import RESAMPLER
 from phasen_sb.errors import UserError
+from phasen_sb.metrics.audio import (
+    SAMPLE_RATE,
+    decode_mono,
+    equal_lengths,
+    read_mono,
+)
 from phasen_sb.metrics.checks import MetricError
 from phasen_sb.metrics.distortion import snr
 from phasen_sb.metrics.pool import MetricPool
 from phasen_sb.metrics.report import MetricReport
 
-SAMPLE_RATE = 16000
 NOISY = "noisy"
-
-# Short-time transforms often return a file a few hundred samples shorter;
-# beyond this the files are not the same recording.
-LENGTH_TOLERANCE = SAMPLE_RATE // 10
-
-# The filter for two rates with a smaller common divisor fills the memory.
-LEAST_COMMON_RATE = 10
 
 # Pairs that wait in memory for a process.
 BACKLOG = 64
@@ -117,21 +112,25 @@ def name_systems(folders: Iterable[str]) -> dict[str, Path]:
         if not separator or Path(given).is_dir():
             name, path = "", given
         named.append((name, existing_folder(path, "The enhanced folder")))
-    paths = [path for _, path in named]
+    unnamed = [path for name, path in named if not name]
     systems: dict[str, Path] = {}
     for name, path in named:
-        others = [other for other in paths if other != path]
-        depth = 1
-        while any(path.parts[-depth:] == o.parts[-depth:] for o in others):
-            depth += 1
-        name = name or "/".join(path.parts[-depth:])
-        if name in systems or paths.count(path) > 1:
+        name = name or _distinguishing_end(path, unnamed)
+        if name in systems:
             raise UserError(
                 f'There are two systems "{name}"; give each folder once, or '
                 f"call it something else: NAME={path}."
             )
         systems[name] = path
     return systems
+
+
+def _distinguishing_end(path: Path, paths: list[Path]) -> str:
+    for depth in range(1, len(path.parts)):
+        end = path.parts[-depth:]
+        if not any(p != path and p.parts[-depth:] == end for p in paths):
+            break
+    return "/".join(end)
 
 
 def find_systems(
@@ -246,8 +245,8 @@ def score_folders(
             for system in systems:
                 cut = {}
                 for key, path in system.files.items():
-                    pair = read_signal(clean[key]), read_signal(path)
-                    pair, cut[key] = _equal_lengths(*pair)
+                    pair = read_mono(clean[key]), read_mono(path)
+                    pair, cut[key] = equal_lengths(*pair)
                     if system.name == NOISY:
                         with contextlib.suppress(MetricError):
                             input_snr[key] = snr(*pair)
@@ -256,59 +255,6 @@ def score_folders(
                 system.report = pool.collect()
                 notes += _length_notes(system, cut)
     return FolderScores(systems, input_snr, notes)
-
-
-def read_signal(path: Path) -> np.ndarray:
-    """Reads a mono file, resampled to 16 kHz if it has another rate.
-
-    Arguments
-    ---------
-    path : Path
-        Any format that libsndfile reads.
-
-    Returns
-    -------
-    np.ndarray
-        Shape [time].
-
-    Raises
-    ------
-    UserError
-        If the file cannot be decoded, has no samples or several channels.
-    """
-    samples, rate = _decode(path)
-    if rate == SAMPLE_RATE:
-        return samples
-    import torch
-    import torchaudio
-
-    options = {k: v for k, v in RESAMPLER.items() if k != "function"}
-    return torchaudio.functional.resample(
-        torch.from_numpy(samples), rate, SAMPLE_RATE, **options
-    ).numpy()
-
-
-def _decode(path: Path) -> tuple[np.ndarray, int]:
-    try:
-        samples, rate = sf.read(path, always_2d=True)
-    except (sf.SoundFileError, OSError) as error:
-        reason = getattr(error, "error_string", None) or str(error)
-        raise UserError(
-            f"{path} cannot be decoded ({reason.strip().rstrip('.')}); write "
-            "it anew, or remove it."
-        ) from error
-    if samples.shape[1] != 1:
-        raise UserError(
-            f"{path} has {samples.shape[1]} channels; make it mono."
-        )
-    if samples.shape[0] == 0:
-        raise UserError(f"{path} has no samples; write it anew, or remove it.")
-    if math.gcd(rate, SAMPLE_RATE) < LEAST_COMMON_RATE:
-        raise UserError(
-            f"{path} has the odd sample rate {rate} Hz; resample it to "
-            f"{SAMPLE_RATE} Hz yourself."
-        )
-    return samples[:, 0], rate
 
 
 def _check_files(
@@ -323,7 +269,7 @@ def _check_files(
 
     def check(path: Path) -> tuple[Path, int | str]:
         try:
-            return path, _decode(path)[1]
+            return path, decode_mono(path)[1]
         except UserError as error:
             return path, str(error)
 
@@ -332,26 +278,23 @@ def _check_files(
     if bad:
         more = f" ({len(bad) - 1} more files are bad.)" if bad[1:] else ""
         raise UserError(bad[0] + more)
-    rates = Counter(
+    rates = dict(checked)
+    others = Counter(
         (path.parent, rate) for path, rate in checked if rate != SAMPLE_RATE
     )
-    return [
-        f"{count} files of {folder} were resampled from {rate} Hz to "
-        f"{SAMPLE_RATE} Hz, which wide-band PESQ needs, with "
-        f"{RESAMPLER['function']}."
-        for (folder, rate), count in rates.items()
+    notes = [
+        f"Resampled from {rate} Hz to {SAMPLE_RATE} Hz, as wide-band PESQ "
+        f"needs, with {RESAMPLER['function']}: {count} files in {folder}."
+        for (folder, rate), count in others.items()
     ]
-
-
-def _equal_lengths(
-    clean: np.ndarray, estimate: np.ndarray
-) -> tuple[tuple[np.ndarray, np.ndarray], int]:
-    """Cuts the longer signal if the difference is small; tells by how much."""
-    difference = abs(clean.size - estimate.size)
-    if difference > LENGTH_TOLERANCE:
-        return (clean, estimate), 0
-    length = min(clean.size, estimate.size)
-    return (clean[:length], estimate[:length]), difference
+    return notes + [
+        f"{system.name} and the clean files have different sample rates, so "
+        "what the resampler takes from one of them above 7 kHz counts as "
+        "distortion and may cost 0.1 in PESQ-wb; enhance and score at one "
+        "rate for numbers to publish."
+        for system in systems
+        if any(rates[p] != rates[clean[k]] for k, p in system.files.items())
+    ]
 
 
 def _length_notes(system: System, cut: dict[str, int]) -> list[str]:
@@ -359,20 +302,22 @@ def _length_notes(system: System, cut: dict[str, int]) -> list[str]:
     if not count:
         return []
     return [
-        f"{count} files of {system.name} differ from the clean ones in length, "
-        f"by up to {max(cut.values())} samples; the longer ones were cut."
+        f"Cut to the shorter of clean and estimate in {system.name}: {count} "
+        f"of {len(cut)} files, by up to {max(cut.values())} samples."
     ]
 
 
 def _pairing_notes(system: System) -> list[str]:
     notes = []
     for keys, text in (
-        (system.missing, f"clean files are missing in {system.folder}"),
-        (system.extra, f"files of {system.folder} have no clean one"),
+        (system.missing, "Missing"),
+        (system.extra, "Left out for want of a clean file of that name"),
     ):
         if keys:
             more = ", ..." if len(keys) > _LISTED else ""
+            names = ", ".join(keys[:_LISTED])
             notes.append(
-                f"{len(keys)} {text}: {', '.join(keys[:_LISTED])}{more}."
+                f"{text} in {system.folder}, {len(keys)} of "
+                f"{len(keys) + len(system.files)} files: {names}{more}."
             )
     return notes

@@ -25,9 +25,9 @@ from phasen_sb.metrics.registry import resolve
 from phasen_sb.metrics.report import MetricReport
 
 # The child looks for modules where its parent did, which also holds when the
-# package is not installed; Ctrl-C is the parent's to handle.
+# package is not installed.
 _LAUNCH = (
-    "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    "import sys; "
     "sys.path[:] = {path!r}; "
     "from phasen_sb.metrics.worker import main; "
     "main({metrics!r}, {sample_rate!r}, {timeout!r})"
@@ -55,6 +55,9 @@ class _Worker:
             [sys.executable, "-c", self.command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            # Ctrl-C is for the parent alone: the child may be hit while Python
+            # itself is starting, and would print a traceback.
+            start_new_session=True,
             env=os.environ | {f"{name}_NUM_THREADS": "1" for name in threads},
         )
         try:

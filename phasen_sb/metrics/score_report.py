@@ -9,7 +9,8 @@ from typing import Any
 
 from phasen_sb import __version__
 from phasen_sb.data.resample import RESAMPLER
-from phasen_sb.metrics.folders import NOISY, SAMPLE_RATE, FolderScores
+from phasen_sb.metrics.audio import SAMPLE_RATE
+from phasen_sb.metrics.folders import NOISY, FolderScores
 from phasen_sb.metrics.registry import METRICS
 from phasen_sb.metrics.report import MetricReport
 from phasen_sb.metrics.sanity import check_voicebank

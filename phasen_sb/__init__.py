@@ -21,7 +21,7 @@ _HOME = {
     "TwoStreamBlock": "blocks",
     "InformationCommunication": "blocks",
     "PhaseConv": "blocks",
-    "AmplitudeHead": "blocks",
+    "AmplitudeHead": "heads",
     "ConvNormAct": "layers",
     "BatchNorm": "layers",
     "GlobalLayerNorm": "layers",

@@ -28,10 +28,8 @@ class WeightAverage(AveragedModel):
     >>> net = nn.Linear(1, 1, bias=False)
     >>> average = WeightAverage(net, decay=0.5)
     >>> for value in (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 4.0):
-    ...     net.weight.data.fill_(value)
+    ...     net.weight = nn.Parameter(torch.tensor([[value]]))
     ...     average.update_parameters(net)
-    Parameter containing:
-    ...
     >>> average.module.weight.item()
     2.0
     """
@@ -39,12 +37,10 @@ class WeightAverage(AveragedModel):
     def __init__(self, model: nn.Module, decay: float):
         if not 0 <= decay < 1:
             raise ValueError(f"average_decay is {decay}; it must be in [0, 1).")
-        self_decay = decay
-
         @torch.no_grad()
         def average(averaged, current, count):
             count = int(count)
-            weight = 1 - min(self_decay, (1 + count) / (10 + count))
+            weight = 1 - min(decay, (1 + count) / (10 + count))
             torch._foreach_lerp_(averaged, current, weight)
 
         super().__init__(model, multi_avg_fn=average, use_buffers=True)

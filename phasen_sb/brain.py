@@ -10,9 +10,9 @@ import os
 
 import speechbrain as sb
 import torch
-import torch.distributed as dist
 from speechbrain.dataio.dataset import FilteredSortedDynamicItemDataset
 
+from phasen_sb import processes
 from phasen_sb.averaging import WeightAverage
 from phasen_sb.enhancer import level
 from phasen_sb.errors import UserError
@@ -32,7 +32,8 @@ class EnhancementBrain(sb.Brain):
     Reads from ``hparams``: ``enhancer``, ``compute_stft``, ``compute_cost``,
     ``normalize``, ``metrics``, ``metric_jobs``, ``metric_timeout``,
     ``sample_rate``, ``lr_schedule``, ``phase_lr_scale``, ``average_decay``,
-    ``epoch_counter``, ``train_logger``.
+    ``epoch_counter``, ``train_logger``, ``output_folder``,
+    ``use_tensorboard``.
 
     Beyond SpeechBrain's Brain: weights are averaged, and the average is what
     is validated and tested; batches with a loss or gradient that is not
@@ -58,6 +59,9 @@ class EnhancementBrain(sb.Brain):
             self.hparams.metric_jobs,
             self.hparams.metric_timeout,
         )
+        self.tensorboard = None
+        if self.hparams.use_tensorboard:
+            self.tensorboard = _tensorboard(self.results_folder)
         self.noisy = {}
         self.report = None
         self.best = {}
@@ -236,7 +240,7 @@ class EnhancementBrain(sb.Brain):
     ):
         """Shares validation and test data among the processes, too."""
         if stage != sb.Stage.TRAIN:
-            ids = dataset.data_ids[self._shard()]
+            ids = dataset.data_ids[processes.shard()]
             dataset = FilteredSortedDynamicItemDataset(dataset, ids)
         loader = super().make_dataloader(
             dataset, stage, ckpt_prefix, **loader_kwargs
@@ -248,11 +252,10 @@ class EnhancementBrain(sb.Brain):
     def on_stage_start(self, stage, epoch=None):
         """Starts the sums of a stage."""
         self.term_sums = {}
-        if stage == sb.Stage.VALID and self._world() > 1:
+        if stage == sb.Stage.VALID:
             # Running statistics differ between processes: each normalises
             # its own batches.
-            for tensor in self.averaged.state_dict().values():
-                dist.broadcast(tensor, src=0)
+            processes.broadcast(self.averaged.state_dict().values())
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """Logs; after validation saves a checkpoint."""
@@ -264,20 +267,22 @@ class EnhancementBrain(sb.Brain):
             }
             self.train_stats["skipped_steps"] = self.skipped_steps
             return
-        loss, report = self._gather(stage_loss, self.metric_pool.collect())
+        loss, report = processes.gather_report(
+            stage_loss, self.metric_pool.collect()
+        )
         self.report = report
         split = "valid" if stage == sb.Stage.VALID else "test"
         stats = {"loss": loss} | beside(report, self.noisy.get(split))
         if report.failures:
             stats["failures"] = report.failure_counts()
         if stage == sb.Stage.TEST:
-            self.hparams.train_logger.log_stats(
+            self._log(
                 {"epoch loaded": self.hparams.epoch_counter.current},
                 test_stats=stats,
             )
-            self._gather_waves()
+            self.test_waves = processes.gather_mapping(self.test_waves)
             return
-        self.hparams.train_logger.log_stats(
+        self._log(
             {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]},
             train_stats=self.train_stats,
             valid_stats=stats,
@@ -296,7 +301,9 @@ class EnhancementBrain(sb.Brain):
     def on_evaluate_start(self, max_key=None, min_key=None):
         """Loads the best checkpoint; there must be one."""
         if self.checkpointer is not None:
-            found = self.checkpointer.find_checkpoint(max_key=max_key, min_key=min_key)
+            found = self.checkpointer.find_checkpoint(
+                max_key=max_key, min_key=min_key
+            )
             if found is None:
                 raise UserError(
                     f"{self.checkpointer.checkpoints_dir} holds no "
@@ -320,18 +327,31 @@ class EnhancementBrain(sb.Brain):
         MetricReport
             On all processes.
         """
-        indices = range(len(dataset))[self._shard()]
+        indices = range(len(dataset))[processes.shard()]
         for index in indices[: self.debug_batches if self.debug else None]:
             item = dataset[index]
             self.metric_pool.submit(
                 item["id"], item["clean_sig"], item["noisy_sig"]
             )
-        _, report = self._gather(0.0, self.metric_pool.collect())
+        _, report = processes.gather_report(0.0, self.metric_pool.collect())
         self.noisy[split] = report
         self.hparams.train_logger.log_stats(
             {"noisy input": split}, **{f"{split}_stats": report.mean()}
         )
         return report
+
+    def _log(self, meta, **stats):
+        self.hparams.train_logger.log_stats(meta, **stats)
+        if self.tensorboard is not None:
+            numbers = {
+                split: {
+                    name: value
+                    for name, value in values.items()
+                    if isinstance(value, (int, float))
+                }
+                for split, values in stats.items()
+            }
+            self.tensorboard.log_stats(meta, **numbers)
 
     @property
     def results_folder(self) -> str:
@@ -343,49 +363,17 @@ class EnhancementBrain(sb.Brain):
         """Ends the metric processes."""
         self.metric_pool.close()
 
-    # ------------------------------------------------------------- processes
 
-    def _world(self):
-        return dist.get_world_size() if dist.is_initialized() else 1
+def _tensorboard(folder):
+    from speechbrain.utils.train_logger import TensorboardLogger
 
-    def _shard(self):
-        rank = dist.get_rank() if dist.is_initialized() else 0
-        return slice(rank, None, self._world())
-
-    def _gather(self, loss, report):
-        """Mean loss and the scores of all processes, in one order."""
-        parts = [(loss, report.scores, report.failures)]
-        if self._world() > 1:
-            parts = [None] * self._world()
-            dist.all_gather_object(
-                parts, (loss, report.scores, report.failures)
-            )
-        scores = {
-            key: value for part in parts for key, value in part[1].items()
-        }
-        failures = [failure for part in parts for failure in part[2]]
-        weights = [len(part[1]) for part in parts]
-        total = sum(
-            part[0] * weight
-            for part, weight in zip(parts, weights, strict=True)
-            if weight
-        )
-        merged = MetricReport(
-            report.metrics,
-            dict(sorted(scores.items())),
-            sorted(failures, key=lambda failure: failure["key"]),
-        )
-        return total / max(sum(weights), 1), merged
-
-    def _gather_waves(self):
-        if self._world() > 1:
-            main = dist.get_rank() == 0
-            parts = [None] * self._world() if main else None
-            dist.gather_object(self.test_waves, parts, dst=0)
-            if main:
-                self.test_waves = {
-                    key: wave for part in parts for key, wave in part.items()
-                }
+    try:
+        return TensorboardLogger(os.path.join(folder, "tensorboard"))
+    except ImportError as error:
+        raise UserError(
+            "use_tensorboard is on, but the package tensorboard is missing: "
+            'pip install "phasen_sb[tensorboard]".'
+        ) from error
 
 
 def beside(report: MetricReport, noisy: MetricReport | None) -> dict:

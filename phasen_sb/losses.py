@@ -26,7 +26,7 @@ def compressed_complex_loss(
     amplitude_weight: float = 0.5,
     compression: str = "own",
     magnitude_floor: float = 1e-3,
-    scale: float = 1.0,
+    scale: float | bool = 1.0,
     eps: float = 1e-10,
     return_terms: bool = False,
 ) -> torch.Tensor | tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -64,8 +64,11 @@ def compressed_complex_loss(
         With ``target``: magnitudes below this share of the utterance's
         greatest count as that share in the factor, which would otherwise
         explode where the target is silent. 0 switches the floor off.
-    scale : float
-        Factor on both terms; 2 * F gives the public reference code's values.
+    scale : float or bool
+        Factor on both terms. True: 2 * F, the rows of the stacked
+        spectrogram; with it, ``compression="target"`` and
+        ``magnitude_floor=0`` the values are those of the public reference
+        code.
     eps : float
         Added to squared magnitudes inside the power.
     return_terms : bool
@@ -125,6 +128,9 @@ def compressed_complex_loss(
     if compression == "own":
         own_factor = own_square.pow((power - 1) / 2).unsqueeze(-1)
     phase = predictions * own_factor - targets * factor  # [B, T, F, 2]
+
+    if scale is True:
+        scale = 2 * targets.shape[2]
 
     def reduce(error):
         error = error * mask * scale

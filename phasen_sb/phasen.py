@@ -16,13 +16,9 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from phasen_sb.blocks import (
-    AmplitudeHead,
-    PhaseConv,
-    TwoStreamBlock,
-    choose,
-)
+from phasen_sb.blocks import PhaseConv, TwoStreamBlock, choose
 from phasen_sb.features import magnitude, unit_phase
+from phasen_sb.heads import AmplitudeHead
 from phasen_sb.initialization import INITIALIZATIONS, delta_kernel
 from phasen_sb.layers import (
     Conv2d,

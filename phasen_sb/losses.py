@@ -27,7 +27,7 @@ def compressed_complex_loss(
     compression: str = "own",
     magnitude_floor: float = 1e-3,
     scale: float | bool = 1.0,
-    eps: float = 1e-10,
+    eps: float = 1e-12,
     return_terms: bool = False,
 ) -> torch.Tensor | tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Compares two complex spectrograms with compressed magnitudes.

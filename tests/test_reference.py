@@ -46,6 +46,7 @@ def reference_loss(spectrogram, clean):
         clean,
         compression="target",
         magnitude_floor=0,
+        eps=1e-14,
         scale=True,
         return_terms=True,
     )

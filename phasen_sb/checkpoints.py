@@ -43,7 +43,13 @@ class AtomicCheckpointer(Checkpointer):
             return None
         name = unfinished.path.name.removeprefix(UNFINISHED)
         final = unfinished.path.with_name(name)
-        os.rename(unfinished.path, final)
+        if final.exists():  # saved before under the same custom name
+            replaced = final.with_name(f"{UNFINISHED}REPLACED+{name}")
+            os.rename(final, replaced)
+            os.rename(unfinished.path, final)
+            shutil.rmtree(replaced)
+        else:
+            os.rename(unfinished.path, final)
         paramfiles = {
             name: final / path.name
             for name, path in unfinished.paramfiles.items()

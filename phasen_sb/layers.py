@@ -36,8 +36,8 @@ def frame_mask(
     Returns
     -------
     torch.Tensor or None
-        Float mask ``[B, 1, T, 1]``, one on valid frames; None if ``lengths``
-        is None.
+        Float mask ``[B, 1, T, 1]``, one on valid frames, of which every
+        utterance has at least one; None if ``lengths`` is None.
 
     Example
     -------
@@ -48,7 +48,7 @@ def frame_mask(
     if lengths is None:
         return None
     # Relative lengths are float quotients: only rounding gives the count back.
-    count = torch.round(lengths * frames)
+    count = torch.round(lengths * frames).clamp(min=1)
     index = torch.arange(frames, device=lengths.device)
     return (index < count.unsqueeze(1)).float()[:, None, :, None]
 
@@ -215,32 +215,27 @@ class BatchNorm(nn.Module):
             ``[B, C, T, F]``; padded frames hold no meaning.
         """
         if mask is None or not self.training:
-            return F.batch_norm(
-                x,
-                self.running_mean,
-                self.running_var,
-                self.weight,
-                self.bias,
-                self.training,
-                self.momentum,
-                self.eps,
-            )
+            return self._normalize(x)
         # One row per valid frame: PyTorch's own kernel then does the rest.
         valid = mask[:, 0, :, 0].bool()
-        frames = x.transpose(1, 2)[valid]  # [N, C, F]
-        frames = F.batch_norm(
-            frames,
+        frames = self._normalize(x.transpose(1, 2)[valid])  # [N, C, F]
+        out = x.new_zeros(x.shape[0], x.shape[2], x.shape[1], x.shape[3])
+        out = out.to(frames.dtype)
+        return out.index_put((valid,), frames).transpose(1, 2)
+
+    def _normalize(self, x):
+        # A single value has no variance: an utterance of one frame, alone.
+        several = x.numel() > x.shape[1]
+        return F.batch_norm(
+            x,
             self.running_mean,
             self.running_var,
             self.weight,
             self.bias,
-            True,
+            self.training and several,
             self.momentum,
             self.eps,
         )
-        out = x.new_zeros(x.shape[0], x.shape[2], x.shape[1], x.shape[3])
-        out = out.to(frames.dtype)
-        return out.index_put((valid,), frames).transpose(1, 2)
 
 
 class GlobalLayerNorm(nn.Module):

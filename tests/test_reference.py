@@ -46,8 +46,6 @@ def reference_loss(spectrogram, clean):
         clean,
         compression="target",
         magnitude_floor=0,
-        eps=1e-12,
-        eps=1e-14,
         scale=True,
         return_terms=True,
     )

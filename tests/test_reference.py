@@ -107,7 +107,7 @@ def test_training_step_equals_reference():
             assert_relative(tensor, expected)
             statistics += 1
     assert gradients == len(list(enhancer.parameters()))
-    assert statistics == 2 * 29
+    assert statistics == 2 * 30
 
 
 def test_bad_checkpoints_are_explained(tmp_path):

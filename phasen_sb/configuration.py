@@ -75,9 +75,11 @@ def load_recipe(name: str, overrides: str) -> tuple[Path, dict, dict]:
 
     Example
     -------
-    >>> _, hparams, _ = load_recipe("hparams/phasen.yaml", "batch_size: 2")
-    >>> hparams["batch_size"], hparams["number_of_epochs"]
-    (2, ...)
+    >>> folder = getfixture("tmp_path")
+    >>> overrides = f"{{output_folder: {folder}, batch_size: 2}}"
+    >>> _, hparams, _ = load_recipe("hparams/phasen.yaml", overrides)
+    >>> hparams["batch_size"]
+    2
     """
     path = find_hparams(name)
     merged = merge_overrides(path, overrides)

@@ -18,6 +18,8 @@ from phasen_sb.errors import UserError
 
 # Help lines stand here, so that `phasen --help` imports no command.
 COMMANDS = {
+    "enhance": "remove noise from audio files",
+    "export": "turn a training run into a folder that loads anywhere",
     "score": "score enhanced speech with objective measures, compare systems",
 }
 

@@ -1,0 +1,214 @@
+"""`phasen enhance`: removes noise from audio files."""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from phasen_sb.errors import UserError
+
+DESCRIPTION = """\
+Removes noise from the speech in audio files: WAV, FLAC, OGG, Opus, MP3, AIFF
+and whatever else libsndfile reads, any sample rate, any number of channels, any
+length. The output keeps rate, channels, level, length and format, and goes
+beside the input as NAME.enhanced.SUFFIX. Several files or a folder: what is
+done already is kept, so an interrupted job continues where it stopped.
+"""
+
+NO_MODEL = (
+    "phasen enhance needs a trained model: train one with `python "
+    "recipes/train.py hparams/phasen.yaml --data_folder VOICEBANK` (without "
+    "--data_folder on the small sample corpus, just to try), export it with "
+    "`phasen export results/phasen/1234 my_model` and give --model my_model."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options of the command.
+
+    Arguments
+    ---------
+    parser : argparse.ArgumentParser
+        The subcommand's parser.
+    """
+    parser.description = DESCRIPTION
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="files, folders, patterns in quotes, or - for WAV from stdin",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="PATH",
+        help="what phasen export wrote, the output folder of a training run, "
+        "or a model's name on the Hugging Face hub",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="PATH",
+        help="file (with one input), folder, or - for WAV to stdout (the "
+        "default where the input is -)",
+    )
+    parser.add_argument(
+        "--format",
+        metavar="NAME",
+        help="wav, flac, ogg, opus, mp3, aiff, ..., perhaps with a subtype: "
+        "wav:PCM_24, wav:FLOAT (default: the input's)",
+    )
+    parser.add_argument(
+        "--strength",
+        type=float,
+        default=1.0,
+        metavar="0..1",
+        help="less than 1 mixes the noisy signal back (default: 1)",
+    )
+    parser.add_argument(
+        "--normalize",
+        action="store_true",
+        help="scale an output down that exceeds full scale",
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace outputs that are there",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="files at a time (default: 1, which uses all cores too)",
+    )
+    parser.add_argument(
+        "--device",
+        metavar="NAME",
+        help="cpu, cuda, cuda:1, ... (default: CUDA if there is any)",
+    )
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        metavar="auto|fp32|bf16",
+        help="auto: bf16 where hardware computes it (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--chunk",
+        type=int,
+        default=20,
+        metavar="S",
+        help="seconds enhanced at a time; memory grows with it (default: "
+        "%(default)s)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Enhances, and says at the end what could not be done.
+
+    Arguments
+    ---------
+    arguments : argparse.Namespace
+        See `add_arguments`.
+
+    Raises
+    ------
+    UserError
+        If an argument cannot be used, or a file could not be enhanced.
+    """
+    if arguments.model is None:
+        raise UserError(NO_MODEL)
+    if arguments.jobs < 1:
+        raise UserError(f"--jobs is {arguments.jobs}; it must be at least 1.")
+    if "-" in arguments.inputs:
+        if len(arguments.inputs) > 1:
+            raise UserError("Give - (stdin) alone, without other inputs.")
+        if arguments.output is None:
+            arguments.output = "-"
+    if "-" in (arguments.inputs[0], arguments.output):
+        with tempfile.TemporaryDirectory(prefix="phasen-") as folder:
+            _enhance_stream(arguments, Path(folder))
+        return
+    _enhance_files(arguments, arguments.inputs, arguments.output)
+
+
+def _enhance_stream(arguments, folder):
+    """Pipes cannot be read twice, so they go through files."""
+    source, target = arguments.inputs, arguments.output
+    if source == ["-"]:
+        source = [folder / "stdin.wav"]
+        with open(source[0], "wb") as file:
+            _copy(sys.stdin.buffer, file)
+        if os.path.getsize(source[0]) == 0:
+            raise UserError("There is nothing on stdin; pipe a WAV file in.")
+    elif len(source) > 1 or Path(source[0]).is_dir():
+        raise UserError(
+            "Only one file can go to stdout; give another --output."
+        )
+    if target == "-":
+        arguments.format = arguments.format or "wav"
+        if arguments.format.partition(":")[0].lower() != "wav":
+            raise UserError(
+                f"stdout takes WAV, not {arguments.format}; give --output FILE."
+            )
+        target = folder / "stdout.wav"
+    _enhance_files(arguments, source, target)
+    if arguments.output == "-":
+        with open(target, "rb") as file:
+            _copy(file, sys.stdout.buffer)
+
+
+def _copy(source, target):
+    try:
+        shutil.copyfileobj(source, target)
+        target.flush()
+    except BrokenPipeError:
+        # The reader has enough, as `| head` does; Python would complain once
+        # more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        raise UserError(
+            f"The audio cannot be passed on ({error.strerror}); make room in "
+            f"{tempfile.gettempdir()} or give files instead of -."
+        ) from error
+
+
+def _enhance_files(arguments, inputs, output):
+    from phasen_sb.inference.jobs import (
+        enhance_files,
+        find_inputs,
+        name_outputs,
+    )
+    from phasen_sb.inference.pretrained import Enhancer
+
+    pairs = name_outputs(find_inputs(inputs), output, arguments.format)
+    enhancer = Enhancer.from_pretrained(
+        arguments.model,
+        arguments.device,
+        arguments.precision,
+        arguments.chunk,
+    )
+    report = enhance_files(
+        enhancer,
+        pairs,
+        arguments.jobs,
+        arguments.overwrite,
+        strength=arguments.strength,
+        format=arguments.format,
+        normalize=arguments.normalize,
+    )
+    if report.kept:
+        print(
+            f"{len(report.kept)} of {len(pairs)} outputs were there already "
+            "and are kept; --overwrite makes them anew.",
+            file=sys.stderr,
+        )
+    if report.failed:
+        if len(pairs) == 1:
+            raise UserError(*report.failed.values())
+        names = ", ".join(str(source) for source in report.failed)
+        raise UserError(
+            f"{len(report.failed)} of {len(pairs)} files failed: {names}"
+        )

@@ -1,0 +1,74 @@
+"""`phasen export`: from a training run to a folder that loads anywhere."""
+
+import argparse
+
+DESCRIPTION = """\
+Writes the best checkpoint of a training run as a folder that SpeechBrain's
+WaveformEnhancement.from_hparams, phasen enhance and phasen demo load without a
+network connection: hyperparams.yaml, model.ckpt, README.md (the model card) and
+results.json. It can be uploaded to a model hub as it is.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options of the command.
+
+    Arguments
+    ---------
+    parser : argparse.ArgumentParser
+        The subcommand's parser.
+    """
+    parser.description = DESCRIPTION
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "results",
+        metavar="RESULTS_DIR",
+        help="output folder of recipes/train.py, or a model exported earlier",
+    )
+    parser.add_argument("out", metavar="OUT_DIR", help="folder to write")
+    parser.add_argument(
+        "--onnx",
+        action="store_true",
+        help="write model.onnx too: the network from spectrogram to "
+        "spectrogram, checked against PyTorch (needs phasen_sb[onnx])",
+    )
+    parser.add_argument(
+        "--torch-export",
+        action="store_true",
+        help="write model.pt2 too: the same for torch.export.load",
+    )
+    parser.add_argument(
+        "--license",
+        default="apache-2.0",
+        metavar="ID",
+        help="licence of the weights in the model card (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace an exported model in OUT_DIR",
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Exports and says what was written.
+
+    Arguments
+    ---------
+    arguments : argparse.Namespace
+        See `add_arguments`.
+
+    Raises
+    ------
+    UserError
+        If the run cannot be read or the folder not be written.
+    """
+    from phasen_sb.export.folder import check_target, write_export
+    from phasen_sb.export.runs import read_model
+
+    check_target(arguments.out, arguments.overwrite)
+    model = read_model(arguments.results)
+    folder = write_export(
+        model, arguments.out, arguments.license, arguments.overwrite
+    )
+    print(f"Wrote {folder}; use it with: phasen enhance --model {folder} FILE")

@@ -1,0 +1,153 @@
+"""Writes an exported model: a folder that loads without network or run.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from hyperpyyaml import load_hyperpyyaml
+
+from phasen_sb.errors import UserError
+from phasen_sb.export.card import write_card
+from phasen_sb.export.description import describe
+from phasen_sb.export.runs import (
+    CARD,
+    DESCRIPTION,
+    RESULTS,
+    WEIGHTS,
+    TrainedModel,
+    is_export,
+)
+from phasen_sb.export.weights import load_state
+
+
+def check_target(folder: str | os.PathLike, overwrite: bool = False) -> Path:
+    """Says before any work if the export could not be written.
+
+    Arguments
+    ---------
+    folder : path
+        Where the export shall go.
+    overwrite : bool
+        Whether an export that is there may be replaced.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    UserError
+        If something is there already.
+    """
+    folder = Path(folder).expanduser()
+    if folder.is_dir() and not any(folder.iterdir()):
+        return folder
+    if is_export(folder):
+        if overwrite:
+            return folder
+        raise UserError(
+            f"{folder} holds an exported model already; give --overwrite to "
+            "replace it, or another folder."
+        )
+    if folder.exists():
+        raise UserError(
+            f"{folder} exists and is no exported model; give another folder."
+        )
+    return folder
+
+
+def write_export(
+    model: TrainedModel,
+    folder: str | os.PathLike,
+    licence: str = "apache-2.0",
+    overwrite: bool = False,
+) -> Path:
+    """Writes ``hyperparams.yaml``, ``model.ckpt`` and the model card.
+
+    The enhancer is built from the new description and loaded strictly before
+    anything appears under the final name.
+
+    Arguments
+    ---------
+    model : TrainedModel
+        From :func:`phasen_sb.export.runs.read_run`.
+    folder : path
+        Where to write.
+    licence : str
+        Licence of the weights, for the card.
+    overwrite : bool
+        Replace an export that is there.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder.
+
+    Raises
+    ------
+    UserError
+        If weights and description do not fit, a weight is not finite, or the
+        folder cannot be written.
+    """
+    folder = check_target(folder, overwrite)
+    text = describe(model.enhancer, model.sample_rate)
+    load_state(build(text)["enhance_model"], model.state, model.source)
+    part = folder.with_name(f".{folder.name}.part")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        (part / DESCRIPTION).write_text(text, encoding="utf-8")
+        torch.save(model.state, part / WEIGHTS)
+        card = model.card
+        if card is None:
+            card = write_card(model, folder.resolve().name, licence)
+        (part / CARD).write_text(card, encoding="utf-8")
+        if model.results:
+            results = json.dumps(model.results, indent=2)
+            (part / RESULTS).write_text(results, encoding="utf-8")
+        if folder.is_dir():
+            shutil.rmtree(folder)
+        os.replace(part, folder)
+    # torch.save tells of a full disk with a RuntimeError.
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"{folder} cannot be written ({reason}); make room or give "
+            "another folder, then run again."
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return folder
+
+
+def build(text: str) -> dict:
+    """Builds what a ``hyperparams.yaml`` describes, weights untrained.
+
+    Arguments
+    ---------
+    text : str
+        HyperPyYAML.
+
+    Returns
+    -------
+    dict
+        With ``enhance_model`` and ``sample_rate``.
+
+    Raises
+    ------
+    UserError
+        If an object cannot be built.
+    """
+    try:
+        return load_hyperpyyaml(text)
+    except (ValueError, TypeError, KeyError, ImportError) as error:
+        raise UserError(
+            "The run's network cannot be built from its hyperparams.yaml: "
+            f"{error}"
+        ) from error

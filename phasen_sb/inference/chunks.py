@@ -1,0 +1,140 @@
+"""Processes a long signal in chunks that overlap and are faded together.
+
+Only the chunk at hand is in memory. Chunks start at whole seconds: at every
+sample rate that is a whole number of samples, so resampling a chunk gives the
+samples that resampling the whole signal would give.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+Read = Callable[[int], np.ndarray]
+Process = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class ChunkPlan:
+    """Where chunks begin and end.
+
+    Arguments
+    ---------
+    step : int
+        Seconds that each chunk adds to the output.
+    context : int
+        Seconds that a chunk sees beyond its own part, on both sides.
+    fade : float
+        Seconds over which one chunk's output fades into the next's, at most
+        twice the context.
+
+    Example
+    -------
+    >>> list(ChunkPlan(10, 1).ranges(25 * 100, 100))
+    [(0, 1100), (900, 2100), (1300, 2500)]
+    """
+
+    step: int = 20
+    context: int = 1
+    fade: float = 0.5
+
+    def ranges(self, samples: int, rate: int) -> Iterator[tuple[int, int]]:
+        """Lists the chunks of a signal.
+
+        Arguments
+        ---------
+        samples : int
+            Length of the signal.
+        rate : int
+            Its sample rate (Hz).
+
+        Returns
+        -------
+        iterator of (int, int)
+            First sample and one past the last sample of each chunk. The last
+            chunk begins earlier than its own part needs, lest the network
+            sees a fraction of a second by itself.
+        """
+        start, boundary, ahead = 0, 0, (self.step + self.context) * rate
+        while boundary + ahead < samples:
+            yield start, boundary + ahead
+            boundary += self.step * rate
+            start = boundary - self.context * rate
+        full = self.step + 2 * self.context
+        earliest = max(0, -(-samples // rate) - full) * rate
+        yield min(start, earliest), samples
+
+
+def process_in_chunks(
+    read: Read,
+    samples: int,
+    rate: int,
+    process: Process,
+    plan: ChunkPlan,
+) -> Iterator[np.ndarray]:
+    """Processes a signal that is read from front to back.
+
+    Arguments
+    ---------
+    read : callable
+        ``read(n)`` returns the next n samples, ``[n, channels]``.
+    samples : int
+        Length of the signal.
+    rate : int
+        Its sample rate (Hz).
+    process : callable
+        Maps a chunk ``[n, channels]`` to its result of the same shape.
+    plan : ChunkPlan
+        The chunks.
+
+    Returns
+    -------
+    iterator of np.ndarray
+        Consecutive parts of the result, ``samples`` long in all. Where all
+        chunks agree, as those of the identity do, the result is exactly
+        theirs.
+
+    Example
+    -------
+    >>> signal = np.random.randn(1234, 2)
+    >>> blocks = iter(np.split(signal, [400, 600, 800, 1000, 1200]))
+    >>> parts = process_in_chunks(
+    ...     lambda n: next(blocks), 1234, 100, lambda x: x, ChunkPlan(2, 2)
+    ... )
+    >>> np.array_equal(np.concatenate(list(parts)), signal)
+    True
+    """
+    half = round(plan.fade * rate / 2)
+    buffer, offset, tail = None, 0, None
+    ranges = list(plan.ranges(samples, rate))
+    for number, (start, stop) in enumerate(ranges):
+        have = 0 if buffer is None else offset + len(buffer)
+        new = read(stop - have)
+        if buffer is None:
+            buffer = new
+        else:
+            buffer = np.concatenate([buffer[start - offset :], new])
+            offset = start
+        result = process(buffer)
+        begin = number * plan.step * rate
+        if tail is not None:
+            begin -= half
+            fade = _fade_in(len(tail))[:, None]
+            faded = result[begin - start : begin - start + len(tail)]
+            # In this form equal tails come out unchanged to the last bit.
+            yield tail + fade * (faded - tail)
+            begin += len(tail)
+        if number + 1 == len(ranges):
+            yield result[begin - start :]
+            return
+        end = (number + 1) * plan.step * rate - half
+        yield result[begin - start : end - start]
+        tail = result[end - start : end - start + 2 * half]
+
+
+def _fade_in(length):
+    phase = (np.arange(length) + 0.5) / max(length, 1)
+    return 0.5 - 0.5 * np.cos(np.pi * phase)

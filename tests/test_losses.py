@@ -160,11 +160,14 @@ def test_studio_silence_does_not_explode_with_target_compression():
     assert bare > 1000
 
 
-def test_small_differences_survive_autocast(pair):
+def test_computes_in_fp32_whatever_the_precision(pair):
     z, s = pair
     expected = compressed_complex_loss(z, s)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(compressed_complex_loss(z, s), expected)
+    z, s = z.bfloat16(), s.bfloat16()
+    expected = compressed_complex_loss(z.float(), s.float())
+    assert torch.equal(compressed_complex_loss(z, s), expected)
 
 
 def test_allowed_len_diff(pair):

@@ -156,6 +156,12 @@ class EnhancementBrain(sb.Brain):
             },
         ]
         groups = [group for group in groups if group["params"]]
+        schedule = self.hparams.lr_schedule
+        if getattr(schedule, "total_steps", 0) is None:
+            steps = math.ceil(
+                self.batches_per_epoch / self.grad_accumulation_factor
+            )
+            schedule.total_steps = steps * self.hparams.epoch_counter.limit
         self.optimizer = self.opt_class(groups)
         self.optimizers_dict = {"opt_class": self.optimizer}
         if self.checkpointer is not None:

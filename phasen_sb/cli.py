@@ -20,6 +20,7 @@ from phasen_sb.errors import UserError
 COMMANDS = {
     "enhance": "remove noise from audio files",
     "export": "turn a training run into a folder that loads anywhere",
+    "leaderboard": "set your runs beside published results, as a web page",
     "score": "score enhanced speech with objective measures, compare systems",
 }
 

@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace) -> None:
     """
     metrics = [name for text in arguments.metrics for name in text.split(",")]
     resolve(filter(None, metrics))
-    out = _writable_folder(arguments.out)
+    out = writable_folder(arguments.out)
 
     from phasen_sb.data.files import write_atomically
     from phasen_sb.metrics.folders import score_folders
@@ -141,8 +141,24 @@ def run(arguments: argparse.Namespace) -> None:
     )
 
 
-def _writable_folder(path: str) -> Path:
-    """Makes the folder now, rather than fail after minutes of work."""
+def writable_folder(path: str) -> Path:
+    """Makes the folder of results now, rather than fail after the work.
+
+    Arguments
+    ---------
+    path : str
+        What the user gave as --out.
+
+    Returns
+    -------
+    Path
+        The folder, absolute.
+
+    Raises
+    ------
+    UserError
+        If it cannot be made or written to.
+    """
     out = Path(path).expanduser().absolute()
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -70,20 +70,27 @@ class FolderScores:
         SNR in dB of the noisy input by file name, empty without it.
     notes : list of str
         On missing files, resampling and lengths, a sentence each.
+    clean_folder : Path
+        Where the references are.
     """
 
     systems: list[System]
     input_snr: dict[str, float]
     notes: list[str]
+    clean_folder: Path
 
 
-def name_systems(folders: Iterable[str]) -> dict[str, Path]:
+def name_systems(
+    folders: Iterable[str], role: str = "The enhanced folder"
+) -> dict[str, Path]:
     """Names each folder by what tells it from the others.
 
     Arguments
     ---------
     folders : iterable of str
         Paths of folders, or "NAME=PATH".
+    role : str
+        What errors call them.
 
     Returns
     -------
@@ -111,7 +118,7 @@ def name_systems(folders: Iterable[str]) -> dict[str, Path]:
         name, separator, path = given.partition("=")
         if not separator or Path(given).is_dir():
             name, path = "", given
-        named.append((name, existing_folder(path, "The enhanced folder")))
+        named.append((name, existing_folder(path, role)))
     unnamed = [path for name, path in named if not name]
     systems: dict[str, Path] = {}
     for name, path in named:
@@ -254,7 +261,12 @@ def score_folders(
                     future.add_done_callback(lambda _: bar.update())
                 system.report = pool.collect()
                 notes += _length_notes(system, cut)
-    return FolderScores(systems, input_snr, notes)
+    return FolderScores(
+        systems,
+        input_snr,
+        notes,
+        existing_folder(clean_folder, "The clean folder"),
+    )
 
 
 def _check_files(

@@ -10,6 +10,32 @@ TOLERANCE = 0.01
 _NAME = re.compile(r"(.*__)?p(232|257)_\d{3}")
 
 
+def is_literature_data(files: int, noisy_pesq_wb: float | None) -> bool:
+    """Tells whether scores are means over the literature's test set.
+
+    Arguments
+    ---------
+    files : int
+        How many files were scored.
+    noisy_pesq_wb : float, optional
+        Their mean wide-band PESQ before enhancement, None if not measured.
+
+    Returns
+    -------
+    bool
+
+    Example
+    -------
+    >>> is_literature_data(824, 1.973), is_literature_data(824, None)
+    (True, False)
+    """
+    return (
+        files == VOICEBANK_TEST_FILES
+        and noisy_pesq_wb is not None
+        and abs(noisy_pesq_wb - NOISY_PESQ_WB) <= TOLERANCE + 1e-9
+    )
+
+
 def check_voicebank(
     names: Iterable[str], noisy_pesq_wb: float | None
 ) -> str | None:
@@ -57,7 +83,7 @@ def check_voicebank(
             "keep pesq_wb among the metrics, to show that the data are those "
             "of the literature."
         )
-    if abs(noisy_pesq_wb - NOISY_PESQ_WB) > TOLERANCE + 1e-9:
+    if not is_literature_data(len(names), noisy_pesq_wb):
         return (
             "WARNING: these data differ from the literature's, and the scores "
             "below do not compare with published ones: the noisy input scores "

@@ -55,8 +55,8 @@ def to_record(scores: FolderScores) -> dict[str, Any]:
     -------
     dict
         "systems" by name (see `phasen_sb.metrics.statistics.summarize`),
-        "comparisons" of each two of them, "sanity", "notes", "versions" and
-        "resampler".
+        "comparisons" of each two of them, "sanity", "clean_folder", "notes",
+        "versions" and "resampler".
     """
     systems = {
         system.name: {"folder": str(system.folder)}
@@ -75,6 +75,7 @@ def to_record(scores: FolderScores) -> dict[str, Any]:
             }
             for a, b in combinations(scores.systems, 2)
         ],
+        "clean_folder": str(scores.clean_folder),
         "notes": scores.notes,
         "sample_rate": SAMPLE_RATE,
         "resampler": RESAMPLER,

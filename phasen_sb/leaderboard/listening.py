@@ -1,0 +1,276 @@
+"""Clips of the runs' test files, small enough to travel inside a page."""
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import soundfile as sf
+
+from phasen_sb.errors import UserError
+from phasen_sb.leaderboard.recordings import Recording
+from phasen_sb.leaderboard.runs import Run
+from phasen_sb.metrics.registry import METRICS
+
+# Files are chosen by this score, or the first there is.
+_PREFERRED = "pesq_wb"
+
+_PEAK = 0.99
+_DYNAMIC_RANGE_DB = 80
+_WINDOW_SECONDS = 0.025
+_MOST_COLUMNS = 420
+_BYTES_PER_MB = 1_000_000
+
+
+@dataclass
+class Clip:
+    """One version of an utterance as the page embeds it.
+
+    Arguments
+    ---------
+    title : str
+        Which version it is.
+    scores : dict
+        What it scored, by metric.
+    audio : str
+        FLAC as a data URI.
+    spectrogram : str
+        PNG as a data URI.
+    """
+
+    title: str
+    scores: dict[str, float]
+    audio: str
+    spectrogram: str
+
+    @property
+    def size(self) -> int:
+        """Characters that it adds to the page."""
+        return len(self.audio) + len(self.spectrogram)
+
+
+@dataclass
+class Utterance:
+    """Versions of one utterance to compare: noisy, of each run, clean.
+
+    Arguments
+    ---------
+    name : str
+        Its name.
+    seconds : float
+        Its length.
+    kilohertz : float
+        Upper end of the spectrograms.
+    clips : list of Clip
+        The versions.
+    """
+
+    name: str
+    seconds: float
+    kilohertz: float
+    clips: list[Clip] = field(default_factory=list)
+
+
+def choose_files(runs: Sequence[Run], count: int = 3) -> list[str]:
+    """Chooses files that show the range: worst, median and best of a run.
+
+    Arguments
+    ---------
+    runs : sequence of Run
+        The first of them that can be listened to is judged by wide-band PESQ.
+    count : int
+        How many to choose at most.
+
+    Returns
+    -------
+    list of str
+        Names, the worst first.
+    """
+    for run in runs:
+        ranked = _ranked(run.per_file) if run.audio else []
+        if ranked:
+            places = np.linspace(0, len(ranked) - 1, min(count, len(ranked)))
+            return [ranked[round(place)] for place in places]
+    return []
+
+
+def _ranked(per_file: dict[str, dict[str, float]]) -> list[str]:
+    metrics = [m for scores in per_file.values() for m in scores]
+    if not metrics:
+        return []
+    metric = _PREFERRED if _PREFERRED in metrics else metrics[0]
+    scored = [name for name in per_file if metric in per_file[name]]
+    return sorted(scored, key=lambda name: per_file[name][metric])
+
+
+def embed_files(
+    runs: Sequence[Run], names: Iterable[str], budget_mb: float
+) -> tuple[list[Utterance], list[str]]:
+    """Encodes files of the runs, side by side where they share them.
+
+    Arguments
+    ---------
+    runs : sequence of Run
+        Where the files are.
+    names : iterable of str
+        Which files.
+    budget_mb : float
+        Size of all clips together (MB); what no longer fits is left out.
+
+    Returns
+    -------
+    utterances : list of Utterance
+        For each name one, or several if runs call different recordings so.
+    notes : list of str
+        What was left out and why, a sentence each.
+
+    Raises
+    ------
+    UserError
+        If no run scored a file of some name.
+    """
+    utterances: list[Utterance] = []
+    notes: list[str] = []
+    left = budget_mb * _BYTES_PER_MB
+    for name in names:
+        having = [run for run in runs if name in run.per_file]
+        if not having:
+            known = next((", ".join(list(r.per_file)[:3]) for r in runs), "")
+            raise UserError(
+                f"No run scored a file called {name}; --listen takes names "
+                f"such as {known}."
+            )
+        for group in _same_recording(having, name, notes):
+            utterance = _embed(name, group)
+            size = sum(clip.size for clip in utterance.clips)
+            if size > left:
+                notes.append(
+                    f"{name} is not on the page: with it the recordings would "
+                    f"exceed {budget_mb:g} MB; raise --audio-budget, or choose "
+                    "fewer or shorter files with --listen."
+                )
+                continue
+            left -= size
+            utterances.append(utterance)
+    return utterances, notes
+
+
+def _same_recording(
+    runs: Iterable[Run], name: str, notes: list[str]
+) -> list[list[tuple[Run, Recording]]]:
+    """Groups runs by what they call `name`: corpora share file names."""
+    groups: list[list[tuple[Run, Recording]]] = []
+    for run in runs:
+        if run.audio is None:
+            notes.append(
+                f"{run.entry.system} cannot be listened to: its {name} was "
+                "scored without --noisy."
+            )
+            continue
+        try:
+            recording = run.audio.load(name)
+        except UserError as error:
+            notes.append(f"{run.entry.system}: {error}")
+            continue
+        for group in groups:
+            if _alike(group[0][1], recording):
+                group.append((run, recording))
+                break
+        else:
+            groups.append([(run, recording)])
+    return groups
+
+
+def _alike(one: Recording, other: Recording) -> bool:
+    length = min(one.clean.size, other.clean.size)
+    return abs(one.clean.size - other.clean.size) < one.sample_rate / 10 and (
+        np.allclose(one.clean[:length], other.clean[:length], atol=1e-3)
+        and np.allclose(one.noisy[:length], other.noisy[:length], atol=1e-3)
+    )
+
+
+def _embed(name: str, group: list[tuple[Run, Recording]]) -> Utterance:
+    first_run, first = group[0]
+    versions = [("noisy", first_run.noisy_per_file.get(name, {}), first.noisy)]
+    versions += [
+        (run.entry.system, run.per_file[name], recording.enhanced)
+        for run, recording in group
+    ]
+    versions.append(("clean", {}, first.clean))
+    waves = [wave for _, _, wave in versions]
+    # One gain and one scale of colours for all, so that they compare.
+    peak = max(float(np.abs(wave).max(initial=0)) for wave in waves)
+    gain = min(1.0, _PEAK / peak) if peak else 1.0
+    levels = [_decibels(wave, first.sample_rate) for wave in waves]
+    top = max(float(level.max()) for level in levels)
+    return Utterance(
+        name,
+        first.clean.size / first.sample_rate,
+        first.sample_rate / 2000,
+        [
+            Clip(
+                title,
+                {m: s for m, s in scores.items() if m in METRICS},
+                encode_audio(wave * gain, first.sample_rate),
+                _picture(level, top),
+            )
+            for (title, scores, wave), level in zip(
+                versions, levels, strict=True
+            )
+        ],
+    )
+
+
+def encode_audio(wave: np.ndarray, sample_rate: int) -> str:
+    """Encodes samples as a FLAC data URI: lossless, and all browsers play it.
+
+    Arguments
+    ---------
+    wave : np.ndarray
+        Shape [time], in [-1, 1].
+    sample_rate : int
+        In Hz.
+
+    Returns
+    -------
+    str
+    """
+    encoded = io.BytesIO()
+    sf.write(encoded, wave, sample_rate, format="FLAC", subtype="PCM_16")
+    return _data_uri("audio/flac", encoded.getvalue())
+
+
+def _decibels(wave: np.ndarray, sample_rate: int) -> np.ndarray:
+    from scipy.signal import stft
+
+    window = min(round(_WINDOW_SECONDS * sample_rate), wave.size)
+    hop = max(window // 4, wave.size // _MOST_COLUMNS, 1)
+    # A long file is sampled, not averaged: gaps between windows are fine in
+    # a picture this small.
+    if hop < window:
+        _, _, spectrum = stft(wave, sample_rate, "hann", window, window - hop)
+    else:
+        starts = np.arange(0, wave.size - window + 1, hop)
+        frames = wave[starts[:, None] + np.arange(window)]
+        spectrum = np.fft.rfft(frames * np.hanning(window)).T / (window / 2)
+    return 20 * np.log10(np.abs(spectrum) + 1e-8)
+
+
+def _picture(decibels: np.ndarray, top: float) -> str:
+    from matplotlib import colormaps
+    from PIL import Image
+
+    bottom = top - _DYNAMIC_RANGE_DB
+    shade = np.clip((decibels - bottom) / _DYNAMIC_RANGE_DB, 0, 1)
+    # A palette: a third of the size of colours spelt out.
+    image = Image.fromarray((shade[::-1] * 255).astype(np.uint8))
+    palette = colormaps["magma"](np.arange(256), bytes=True)[:, :3]
+    image.putpalette(palette.tobytes())
+    encoded = io.BytesIO()
+    image.save(encoded, "PNG", optimize=True)
+    return _data_uri("image/png", encoded.getvalue())
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

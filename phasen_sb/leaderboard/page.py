@@ -1,0 +1,150 @@
+"""The leaderboard as one HTML file that needs nothing else.
+
+Chart.js draws the plot: with 0.2 MB it is small enough to travel inside the
+page (Plotly takes 1 to 5 MB), works with mouse and finger, and its MIT licence
+allows copies.
+"""
+
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from phasen_sb import __version__
+from phasen_sb.leaderboard.entries import SCORES, YES, Entry
+from phasen_sb.leaderboard.listening import Utterance
+from phasen_sb.leaderboard.tables import number, ranked, size
+from phasen_sb.metrics.registry import METRICS
+
+_SOURCES = {
+    re.compile(r"^([\w.-]+/[\w.-]+)@([0-9a-f]{7,40})(?=\s|$)"): (
+        "https://github.com/{0}/tree/{1}"
+    ),
+    re.compile(r"^([\w.-]+/[\w.-]+) (?:issue|pull request) (\d+)"): (
+        "https://github.com/{0}/issues/{1}"
+    ),
+    re.compile(r"^([\w.-]+/[\w.-]+)(?=\s|$)"): "https://github.com/{0}",
+    re.compile(r"^arXiv:(\d{4}\.\d{5})"): "https://arxiv.org/abs/{0}",
+}
+
+
+def link_source(source: str) -> Markup:
+    """Links the repositories and papers that a source names.
+
+    Arguments
+    ---------
+    source : str
+        Parts separated by ";", each starting with what it cites.
+
+    Returns
+    -------
+    markupsafe.Markup
+        HTML.
+
+    Example
+    -------
+    >>> link_source("NASE, Table 1; arXiv:2307.08029 (size)")
+    Markup('NASE, Table 1; <a href="https://arxiv.org/abs/2307.08029"
+    rel="noreferrer">arXiv:2307.08029</a> (size)')
+    """
+    return Markup("; ").join(_link(part) for part in source.split("; "))
+
+
+def _link(part: str) -> Markup:
+    for pattern, address in _SOURCES.items():
+        if found := pattern.match(part):
+            link = Markup('<a href="{}" rel="noreferrer">{}</a>').format(
+                address.format(*found.groups()), found.group()
+            )
+            return link + escape(part[found.end() :])
+    return escape(part)
+
+
+def group(entry: Entry) -> str:
+    """Names the kind of result that colours tell apart.
+
+    Arguments
+    ---------
+    entry : Entry
+        A row.
+
+    Returns
+    -------
+    str
+        "ours", "elsewhere" (ours, on other test data), "retracted",
+        "optimised" or "plain".
+    """
+    if entry.ours:
+        return "ours" if entry.comparable else "elsewhere"
+    if entry.retracted == YES:
+        return "retracted"
+    return "optimised" if entry.optimises_metric else "plain"
+
+
+def _point(index: int, entry: Entry) -> dict:
+    return {
+        "row": index,
+        "name": entry.system,
+        "protocol": entry.protocol,
+        "group": group(entry),
+        "scores": dict(entry.scores),
+        "intervals": {m: list(i) for m, i in entry.intervals.items()},
+        "parameters": entry.parameters_M,
+        "macs": entry.macs_G_per_s,
+        "testData": entry.test_data,
+    }
+
+
+def to_html(
+    entries: Sequence[Entry], utterances: Sequence[Utterance] = ()
+) -> str:
+    """Writes the page.
+
+    Arguments
+    ---------
+    entries : sequence of Entry
+        All rows.
+    utterances : sequence of Utterance
+        What can be listened to.
+
+    Returns
+    -------
+    str
+        HTML with style, scripts, data, pictures and audio inside.
+    """
+    environment = Environment(
+        loader=PackageLoader("phasen_sb.leaderboard"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "size": size}
+    environment.filters["link_source"] = link_source
+    rows = ranked(entries)
+    return environment.get_template("page.html.j2").render(
+        entries=rows,
+        ours=[entry for entry in entries if entry.ours],
+        utterances=utterances,
+        metrics={metric: METRICS[metric].label for metric in SCORES},
+        labels={name: metric.label for name, metric in METRICS.items()},
+        group=group,
+        points=[_point(index, entry) for index, entry in enumerate(rows)],
+        style=_resource("page.css"),
+        script=_resource("page.js"),
+        chart=_chart(),
+        version=__version__,
+    )
+
+
+def _resource(name: str) -> Markup:
+    text = files("phasen_sb.leaderboard").joinpath("templates", name)
+    return Markup(text.read_text(encoding="utf-8"))
+
+
+def _chart() -> Markup:
+    script = _resource("chart.umd.min.js")
+    # Browsers' tools would look for the map beside the page.
+    return Markup(re.sub(r"//# sourceMappingURL=.*", "", script))

@@ -1,0 +1,308 @@
+"""Reads what `recipes/train.py` and `phasen score` wrote."""
+
+import csv
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from phasen_sb.errors import UserError
+from phasen_sb.leaderboard.entries import (
+    NO,
+    SCORES,
+    SELF_MEASURED,
+    TEST_SET,
+    UNKNOWN,
+    Entry,
+)
+from phasen_sb.leaderboard.model_cost import ModelCost, find_model_cost
+from phasen_sb.leaderboard.recordings import FolderAudio, RunAudio
+from phasen_sb.metrics.folders import NOISY, name_systems
+from phasen_sb.metrics.report import MetricReport
+from phasen_sb.metrics.sanity import is_literature_data
+from phasen_sb.metrics.statistics import summarize
+
+TRAINING, SCORING = "results.json", "scores.json"
+PER_FILE = "scores.csv"
+
+_LISTED = 5
+
+
+@dataclass
+class Run:
+    """A system of ours: its row, that of its input, and its audio.
+
+    Arguments
+    ---------
+    entry : Entry
+        The enhanced files' scores.
+    noisy : Entry or None
+        Those of the files before enhancement, if they were scored.
+    per_file : dict
+        Scores of the enhanced files by name, {file: {metric: score}}.
+    noisy_per_file : dict
+        The same before enhancement.
+    audio : RunAudio, FolderAudio or None
+        Finds the files to listen to; None if it is not known where they are.
+    """
+
+    entry: Entry
+    noisy: Entry | None = None
+    per_file: dict[str, dict[str, float]] = field(default_factory=dict)
+    noisy_per_file: dict[str, dict[str, float]] = field(default_factory=dict)
+    audio: RunAudio | FolderAudio | None = None
+
+
+def read_runs(folders: Iterable[str]) -> list[Run]:
+    """Reads runs of ours.
+
+    Arguments
+    ---------
+    folders : iterable of str
+        Folders, or "NAME=FOLDER", that hold `results.json` (a training run)
+        or `scores.json` (from `phasen score`; each of its systems is a run).
+
+    Returns
+    -------
+    list of Run
+        In the order given.
+
+    Raises
+    ------
+    UserError
+        If a folder is missing, given twice, holds no results, or damaged
+        ones.
+    """
+    runs: list[Run] = []
+    for name, folder in name_systems(folders, "The folder of --runs").items():
+        if (folder / TRAINING).is_file():
+            runs.append(_training_run(name, folder))
+        elif (folder / SCORING).is_file():
+            runs += _scored_systems(name, folder)
+        else:
+            raise UserError(_no_results(folder))
+    return runs
+
+
+def _no_results(folder: Path) -> str:
+    within = sorted(
+        {
+            str(path.parent)
+            for name in (TRAINING, SCORING)
+            for path in folder.rglob(name)
+        }
+    )
+    message = f"{folder} holds neither {TRAINING} nor {SCORING}; "
+    if within:
+        more = ", ..." if within[_LISTED:] else ""
+        return message + f"give {', '.join(within[:_LISTED])}{more}."
+    return message + (
+        "give the output folder of a finished training, or the --out folder "
+        "of phasen score."
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}); run what wrote it again."
+        ) from error
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    reason = f"{type(error).__name__}: {error}"
+    return UserError(
+        f"{path} is not what phasen_sb writes ({reason}); run what wrote it "
+        "again."
+    )
+
+
+def _training_run(name: str, folder: Path) -> Run:
+    path = folder / TRAINING
+    results = _read_json(path)
+    try:
+        test = results["test"]
+        means = {key: _known_scores(test[key]) for key in ("noisy", "enhanced")}
+        files = test["enhanced"]["utterances"]
+        seed, epoch = results["seed"], results["epoch"]
+        chosen_by = results["selected_by"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _damaged(path, error) from error
+    reports = _per_file_training(folder / PER_FILE, means["enhanced"])
+    test_data = _test_data(files, means["noisy"].get("pesq_wb"))
+    cost = find_model_cost(folder)
+    kind = f"epoch {epoch}, chosen by {chosen_by}, seed {seed}"
+    entries = {
+        key: _entry(
+            _input_name(name) if key == "noisy" else name,
+            kind if key == "enhanced" else "",
+            means[key],
+            _intervals(reports[key]),
+            test_data,
+            folder,
+            cost if key == "enhanced" else None,
+            is_input=key == "noisy",
+            selected_on_test=UNKNOWN if "test" in chosen_by else NO,
+        )
+        for key in ("enhanced", "noisy")
+    }
+    return Run(
+        entries["enhanced"],
+        entries["noisy"],
+        reports["enhanced"].scores,
+        reports["noisy"].scores,
+        RunAudio(folder),
+    )
+
+
+def _scored_systems(name: str, folder: Path) -> list[Run]:
+    path = folder / SCORING
+    record = _read_json(path)
+    try:
+        systems = record["systems"]
+        noisy = systems.get(NOISY)
+        noisy_pesq = noisy and noisy["mean"].get("pesq_wb")
+        known = {key: _known_scores(s["mean"]) for key, s in systems.items()}
+        intervals = {
+            key: {m: tuple(ci) for m, ci in s["ci95"].items() if ci}
+            for key, s in systems.items()
+        }
+        places = {key: Path(s["folder"]) for key, s in systems.items()}
+        counts = {key: max(s["n"].values()) for key, s in systems.items()}
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise _damaged(path, error) from error
+    per_file = _per_file_scoring(folder / PER_FILE)
+    clean = record.get("clean_folder")
+    enhanced = [key for key in systems if key != NOISY]
+    runs = []
+    for key in enhanced:
+        own_name = name if len(enhanced) == 1 else f"{name}: {key}"
+        test_data = _test_data(counts[key], noisy_pesq)
+        run = Run(
+            _entry(
+                own_name,
+                "",
+                known[key],
+                intervals[key],
+                test_data,
+                folder,
+                find_model_cost(places[key]),
+            ),
+            per_file=per_file.get(key, {}),
+            noisy_per_file=per_file.get(NOISY, {}),
+        )
+        if noisy:
+            run.noisy = _entry(
+                _input_name(name),
+                "",
+                known[NOISY],
+                intervals[NOISY],
+                test_data,
+                folder,
+                None,
+                is_input=True,
+                selected_on_test=NO,
+            )
+            if clean:
+                run.audio = FolderAudio(places[NOISY], places[key], Path(clean))
+        runs.append(run)
+    return runs
+
+
+def _entry(
+    system: str,
+    protocol: str,
+    scores: dict[str, float],
+    intervals: dict[str, tuple[float, float]],
+    test_data: str,
+    folder: Path,
+    cost: ModelCost | None,
+    is_input: bool = False,
+    selected_on_test: str = UNKNOWN,
+) -> Entry:
+    known_network = cost is not None and cost.network == "PHASEN"
+    domain = "magnitude and phase" if known_network else UNKNOWN
+    return Entry(
+        system=system,
+        protocol=protocol,
+        year="",
+        domain="unprocessed" if is_input else domain,
+        # PHASEN's recurrent layer runs both ways over the utterance.
+        causal="yes" if is_input else NO if known_network else UNKNOWN,
+        latency_ms=None,
+        parameters_M=cost and cost.parameters / 1e6,
+        macs_G_per_s=cost and cost.macs_per_second / 1e9,
+        scores=scores,
+        extra_data=NO,
+        evidence=SELF_MEASURED,
+        selected_on_test=selected_on_test,
+        metric_optimised=NO if is_input or known_network else UNKNOWN,
+        retracted=NO,
+        source=str(Path(folder.parent.name, folder.name)),
+        checked="here",
+        intervals={m: i for m, i in intervals.items() if m in scores},
+        test_data=test_data,
+    )
+
+
+def _input_name(name: str) -> str:
+    return f"Noisy input of {name}"
+
+
+def _known_scores(means: dict[str, Any]) -> dict[str, float]:
+    return {m: float(means[m]) for m in SCORES if means.get(m) is not None}
+
+
+def _test_data(files: int, noisy_pesq: float | None) -> str:
+    if is_literature_data(files, noisy_pesq):
+        return TEST_SET
+    if noisy_pesq is None:
+        return f"{files} files, input not scored"
+    return f"{files} files, noisy PESQ-wb {noisy_pesq:.2f}"
+
+
+def _intervals(report: MetricReport) -> dict[str, tuple[float, float]]:
+    ends = summarize(report)["ci95"]
+    return {metric: tuple(ci) for metric, ci in ends.items() if ci}
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    # Results without it, as an exported model has them, have no intervals.
+    if not path.is_file():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _per_file_training(
+    path: Path, metrics: Iterable[str]
+) -> dict[str, MetricReport]:
+    reports = {k: MetricReport(tuple(metrics)) for k in ("noisy", "enhanced")}
+    try:
+        for row in _rows(path):
+            for key, report in reports.items():
+                report.scores[row["id"]] = {
+                    metric: float(row[f"{key}_{metric}"])
+                    for metric in report.metrics
+                    if row[f"{key}_{metric}"]
+                }
+    except (KeyError, ValueError) as error:
+        raise _damaged(path, error) from error
+    return reports
+
+
+def _per_file_scoring(path: Path) -> dict[str, dict[str, dict[str, float]]]:
+    systems: dict[str, dict[str, dict[str, float]]] = {}
+    try:
+        for row in _rows(path):
+            systems.setdefault(row["system"], {})[row["file"]] = {
+                metric: float(row[metric])
+                for metric in SCORES
+                if row.get(metric)
+            }
+    except (KeyError, ValueError) as error:
+        raise _damaged(path, error) from error
+    return systems

@@ -1,0 +1,174 @@
+"""The leaderboard as CSV and as Markdown."""
+
+import csv
+import io
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+
+from phasen_sb.leaderboard.entries import SCORES, YES, Entry
+from phasen_sb.metrics.registry import METRICS
+
+DECIMALS = {"stoi": 3}
+
+INTRODUCTION = """\
+# VoiceBank-DEMAND leaderboard
+
+Means over the test set's 824 files at 16 kHz. CSIG, CBAK and COVL need not be
+of one family of programs; published figures are as printed in their sources.
+Brackets hold 95 % bootstrap intervals of the mean.
+"""
+
+
+def number(metric: str, value: float | None) -> str:
+    """Writes a score with the digits that papers give.
+
+    Arguments
+    ---------
+    metric : str
+        Which score it is.
+    value : float or None
+        The score.
+
+    Returns
+    -------
+    str
+        "" for None.
+
+    Example
+    -------
+    >>> number("pesq_wb", 2.9876), number("stoi", 0.9123), number("stoi", None)
+    ('2.99', '0.912', '')
+    """
+    return "" if value is None else f"{value:.{DECIMALS.get(metric, 2)}f}"
+
+
+def size(value: float | None) -> str:
+    """Writes millions of parameters or billions of operations.
+
+    Arguments
+    ---------
+    value : float or None
+        In millions or billions.
+
+    Returns
+    -------
+    str
+        Three significant digits, "" for None.
+
+    Example
+    -------
+    >>> size(8.774935), size(0.0482), size(255.1), size(None)
+    ('8.77', '0.0482', '255', '')
+    """
+    return "" if value is None else f"{value:.3g}"
+
+
+def ranked(entries: Iterable[Entry]) -> list[Entry]:
+    """Sorts by wide-band PESQ, the best first, those without it last.
+
+    Arguments
+    ---------
+    entries : iterable of Entry
+        Rows.
+
+    Returns
+    -------
+    list of Entry
+    """
+    return sorted(
+        entries,
+        key=lambda e: (-e.scores.get("pesq_wb", -1), e.system, e.protocol),
+    )
+
+
+def to_csv(entries: Iterable[Entry]) -> str:
+    """Writes all rows, with intervals.
+
+    Arguments
+    ---------
+    entries : iterable of Entry
+        Rows.
+
+    Returns
+    -------
+    str
+        CSV with the columns of `published.csv`, `test_data`, and
+        `pesq_wb_low`, `pesq_wb_high` and so on.
+    """
+    text = io.StringIO()
+    writer = None
+    for entry in entries:
+        row = asdict(entry)
+        scores, intervals = row.pop("scores"), row.pop("intervals")
+        row |= {metric: scores.get(metric) for metric in SCORES}
+        for metric in SCORES:
+            low, high = intervals.get(metric, (None, None))
+            row |= {f"{metric}_low": low, f"{metric}_high": high}
+        if writer is None:
+            writer = csv.DictWriter(text, list(row), lineterminator="\n")
+            writer.writeheader()
+        writer.writerow(row)
+    return text.getvalue()
+
+
+# One rank for all would let training on the metric win.
+_SECTIONS: dict[str, Callable[[Entry], bool]] = {
+    "Measured here": lambda e: e.ours,
+    "Published, not known to be optimised for a metric": lambda e: (
+        not e.ours and e.retracted != YES and not e.optimises_metric
+    ),
+    "Published, optimised for a metric": lambda e: (
+        not e.ours and e.retracted != YES and e.optimises_metric
+    ),
+    "Retracted": lambda e: not e.ours and e.retracted == YES,
+}
+
+
+def to_markdown(entries: Iterable[Entry]) -> str:
+    """Writes a table for each kind of result, ranked by PESQ.
+
+    Arguments
+    ---------
+    entries : iterable of Entry
+        Rows.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    entries = list(entries)
+    parts = [INTRODUCTION]
+    for title, belongs in _SECTIONS.items():
+        chosen = ranked(filter(belongs, entries))
+        if chosen:
+            parts.append(f"## {title}\n\n{_table(chosen)}")
+    return "\n".join(parts)
+
+
+def _table(entries: list[Entry]) -> str:
+    header = ["System", *(METRICS[metric].label for metric in SCORES)]
+    header += ["Parameters (M)", "GMAC/s", "Causal", "Remarks", "Source"]
+    rows = [header, ["---", *["--:"] * 9, "---", "---", "---"]]
+    for entry in entries:
+        detail = f" ({entry.protocol})" if entry.protocol else ""
+        remarks = [f for f in entry.flags if f != "measured here"]
+        if not entry.comparable:
+            remarks[0] += f" ({entry.test_data})"
+        rows.append(
+            [f"{entry.system}{detail}"]
+            + [_score(entry, metric) for metric in SCORES]
+            + [size(entry.parameters_M), size(entry.macs_G_per_s)]
+            + [entry.causal, "; ".join([*remarks, *filter(None, [entry.note])])]
+            + [entry.source]
+        )
+    cells = ([c.replace("|", "\\|") for c in row] for row in rows)
+    return "".join(f"| {' | '.join(row)} |\n" for row in cells)
+
+
+def _score(entry: Entry, metric: str) -> str:
+    text = number(metric, entry.scores.get(metric))
+    if metric in entry.intervals:
+        low, high = (number(metric, end) for end in entry.intervals[metric])
+        text += f" [{low}, {high}]"
+    return text

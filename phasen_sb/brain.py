@@ -14,7 +14,7 @@ from speechbrain.dataio.dataset import FilteredSortedDynamicItemDataset
 
 from phasen_sb import processes
 from phasen_sb.averaging import WeightAverage
-from phasen_sb.enhancer import level
+from phasen_sb.enhancer import clear_padding, count_samples, level
 from phasen_sb.errors import UserError
 from phasen_sb.features import count_frames
 from phasen_sb.metrics.pool import MetricPool
@@ -30,7 +30,7 @@ class EnhancementBrain(sb.Brain):
     """Trains ``modules.enhancer`` on pairs of noisy and clean speech.
 
     Reads from ``hparams``: ``enhancer``, ``compute_stft``, ``compute_cost``,
-    ``normalize``, ``metrics``, ``metric_jobs``, ``metric_timeout``,
+    ``normalize``, ``augmentation``, ``metrics``, ``metric_jobs``, ``metric_timeout``,
     ``sample_rate``, ``lr_schedule``, ``phase_lr_scale``, ``average_decay``,
     ``epoch_counter``, ``train_logger``, ``output_folder``,
     ``use_tensorboard``.
@@ -84,6 +84,12 @@ class EnhancementBrain(sb.Brain):
         noisy, clean = batch.noisy_sig.data, batch.clean_sig.data
         if lengths is not None:
             lengths = lengths.to(self.device)
+        if stage == sb.Stage.TRAIN and self.hparams.augmentation is not None:
+            epoch = self.hparams.epoch_counter.current
+            noisy, clean = self.hparams.augmentation(
+                noisy, clean, f"{self.hparams.seed} {epoch} {self.step}"
+            )
+            noisy = clear_padding(noisy, lengths)
         if self.hparams.normalize:
             # The loss compresses magnitudes and so depends on the level.
             gain = level(noisy, lengths)
@@ -107,7 +113,7 @@ class EnhancementBrain(sb.Brain):
         target = self.hparams.compute_stft(clean)
         frames = None
         if lengths is not None:
-            counts = torch.round(lengths * clean.shape[1])
+            counts = count_samples(lengths, clean.shape[1])
             frames = count_frames(self.hparams.compute_stft, counts)
             frames = frames / target.shape[1]
         loss, terms = self.hparams.compute_cost(

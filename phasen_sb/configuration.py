@@ -29,6 +29,7 @@ RECIPE_KEYS = {
     "make_datasets",
     "batch_size",
     "num_workers",
+    "augmentation",
     "phase_lr_scale",
     "average_decay",
     "use_tensorboard",

@@ -17,6 +17,46 @@ from phasen_sb.features import count_frames
 SILENCE_RMS = 1e-8
 
 
+def count_samples(lengths: torch.Tensor, samples: int) -> torch.Tensor:
+    """Relative lengths ``[B]`` as numbers of samples, at least 1.
+
+    Example
+    -------
+    >>> count_samples(torch.tensor([1.0, 0.5]), 10)
+    tensor([10,  5])
+    """
+    return torch.round(lengths * samples).long().clamp(min=1)
+
+
+def clear_padding(
+    x: torch.Tensor, lengths: torch.Tensor | None
+) -> torch.Tensor:
+    """Zeroes what lies past each waveform's length.
+
+    Arguments
+    ---------
+    x : torch.Tensor
+        ``[B, samples]``
+    lengths : torch.Tensor or None
+        Relative lengths ``[B]``; None: no padding.
+
+    Returns
+    -------
+    torch.Tensor
+        ``[B, samples]``
+
+    Example
+    -------
+    >>> clear_padding(torch.ones(1, 4), torch.tensor([0.5]))
+    tensor([[1., 1., 0., 0.]])
+    """
+    if lengths is None:
+        return x
+    index = torch.arange(x.shape[1], device=x.device)
+    counts = count_samples(lengths.to(x.device), x.shape[1])
+    return x.masked_fill(index >= counts.unsqueeze(1), 0.0)
+
+
 def level(x: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
     """Root mean square of each waveform, padding excluded.
 
@@ -40,7 +80,7 @@ def level(x: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
     x = x.float()
     count = torch.full_like(x[:, :1], x.shape[1])
     if lengths is not None:
-        count = torch.round(lengths.to(x.device) * x.shape[1]).unsqueeze(1)
+        count = count_samples(lengths.to(x.device), x.shape[1]).unsqueeze(1)
     # Scaled by the peak first: squares of a faint signal would underflow.
     peak = x.abs().amax(1, keepdim=True).clamp(min=SILENCE_RMS)
     mean = (x / peak).square().sum(1, keepdim=True) / count.clamp(min=1)
@@ -123,10 +163,8 @@ class PhasenEnhancer(nn.Module):
         x = x.float()
         counts = None
         if lengths is not None:
-            counts = torch.round(lengths.to(x.device) * samples).long()
-            counts = counts.clamp(min=1)
-            index = torch.arange(samples, device=x.device)
-            x = x.masked_fill(index >= counts.unsqueeze(1), 0.0)
+            counts = count_samples(lengths.to(x.device), samples)
+            x = clear_padding(x, lengths)
         gain = None
         if self.normalize:
             gain = level(x, lengths)

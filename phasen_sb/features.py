@@ -80,6 +80,8 @@ class _ConvFourier(nn.Module):
         self.n_fft = n_fft
         self.center = center
         self.trainable = trainable
+        if n_fft % 2:
+            raise ValueError(f"n_fft is {n_fft}; it must be even.")
         if not 0 < self.hop_length <= self.win_length <= n_fft:
             raise ValueError(
                 f"hop_length ({self.hop_length} samples) must not exceed "

@@ -63,7 +63,8 @@ def compressed_complex_loss(
     magnitude_floor : float
         With ``target``: magnitudes below this share of the utterance's
         greatest count as that share in the factor, which would otherwise
-        explode where the target is silent. 0 switches the floor off.
+        explode in the target's pauses. 0 switches the floor off. An
+        utterance whose target is all silence is compressed as with ``own``.
     scale : float or bool
         Factor on both terms. True: 2 * F, the rows of the stacked
         spectrogram; with it, ``compression="target"`` and
@@ -119,14 +120,15 @@ def compressed_complex_loss(
     own_square = predictions.square().sum(-1) + eps
     amplitude = own_square.pow(power / 2) - square.pow(power / 2)
 
-    factor = square
-    if compression == "target" and magnitude_floor > 0:
+    own_factor = own_square.pow((power - 1) / 2)
+    factor = square.pow((power - 1) / 2)
+    if compression == "target":
         peak = (square * mask).amax((1, 2), keepdim=True)
-        factor = torch.maximum(square, peak * magnitude_floor**2)
-    factor = factor.pow((power - 1) / 2).unsqueeze(-1)
-    own_factor = factor
-    if compression == "own":
-        own_factor = own_square.pow((power - 1) / 2).unsqueeze(-1)
+        floored = torch.maximum(square, peak * magnitude_floor**2)
+        factor = floored.pow((power - 1) / 2)
+        # A silent target has no factor to give: its own would be eps's.
+        own_factor = torch.where(peak > 2 * eps, factor, own_factor)
+    own_factor, factor = own_factor.unsqueeze(-1), factor.unsqueeze(-1)
     phase = predictions * own_factor - targets * factor  # [B, T, F, 2]
 
     if scale is True:

@@ -242,6 +242,8 @@ class PHASEN(nn.Module):
                 "PHASEN takes a spectrogram [batch, frames, "
                 f"{self.n_bins}, 2], got {list(spectrogram.shape)}."
             )
+        if lengths is not None:
+            lengths = lengths.to(spectrogram.device)
         mask = frame_mask(lengths, spectrogram.shape[1])
         if mask is not None:
             spectrogram = spectrogram * mask.transpose(1, 2)

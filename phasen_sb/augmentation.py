@@ -1,0 +1,83 @@
+"""Augmentation of pairs of noisy and clean speech, a batch at a time.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+import hashlib
+
+import torch
+from speechbrain.processing.signal_processing import (
+    compute_amplitude,
+    dB_to_amplitude,
+)
+
+
+class Remix:
+    """Gives every utterance the noise of another, at a random SNR.
+
+    The noise of a pair is noisy minus clean; it is dealt out anew within the
+    batch. That makes many mixtures of few recordings. After Defossez et al.,
+    "Real Time Speech Enhancement in the Waveform Domain", 2020, who keep the
+    noises' levels.
+
+    Arguments
+    ---------
+    snr_low : float
+        Lowest signal-to-noise ratio (dB).
+    snr_high : float
+        Highest signal-to-noise ratio (dB).
+
+    Example
+    -------
+    >>> clean = torch.randn(4, 16000)
+    >>> noisy, same = Remix(0, 0)(clean + torch.randn(4, 16000), clean, "1")
+    >>> same is clean
+    True
+    >>> ((noisy - clean).square().mean() / clean.square().mean()).round()
+    tensor(1.)
+    """
+
+    def __init__(self, snr_low: float, snr_high: float):
+        if snr_low > snr_high:
+            raise ValueError(
+                f"snr_low ({snr_low}) must not exceed snr_high ({snr_high})."
+            )
+        self.snr_low = snr_low
+        self.snr_high = snr_high
+
+    def __call__(
+        self, noisy: torch.Tensor, clean: torch.Tensor, seed: str
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mixes a batch anew.
+
+        Arguments
+        ---------
+        noisy : torch.Tensor
+            ``[B, samples]``, zero past each utterance's end.
+        clean : torch.Tensor
+            ``[B, samples]``, likewise.
+        seed : str
+            The same text gives the same mixtures, on any device: a resumed
+            training sees what an unbroken one sees.
+
+        Returns
+        -------
+        noisy : torch.Tensor
+            ``[B, samples]``; may hold noise past an utterance's end.
+        clean : torch.Tensor
+            As given.
+        """
+        digest = hashlib.sha256(seed.encode()).digest()
+        generator = torch.Generator().manual_seed(
+            int.from_bytes(digest[:7], "big")
+        )
+        batch = len(noisy)
+        order = torch.randperm(batch, generator=generator)
+        position = torch.rand(batch, 1, generator=generator)
+        snr = self.snr_low + position * (self.snr_high - self.snr_low)
+        noise = (noisy - clean)[order.to(noisy.device)]
+        speech_level = compute_amplitude(clean, amp_type="rms")
+        noise_level = compute_amplitude(noise, amp_type="rms").clamp(min=1e-8)
+        gain = speech_level / noise_level / dB_to_amplitude(snr.to(noisy))
+        return clean + gain * noise, clean

@@ -19,6 +19,9 @@ from phasen_sb.errors import UserError
 from phasen_sb.features import count_frames
 from phasen_sb.metrics.pool import MetricPool
 from phasen_sb.metrics.report import MetricReport
+from phasen_sb.results import beside
+from phasen_sb.results import summarise
+from phasen_sb.steps import SafeStepsBrain
 
 logger = logging.getLogger(__name__)
 
@@ -26,12 +29,12 @@ logger = logging.getLogger(__name__)
 SELECTION_METRIC = "pesq_wb"
 
 
-class EnhancementBrain(sb.Brain):
+class EnhancementBrain(SafeStepsBrain):
     """Trains ``modules.enhancer`` on pairs of noisy and clean speech.
 
     Reads from ``hparams``: ``enhancer``, ``compute_stft``, ``compute_cost``,
-    ``normalize``, ``augmentation``, ``metrics``, ``metric_jobs``, ``metric_timeout``,
-    ``sample_rate``, ``lr_schedule``, ``phase_lr_scale``, ``average_decay``,
+    ``normalize``, ``augmentation``, ``metrics``, ``metric_jobs``,
+    ``metric_timeout``, ``sample_rate``, ``lr_schedule``, ``phase_lr_scale``, ``average_decay``,
     ``epoch_counter``, ``train_logger``, ``output_folder``,
     ``use_tensorboard``.
 
@@ -49,6 +52,11 @@ class EnhancementBrain(sb.Brain):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
+        if SELECTION_METRIC not in self.hparams.metrics:
+            raise UserError(
+                f"metrics lacks {SELECTION_METRIC}, which chooses the best "
+                "checkpoint; add it."
+            )
         self.enhancer = self.modules.enhancer
         self.averaged = WeightAverage(self.enhancer, self.hparams.average_decay)
         if self.checkpointer is not None:
@@ -67,11 +75,6 @@ class EnhancementBrain(sb.Brain):
         self.best = {}
         self.test_waves = {}
         self.train_stats = {}
-        self.term_sums = {}
-        self.batches_per_epoch = None
-        self.batch_ids = []
-        self.finite_loss = True
-        self.skipped_steps = 0
 
     # ---------------------------------------------------------------- batches
 
@@ -120,14 +123,10 @@ class EnhancementBrain(sb.Brain):
             predictions["spectrogram"], target, frames, return_terms=True
         )
         if stage == sb.Stage.TRAIN:
-            self._add_terms(terms)
+            self.add_terms(terms)
         else:
             self._submit(predictions, batch, stage)
         return loss
-
-    def _add_terms(self, terms):
-        for name, value in terms.items():
-            self.term_sums[name] = self.term_sums.get(name, 0.0) + value
 
     def _submit(self, predictions, batch, stage):
         gain = predictions["gain"]
@@ -173,77 +172,18 @@ class EnhancementBrain(sb.Brain):
         if self.checkpointer is not None:
             self.checkpointer.add_recoverable("optimizer", self.optimizer)
 
-    def fit_batch(self, batch):
-        """Takes one step; a batch that is not finite leaves no trace."""
-        # SpeechBrain drops an accumulation that the epoch's end cuts short; a
-        # corpus with fewer batches than one accumulation would never train.
-        should_step = (
-            self.step % self.grad_accumulation_factor == 0
-            or self.step == self.batches_per_epoch
-        )
-        buffers = list(self.enhancer.buffers())
-        before = [buffer.clone() for buffer in buffers]
-        with self.no_sync(not should_step):
-            with self.training_ctx:
-                outputs = self.compute_forward(batch, sb.Stage.TRAIN)
-                loss = self.compute_objectives(outputs, batch, sb.Stage.TRAIN)
-            # Also if it is not finite: under DDP all processes then see it in
-            # their gradients and skip the step together.
-            self.scaler.scale(loss / self.grad_accumulation_factor).backward()
-        if not torch.isfinite(loss):
-            self.finite_loss = False
-            for buffer, saved in zip(buffers, before, strict=True):
-                buffer.copy_(saved)
-        self.batch_ids = batch.id
-        if should_step:
-            self.optimizers_step()
-        return loss.detach().cpu()
+    def on_step(self):
+        """Brings the running average up to date."""
+        self.averaged.update_parameters(self.enhancer)
 
-    def optimizers_step(self):
-        """Clips all gradients together and steps, if they are finite."""
-        self.scaler.unscale_(self.optimizer)
-        limit = self.max_grad_norm if self.max_grad_norm > 0 else math.inf
-        parameters = [
-            p for group in self.optimizer.param_groups for p in group["params"]
-        ]
-        norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
-        if torch.isfinite(norm):
-            self.hparams.lr_schedule(self.optimizer)
-            for group in self.optimizer.param_groups:
-                group["lr"] *= group["lr_scale"]
-            self.scaler.step(self.optimizer)
-            self.optimizer_step += 1
-            self.averaged.update_parameters(self.enhancer)
-            self.nonfinite_count = 0
-        elif self.finite_loss and self.scaler.is_enabled():
-            logger.debug("fp16 overflow: the loss scale is lowered.")
-        else:
-            self._skip_step()
-        self.finite_loss = True
-        self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
-
-    def _skip_step(self):
-        self.skipped_steps += 1
-        self.nonfinite_count += 1
-        ids = ", ".join(self.batch_ids)
-        logger.warning(
-            f"Step skipped: loss or gradient is not finite (batch: {ids})."
-        )
-        if self.nonfinite_count > self.nonfinite_patience:
-            raise UserError(
-                "Training stopped: loss or gradient was not finite in "
-                f"{self.nonfinite_count} steps in a row, last with {ids}; "
-                "check these files, lower lr or use --precision=fp32."
+    def _compile(self):
+        # The network alone: around it, lengths decide what is computed.
+        if self.compile:
+            self.enhancer.network.compile(
+                mode=self.compile_mode,
+                fullgraph=self.compile_using_fullgraph,
+                dynamic=self.compile_using_dynamic_shape_tracing,
             )
-
-    def _should_save_intra_epoch_ckpt(self, last_ckpt_time, steps_since_ckpt):
-        # Gradients of an accumulation under way are in no checkpoint.
-        if self.step % self.grad_accumulation_factor:
-            return False
-        return super()._should_save_intra_epoch_ckpt(
-            last_ckpt_time, steps_since_ckpt
-        )
 
     # ----------------------------------------------------------------- stages
 
@@ -259,11 +199,13 @@ class EnhancementBrain(sb.Brain):
         )
         if stage == sb.Stage.TRAIN:
             self.batches_per_epoch = len(loader)
+            if self.debug:
+                self.batches_per_epoch = min(len(loader), self.debug_batches)
         return loader
 
     def on_stage_start(self, stage, epoch=None):
-        """Starts the sums of a stage."""
-        self.term_sums = {}
+        """Makes all processes evaluate the same weights."""
+        self.finite_evaluation = True
         if stage == sb.Stage.VALID:
             # Running statistics differ between processes: each normalises
             # its own batches.
@@ -272,15 +214,15 @@ class EnhancementBrain(sb.Brain):
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """Logs; after validation saves a checkpoint."""
         if stage == sb.Stage.TRAIN:
-            steps = max(self.step, 1)
-            self.train_stats = {"loss": stage_loss} | {
-                name: float(value) / steps
-                for name, value in self.term_sums.items()
-            }
-            self.train_stats["skipped_steps"] = self.skipped_steps
+            self.train_stats = (
+                {"loss": stage_loss}
+                | self.take_terms()
+                | {"skipped_steps": self.skipped_steps}
+            )
             return
         loss, report = processes.gather_report(
-            stage_loss, self.metric_pool.collect()
+            stage_loss if self.finite_evaluation else math.nan,
+            self.metric_pool.collect(),
         )
         self.report = report
         split = "valid" if stage == sb.Stage.VALID else "test"
@@ -304,7 +246,7 @@ class EnhancementBrain(sb.Brain):
             # SpeechBrain ranks NaN first; nothing that failed may be best.
             score = -math.inf
         if self.checkpointer is not None:
-            meta = {f"valid_{k}": v for k, v in report.mean().items()}
+            meta = {f"valid_{k}": v for k, v in summarise(report).items()}
             self.checkpointer.save_and_keep_only(
                 meta=meta | {SELECTION_METRIC: score, "epoch": epoch},
                 max_keys=[SELECTION_METRIC],
@@ -386,20 +328,3 @@ def _tensorboard(folder):
             "use_tensorboard is on, but the package tensorboard is missing: "
             'pip install "phasen_sb[tensorboard]".'
         ) from error
-
-
-def beside(report: MetricReport, noisy: MetricReport | None) -> dict:
-    """Mean scores, each followed by the noisy input's.
-
-    Example
-    -------
-    >>> ours = MetricReport(("stoi",), {"a": {"stoi": 0.9}})
-    >>> beside(ours, MetricReport(("stoi",), {"a": {"stoi": 0.8}}))
-    {'stoi': 0.9, 'noisy_stoi': 0.8}
-    """
-    stats = {}
-    for name, value in report.mean().items():
-        stats[name] = math.nan if value is None else value
-        if noisy is not None and noisy.mean().get(name) is not None:
-            stats[f"noisy_{name}"] = noisy.mean()[name]
-    return stats

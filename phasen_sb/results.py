@@ -9,6 +9,7 @@ Authors
 
 import csv
 import json
+import math
 import os
 import platform
 import shutil
@@ -60,6 +61,23 @@ def summarise(report: MetricReport) -> dict:
         "utterances": len(report.scores),
         "failures": report.failure_counts(),
     }
+
+
+def beside(report: MetricReport, noisy: MetricReport | None) -> dict:
+    """Mean scores, each followed by the noisy input's.
+
+    Example
+    -------
+    >>> ours = MetricReport(("stoi",), {"a": {"stoi": 0.9}})
+    >>> beside(ours, MetricReport(("stoi",), {"a": {"stoi": 0.8}}))
+    {'stoi': 0.9, 'noisy_stoi': 0.8}
+    """
+    stats = {}
+    for name, value in report.mean().items():
+        stats[name] = math.nan if value is None else value
+        if noisy is not None and noisy.mean().get(name) is not None:
+            stats[f"noisy_{name}"] = noisy.mean()[name]
+    return stats
 
 
 def provenance() -> dict:

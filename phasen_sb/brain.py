@@ -19,8 +19,7 @@ from phasen_sb.errors import UserError
 from phasen_sb.features import count_frames
 from phasen_sb.metrics.pool import MetricPool
 from phasen_sb.metrics.report import MetricReport
-from phasen_sb.results import beside
-from phasen_sb.results import summarise
+from phasen_sb.results import beside, summarise
 from phasen_sb.steps import SafeStepsBrain
 
 logger = logging.getLogger(__name__)
@@ -34,8 +33,8 @@ class EnhancementBrain(SafeStepsBrain):
 
     Reads from ``hparams``: ``enhancer``, ``compute_stft``, ``compute_cost``,
     ``normalize``, ``augmentation``, ``metrics``, ``metric_jobs``,
-    ``metric_timeout``, ``sample_rate``, ``lr_schedule``, ``phase_lr_scale``, ``average_decay``,
-    ``epoch_counter``, ``train_logger``, ``output_folder``,
+    ``metric_timeout``, ``sample_rate``, ``lr_schedule``, ``phase_lr_scale``,
+    ``average_decay``, ``epoch_counter``, ``train_logger``, ``output_folder``,
     ``use_tensorboard``.
 
     Beyond SpeechBrain's Brain: weights are averaged, and the average is what
@@ -69,7 +68,7 @@ class EnhancementBrain(SafeStepsBrain):
         )
         self.tensorboard = None
         if self.hparams.use_tensorboard:
-            self.tensorboard = _tensorboard(self.results_folder)
+            self.tensorboard = _tensorboard(self.hparams.output_folder)
         self.noisy = {}
         self.report = None
         self.best = {}
@@ -306,12 +305,6 @@ class EnhancementBrain(SafeStepsBrain):
                 for split, values in stats.items()
             }
             self.tensorboard.log_stats(meta, **numbers)
-
-    @property
-    def results_folder(self) -> str:
-        """Where results go; a debug run does not touch the real ones."""
-        folder = self.hparams.output_folder
-        return os.path.join(folder, "debug") if self.debug else folder
 
     def close(self):
         """Ends the metric processes."""

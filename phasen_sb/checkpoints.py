@@ -4,11 +4,16 @@ Authors
  * The phasen_sb authors 2026
 """
 
+import logging
 import os
 import shutil
 
 from speechbrain.utils.checkpoints import Checkpoint, Checkpointer
 from speechbrain.utils.distributed import if_main_process
+
+from phasen_sb.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 UNFINISHED = "UNFINISHED+"
 
@@ -33,12 +38,29 @@ class AtomicCheckpointer(Checkpointer):
     ['CKPT+']
     """
 
-    def save_checkpoint(self, *args, **kwargs) -> Checkpoint | None:
-        """Saves as the parent does, but whole or not at all."""
+    def save_checkpoint(
+        self, meta=None, end_of_epoch=True, name=None, verbosity=logging.INFO
+    ) -> Checkpoint | None:
+        """Saves as the parent does, but whole or not at all.
+
+        Raises
+        ------
+        phasen_sb.errors.UserError
+            If it cannot be written.
+        """
         if if_main_process():
             for leftover in self.checkpoints_dir.glob(UNFINISHED + "*"):
                 shutil.rmtree(leftover)
-        unfinished = super().save_checkpoint(*args, **kwargs)
+        try:
+            unfinished = super().save_checkpoint(
+                meta or {}, end_of_epoch, name, verbosity=logging.DEBUG
+            )
+        except (OSError, RuntimeError) as error:  # torch's, on a full disk
+            raise UserError(
+                f"No checkpoint could be written to {self.checkpoints_dir} "
+                f"({_first_line(error)}); make room, then start the same "
+                "command again."
+            ) from error
         if unfinished is None:
             return None
         name = unfinished.path.name.removeprefix(UNFINISHED)
@@ -54,7 +76,34 @@ class AtomicCheckpointer(Checkpointer):
             name: final / path.name
             for name, path in unfinished.paramfiles.items()
         }
+        kind = "end-of-epoch" if end_of_epoch else "intra-epoch"
+        logger.log(verbosity, f"Saved an {kind} checkpoint in {final}")
         return Checkpoint(final, unfinished.meta, paramfiles)
+
+    def load_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Loads as the parent does.
+
+        Raises
+        ------
+        phasen_sb.errors.UserError
+            If it is damaged, or does not fit the objects.
+        """
+        try:
+            super().load_checkpoint(checkpoint)
+        except Exception as error:  # whatever damaged bytes make of pickle
+            raise _damaged(checkpoint.path, error) from error
+
+    @staticmethod
+    def _construct_checkpoint_objects(checkpoint_dirs):
+        checkpoints = []
+        for folder in checkpoint_dirs:
+            try:
+                found = Checkpointer._construct_checkpoint_objects([folder])
+                found[0].meta["unixtime"]  # by which they are sorted
+            except Exception as error:
+                raise _damaged(folder, error) from error
+            checkpoints += found
+        return checkpoints
 
     def _new_checkpoint_dirpath(self):
         return self._unfinished(super()._new_checkpoint_dirpath())
@@ -64,3 +113,14 @@ class AtomicCheckpointer(Checkpointer):
 
     def _unfinished(self, path):
         return path.with_name(UNFINISHED + path.name)
+
+
+def _damaged(folder, error):
+    return UserError(
+        f"The checkpoint {folder} cannot be loaded ({_first_line(error)}); "
+        "delete this folder to go on from an older one, if there is any."
+    )
+
+
+def _first_line(error):
+    return (str(error) or type(error).__name__).strip().splitlines()[0]

@@ -10,8 +10,9 @@ from importlib.resources import files
 from pathlib import Path
 
 import torch
-from hyperpyyaml import load_hyperpyyaml
+from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import TaggedScalar
 from ruamel.yaml.error import YAMLError
 from speechbrain.utils.run_opts import RunOptions
 
@@ -50,7 +51,9 @@ RECIPE_KEYS = {
 }
 
 
-def load_recipe(name: str, overrides: str) -> tuple[Path, dict, dict]:
+def load_recipe(
+    name: str, overrides: str, debug: bool = False
+) -> tuple[Path, dict, dict]:
     """Finds, checks and loads the YAML of ``recipes/train.py``.
 
     Arguments
@@ -59,6 +62,9 @@ def load_recipe(name: str, overrides: str) -> tuple[Path, dict, dict]:
         A path, or a packaged file such as ``hparams/phasen.yaml``.
     overrides : str
         YAML text of the command line's overrides.
+    debug : bool
+        Put everything into ``debug`` within the output folder, so that a run
+        with ``--debug`` touches no other.
 
     Returns
     -------
@@ -84,6 +90,9 @@ def load_recipe(name: str, overrides: str) -> tuple[Path, dict, dict]:
     """
     path = find_hparams(name)
     merged = merge_overrides(path, overrides)
+    if debug:
+        folder = resolve(path, merged)["output_folder"]
+        merged["output_folder"] = f"{folder}/debug"
     hparams = load_hparams(path, merged)
     check_keys(path, hparams, RECIPE_KEYS)
     return path, hparams, merged
@@ -145,20 +154,55 @@ def merge_overrides(path: Path, overrides: str) -> dict:
     dict
         All overrides.
     """
-    yaml = YAML()
-    try:
-        given = yaml.load(overrides) if overrides else None
-    except YAMLError as error:
+    given = _parse(overrides, "The command line's overrides are")
+    if not isinstance(given, dict):
         raise UserError(
-            f"The command line's overrides are not valid YAML: {error}"
-        ) from error
-    given = given or {}
+            f"{overrides.split()[0]!r} on the command line belongs to no "
+            "option; write --key value."
+        )
+    written = _read(path)
     sample = path.with_name("sample.yaml")
-    if sample.is_file() and not any(given.get(key) for key in DATA_KEYS):
-        merged = yaml.load(sample.read_text(encoding="utf-8"))
-        merged.update(given)
-        return merged
+    if sample.is_file() and not any(
+        given.get(key) or written.get(key) for key in DATA_KEYS
+    ):
+        return _read(sample) | given
     return given
+
+
+def resolve(path: Path, overrides: dict) -> dict:
+    """What a YAML says: its references resolved, its objects not built.
+
+    Arguments
+    ---------
+    path : pathlib.Path
+        The YAML file.
+    overrides : dict
+        Values that replace the file's.
+
+    Returns
+    -------
+    dict
+        Plain values; an object is a mapping of its arguments, its class
+        under ``!tag``.
+
+    Raises
+    ------
+    phasen_sb.errors.UserError
+        If the YAML is not valid, or an override is unknown.
+
+    Example
+    -------
+    >>> settings = resolve(find_hparams("phasen.yaml"), {"lr": 0.1})
+    >>> settings["opt_class"]
+    {'!tag': '!name:torch.optim.Adam', 'lr': 0.1}
+    """
+    _check_overrides(path, overrides)
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = resolve_references(file, overrides, True).getvalue()
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise UserError(f"{path} cannot be loaded: {_cause(error)}") from error
+    return _plain(YAML().load(text))
 
 
 def load_hparams(path: Path, overrides: dict) -> dict:
@@ -182,26 +226,70 @@ def load_hparams(path: Path, overrides: dict) -> dict:
         If the YAML is not valid, an override or a key is unknown, or an
         object cannot be built; the message names it.
     """
-    text = path.read_text(encoding="utf-8")
-    keys = re.findall(r"^([A-Za-z_]\w*):", text, flags=re.MULTILINE)
+    _check_overrides(path, overrides)
+    try:
+        with open(path, encoding="utf-8") as file:
+            return load_hyperpyyaml(file, overrides)
+    except UserError:
+        raise
+    except Exception as error:  # a class of the YAML may raise any
+        raise UserError(f"{path} cannot be loaded: {_cause(error)}") from error
+
+
+def _check_overrides(path, overrides):
+    keys = list(_read(path))
     for key in overrides:
         if key not in keys:
             near = _nearest(key, [*keys, *RunOptions().as_dict()])
             raise UserError(f"{path} has no key {key!r} to override{near}")
+
+
+def _read(path):
     try:
-        with open(path, encoding="utf-8") as file:
-            return load_hyperpyyaml(file, overrides)
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    tree = _parse(text, f"{path} is")
+    if not isinstance(tree, dict):
+        raise UserError(f"{path} holds no 'key: value' pairs.")
+    return tree
+
+
+def _parse(text, subject):
+    try:
+        return YAML().load(text) or {}
     except YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {error}") from error
-    except UserError:
-        raise
-    except (ValueError, TypeError, KeyError, ImportError, OSError) as error:
-        reason = error
-        while reason.__cause__ is not None:
-            reason = reason.__cause__
-        # HyperPyYAML wraps the constructor's own words in its explanation.
-        message = str(reason.args[0] if reason.args else reason)
-        raise UserError(f"{path} cannot be loaded: {message}") from error
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        mark = getattr(error, "problem_mark", None)
+        line = f" in line {mark.line + 1}" if mark is not None else ""
+        raise UserError(
+            f"{subject} not valid YAML: {problem}{line}."
+        ) from error
+
+
+def _plain(node):
+    tag = getattr(getattr(node, "tag", None), "value", None)
+    if isinstance(node, dict):
+        items = {str(key): _plain(value) for key, value in node.items()}
+        return {"!tag": tag} | items if tag else items
+    if isinstance(node, list):
+        items = [_plain(item) for item in node]
+        return {"!tag": tag, "items": items} if tag else items
+    if isinstance(node, TaggedScalar):
+        return f"{tag} {node.value}".strip()
+    for kind in (bool, int, float, str):  # ruamel's are subclasses
+        if isinstance(node, kind):
+            return kind(node)
+    return node
+
+
+def _cause(error):
+    while error.__cause__ is not None:
+        error = error.__cause__
+    # HyperPyYAML wraps the constructor's own words in its explanation.
+    plain = isinstance(error, OSError) or not error.args
+    message = str(error if plain else error.args[0])
+    return " ".join(message.split()) or type(error).__name__
 
 
 def check_keys(path: Path, hparams: dict, known: set[str]) -> None:

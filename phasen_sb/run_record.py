@@ -7,11 +7,16 @@ Authors
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from speechbrain.utils.run_opts import RunOptions
+
 from phasen_sb.brain import SELECTION_METRIC, EnhancementBrain
+from phasen_sb.configuration import resolve
 from phasen_sb.errors import UserError
 from phasen_sb.results import (
     draw_spectrograms,
@@ -20,6 +25,7 @@ from phasen_sb.results import (
     write_audio,
     write_json,
     write_scores,
+    write_whole,
 )
 
 logger = logging.getLogger(__name__)
@@ -39,9 +45,54 @@ MAY_CHANGE = {
     "ckpt_interval_minutes",
 }
 
+#: What `phasen_sb.data` writes into the save folder; the record comes first,
+#: for it holds the folder's place, which may change.
+MANIFESTS = ("data", "train", "valid", "test", "noise")
 
-def check_same_run(hparams: Mapping) -> None:
-    """Refuses to resume a run with other settings, data or sizes.
+
+def settings_of(path: Path, overrides: Mapping, run_opts: RunOptions) -> dict:
+    """What decides the outcome of a run, apart from its data.
+
+    Arguments
+    ---------
+    path : pathlib.Path
+        The YAML file.
+    overrides : dict
+        Values that replace the file's.
+    run_opts : RunOptions
+        Of the command line.
+
+    Returns
+    -------
+    dict
+        Ready for JSON. Where files are, and `MAY_CHANGE`, is left out.
+
+    Example
+    -------
+    >>> from phasen_sb.configuration import find_hparams
+    >>> path = find_hparams("phasen.yaml")
+    >>> settings_of(path, {"lr": 0.1}, RunOptions())["lr_schedule"]
+    {'!tag': ..., 'lr_initial': 0.1, ...}
+    """
+    # Blank, not absent: so it is also left out where other keys refer to it.
+    blank = {
+        key: ""
+        for key in resolve(path, overrides)
+        if key in MAY_CHANGE or key.endswith("_folder") or key == "train_log"
+    }
+    settings = resolve(path, {**overrides, **blank})
+    settings = {k: v for k, v in settings.items() if k not in blank}
+    settings["grad_accumulation_factor"] = run_opts.grad_accumulation_factor
+    if "max_grad_norm" in run_opts.overridden_args:
+        settings["max_grad_norm"] = run_opts.max_grad_norm
+    settings["processes"] = int(os.environ.get("WORLD_SIZE", 1))
+    return settings
+
+
+def check_same_run(
+    hparams: Mapping, settings: Mapping, test_only: bool = False
+) -> None:
+    """Refuses to resume a run with other settings; writes nothing.
 
     Otherwise the checkpoints of one experiment would silently become the
     start of another.
@@ -49,28 +100,94 @@ def check_same_run(hparams: Mapping) -> None:
     Arguments
     ---------
     hparams : dict
-        The loaded YAML; the settings are kept in ``settings.json`` of its
-        ``save_folder``.
+        The loaded YAML.
+    settings : dict
+        From `settings_of`.
+    test_only : bool
+        Then the number of processes may be another.
 
     Raises
     ------
     phasen_sb.errors.UserError
         If the folder holds checkpoints made with other settings.
     """
+    before = _settings_before(Path(hparams["save_folder"]))
+    if before is None:
+        return
+    before.pop("data", None)
+    if test_only:
+        before["processes"] = settings["processes"]
+    change = _change(before, settings)
+    if change is not None:
+        raise UserError(
+            f"{hparams['output_folder']} holds a run with "
+            f"{change}; give another --output_folder, or delete that folder "
+            "to start anew."
+        )
+
+
+def prepare_run(
+    hparams: Mapping, settings: Mapping, test_only: bool = False
+) -> None:
+    """Prepares the data, and records what the run is made of.
+
+    Arguments
+    ---------
+    hparams : dict
+        The loaded YAML; calls its ``prepare_data``.
+    settings : dict
+        From `settings_of`; kept in ``settings.json`` of the ``save_folder``.
+    test_only : bool
+        Leave that record as it is, if there is one.
+
+    Raises
+    ------
+    phasen_sb.errors.UserError
+        If the folder holds checkpoints made with other data; the manifests
+        of that data are put back.
+    """
     folder = Path(hparams["save_folder"])
+    manifests = [*(folder / f"{name}.json" for name in MANIFESTS)]
+    before = _settings_before(folder)
+    kept = {path: path.read_bytes() for path in manifests if path.is_file()}
+    hparams["prepare_data"]()
+    data = hashlib.sha256()
+    for path in manifests[1:]:
+        if path.is_file():
+            data.update(path.read_bytes())
+    digest = data.hexdigest()[:16]
+    if before is not None and before.get("data") not in (None, digest):
+        for path, content in kept.items():
+            write_whole(path, partial(Path.write_bytes, data=content))
+        raise UserError(
+            f"{hparams['output_folder']} holds a run with other data; give "
+            "another --output_folder, or delete that folder to start anew."
+        )
+    if before is None or not test_only:
+        write_json(folder / "settings.json", {**settings, "data": digest})
+
+
+def _settings_before(folder):
     record = folder / "settings.json"
-    settings = _settings(hparams, folder)
-    if record.is_file() and any(folder.glob("CKPT+*")):
-        before = json.loads(record.read_text(encoding="utf-8"))
-        for key in sorted(set(before) | set(settings)):
-            old, new = before.get(key), settings.get(key)
-            if old != new and key not in MAY_CHANGE:
-                raise UserError(
-                    f"{hparams['output_folder']} holds a run with {key} "
-                    f"{old!r}, not {new!r}; give another --output_folder, "
-                    "or delete that folder to start anew."
-                )
-    write_json(record, settings)
+    if not record.is_file() or not any(folder.glob("CKPT+*")):
+        return None
+    try:
+        return json.loads(record.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(
+            f"{record} is damaged ({error}); delete {folder.parent} to start "
+            "anew."
+        ) from error
+
+
+def _change(old, new, name=""):
+    if isinstance(old, dict) and isinstance(new, dict):
+        changes = (
+            _change(old.get(key), new.get(key), f"{name}.{key}".lstrip("."))
+            for key in [*old, *(key for key in new if key not in old)]
+        )
+        return next((change for change in changes if change), None)
+    return None if old == new else f"{name} {old!r}, not {new!r}"
 
 
 def write_results(brain: EnhancementBrain, datasets: Mapping) -> dict:
@@ -88,7 +205,7 @@ def write_results(brain: EnhancementBrain, datasets: Mapping) -> dict:
     dict
         The content of ``results.json``.
     """
-    folder = Path(brain.results_folder)
+    folder = Path(brain.hparams.output_folder)
     valid = {
         name.removeprefix("valid_"): value
         for name, value in brain.best.items()
@@ -154,26 +271,3 @@ def format_table(results: Mapping) -> str:
             ours = "failed" if ours is None else f"{ours:.3f}"
             lines.append(f"{name:10}{value:8.3f}{ours:>10}")
     return "\n".join(lines)
-
-
-def _settings(hparams, folder):
-    plain = (str, int, float, bool, list, type(None))
-    settings = {
-        key: value
-        for key, value in hparams.items()
-        if isinstance(value, plain)
-        and not key.endswith("_folder")
-        and key != "train_log"
-    }
-    digest = hashlib.sha256()
-    for name in ("train.json", "valid.json", "test.json"):
-        digest.update((folder / name).read_bytes())
-    settings["data"] = digest.hexdigest()[:16]
-    shapes = {
-        name: list(tensor.shape)
-        for name, tensor in hparams["modules"]["enhancer"].state_dict().items()
-    }
-    text = json.dumps(shapes).encode()
-    settings["network"] = hashlib.sha256(text).hexdigest()[:16]
-    # As JSON will give it back.
-    return json.loads(json.dumps(settings))

@@ -22,21 +22,29 @@ from speechbrain.utils.distributed import run_on_main
 from phasen_sb.brain import SELECTION_METRIC, EnhancementBrain
 from phasen_sb.configuration import load_recipe
 from phasen_sb.errors import UserError
-from phasen_sb.run_record import check_same_run, write_results
+from phasen_sb.run_options import settle_run_options
+from phasen_sb.run_record import (
+    check_same_run,
+    prepare_run,
+    settings_of,
+    write_results,
+)
 
 
 def main(arguments: list[str]) -> None:
     """Runs the recipe with command-line arguments."""
     file, run_opts, overrides = sb.parse_arguments(arguments)
+    path, hparams, overrides = load_recipe(file, overrides, run_opts.debug)
+    run_opts = settle_run_options(run_opts, hparams)
     sb.utils.distributed.ddp_init_group(run_opts)
-    path, hparams, overrides = load_recipe(file, overrides)
+    settings = settings_of(path, overrides, run_opts)
+    check_same_run(hparams, settings, run_opts.test_only)
+    run_on_main(prepare_run, args=[hparams, settings, run_opts.test_only])
     sb.create_experiment_directory(
         experiment_directory=hparams["output_folder"],
         hyperparams_to_save=path,
         overrides=overrides,
     )
-    run_on_main(hparams["prepare_data"])
-    run_on_main(check_same_run, args=[hparams])
     datasets = hparams["make_datasets"]()
 
     brain = EnhancementBrain(
@@ -71,5 +79,7 @@ def main(arguments: list[str]) -> None:
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except UserError as error:
+    except (UserError, OSError) as error:
         sys.exit(f"Error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("Stopped; the same command goes on from the last checkpoint.")

@@ -1,0 +1,171 @@
+"""Training steps that survive being killed and numbers that are not finite.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+import logging
+import math
+
+import speechbrain as sb
+import torch
+import yaml
+from speechbrain.utils.checkpoints import (
+    mark_as_loader,
+    mark_as_saver,
+    register_checkpoint_hooks,
+)
+
+from phasen_sb.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+@register_checkpoint_hooks
+class SafeStepsBrain(sb.Brain):
+    """A SpeechBrain ``Brain`` with one optimizer and safer steps.
+
+    A step whose loss or gradient is not finite is skipped and counted, and
+    leaves no trace in weights or running statistics; the training stops when
+    more than ``--nonfinite_patience`` steps in a row are skipped, whatever
+    the length of an epoch. An accumulation of gradients that the epoch's end
+    cuts short still makes a step. What is resumed, at the end of an epoch or
+    within it, goes on as if it had never stopped.
+
+    Takes the arguments of ``speechbrain.Brain``; a subclass may define
+    ``on_step`` to act after each step.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.batches_per_epoch = None
+        self.batch_ids = []
+        self.finite_loss = True
+        self.finite_evaluation = True
+        self.skipped_steps = 0
+        self.skipped_in_a_row = 0
+        self.term_sums = {}
+        self.term_batches = 0
+
+    def on_step(self):
+        """Gets called after each step that was not skipped."""
+
+    def fit_batch(self, batch):
+        """Takes one step; a batch that is not finite leaves no trace."""
+        # SpeechBrain drops an accumulation that the epoch's end cuts short; a
+        # corpus with fewer batches than one accumulation would never train.
+        should_step = (
+            self.step % self.grad_accumulation_factor == 0
+            or self.step == self.batches_per_epoch
+        )
+        buffers = list(self.modules.buffers())
+        before = [buffer.clone() for buffer in buffers]
+        with self.no_sync(not should_step):
+            with self.training_ctx:
+                outputs = self.compute_forward(batch, sb.Stage.TRAIN)
+                loss = self.compute_objectives(outputs, batch, sb.Stage.TRAIN)
+            # Also if it is not finite: under DDP all processes then see it in
+            # their gradients and skip the step together.
+            self.scaler.scale(loss / self.grad_accumulation_factor).backward()
+        if not torch.isfinite(loss):
+            self.finite_loss = False
+            for buffer, saved in zip(buffers, before, strict=True):
+                buffer.copy_(saved)
+        self.batch_ids = batch.id
+        if should_step:
+            self.optimizers_step()
+        return loss.detach().cpu()
+
+    def optimizers_step(self):
+        """Clips all gradients together and steps, if they are finite."""
+        self.scaler.unscale_(self.optimizer)
+        limit = self.max_grad_norm if self.max_grad_norm > 0 else math.inf
+        parameters = [
+            p for group in self.optimizer.param_groups for p in group["params"]
+        ]
+        norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
+        if torch.isfinite(norm):
+            self.hparams.lr_schedule(self.optimizer)
+            for group in self.optimizer.param_groups:
+                group["lr"] *= group.get("lr_scale", 1.0)
+            self.scaler.step(self.optimizer)
+            self.optimizer_step += 1
+            self.skipped_in_a_row = 0
+            self.on_step()
+        elif self.finite_loss and self.scaler.is_enabled():
+            logger.debug("fp16 overflow: the loss scale is lowered.")
+        else:
+            self._skip_step()
+        self.finite_loss = True
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _skip_step(self):
+        self.skipped_steps += 1
+        self.skipped_in_a_row += 1
+        ids = ", ".join(self.batch_ids)
+        logger.warning(
+            f"Step skipped: loss or gradient is not finite (batch: {ids})."
+        )
+        if self.skipped_in_a_row > self.nonfinite_patience:
+            raise UserError(
+                "Training stopped: loss or gradient was not finite in "
+                f"{self.skipped_in_a_row} steps in a row, last with {ids}; "
+                "check these files, lower lr or use --precision=fp32."
+            )
+
+    def evaluate_batch(self, batch, stage):
+        """Remembers a loss that is not finite, which the mean leaves out."""
+        loss = super().evaluate_batch(batch, stage)
+        if not torch.isfinite(loss):
+            self.finite_evaluation = False
+        return loss
+
+    def add_terms(self, terms: dict[str, torch.Tensor]) -> None:
+        """Adds up a training batch's parts of the loss, for the log."""
+        if all(torch.isfinite(value) for value in terms.values()):
+            self.term_batches += 1
+            for name, value in terms.items():
+                self.term_sums[name] = self.term_sums.get(name, 0.0) + value
+
+    def take_terms(self) -> dict[str, float]:
+        """The means since the last call."""
+        means = {
+            name: float(value) / self.term_batches
+            for name, value in self.term_sums.items()
+        }
+        self.term_sums, self.term_batches = {}, 0
+        return means
+
+    def _should_save_intra_epoch_ckpt(self, last_ckpt_time, steps_since_ckpt):
+        # Gradients of an accumulation under way are in no checkpoint.
+        if self.step % self.grad_accumulation_factor:
+            return False
+        return super()._should_save_intra_epoch_ckpt(
+            last_ckpt_time, steps_since_ckpt
+        )
+
+    @mark_as_saver
+    def _save(self, path):
+        super()._save(path)
+        more = {
+            "skipped_steps": self.skipped_steps,
+            "skipped_in_a_row": self.skipped_in_a_row,
+            "term_sums": {k: float(v) for k, v in self.term_sums.items()},
+            "term_batches": self.term_batches,
+        }
+        with open(path, "a", encoding="utf-8") as file:
+            yaml.safe_dump(more, file)
+
+    @mark_as_loader
+    def _recover(self, path, end_of_epoch):
+        super()._recover(path, end_of_epoch)
+        if end_of_epoch:
+            # What was saved is the count of validation batches.
+            self.step = 0
+        with open(path, encoding="utf-8") as file:
+            saved = yaml.safe_load(file)
+        self.skipped_steps = saved["skipped_steps"]
+        self.skipped_in_a_row = saved["skipped_in_a_row"]
+        self.term_sums = saved["term_sums"]
+        self.term_batches = saved["term_batches"]

@@ -34,8 +34,8 @@ class EnhancementBrain(SafeStepsBrain):
     Reads from ``hparams``: ``enhancer``, ``compute_stft``, ``compute_cost``,
     ``normalize``, ``augmentation``, ``metrics``, ``metric_jobs``,
     ``metric_timeout``, ``sample_rate``, ``lr_schedule``, ``phase_lr_scale``,
-    ``average_decay``, ``epoch_counter``, ``train_logger``, ``output_folder``,
-    ``use_tensorboard``.
+    ``average_decay``, ``epoch_counter``, ``validate_every``, ``train_logger``,
+    ``output_folder``, ``use_tensorboard``.
 
     Beyond SpeechBrain's Brain: weights are averaged, and the average is what
     is validated and tested; batches with a loss or gradient that is not
@@ -250,6 +250,18 @@ class EnhancementBrain(SafeStepsBrain):
                 meta=meta | {SELECTION_METRIC: score, "epoch": epoch},
                 max_keys=[SELECTION_METRIC],
             )
+
+    def _fit_valid(self, valid_set, epoch, enable):
+        due = (
+            epoch % self.hparams.validate_every == 0
+            or epoch >= self.hparams.epoch_counter.limit
+            or self.debug
+            or self._optimizer_step_limit_exceeded
+        )
+        if due:
+            super()._fit_valid(valid_set, epoch, enable)
+        else:
+            self._log({"epoch": epoch}, train_stats=self.train_stats)
 
     def on_evaluate_start(self, max_key=None, min_key=None):
         """Loads the best checkpoint; there must be one."""

@@ -9,7 +9,31 @@ SCORES = ("pesq_wb", "csig", "cbak", "covl", "ssnr", "stoi", "si_sdr")
 
 TEST_SET = "VoiceBank-DEMAND"
 SELF_MEASURED = "self-measured"
+BY_AUTHORS = "as its authors report"
 YES, NO, UNKNOWN = "yes", "no", "unknown"
+
+
+def number(metric: str, value: float | None) -> str:
+    """Writes a score with the digits that papers give.
+
+    Arguments
+    ---------
+    metric : str
+        Which score it is.
+    value : float or None
+        The score.
+
+    Returns
+    -------
+    str
+        "" for None.
+
+    Example
+    -------
+    >>> number("pesq_wb", 2.9876), number("stoi", 0.9123), number("stoi", None)
+    ('2.99', '0.912', '')
+    """
+    return "" if value is None else f"{value:.{3 if 'stoi' in metric else 2}f}"
 
 
 @dataclass(frozen=True)
@@ -58,6 +82,8 @@ class Entry:
         95 % confidence intervals of scores, (low, high).
     test_data : str
         `TEST_SET`, or what else the scores are means over.
+    printed : dict
+        Scores with as many digits as their source gives.
     """
 
     system: str
@@ -79,6 +105,7 @@ class Entry:
     note: str = ""
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     test_data: str = TEST_SET
+    printed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ours(self) -> bool:
@@ -91,9 +118,30 @@ class Entry:
         return self.test_data == TEST_SET
 
     @property
+    def detail(self) -> str:
+        """The protocol, where it is not simply the authors' own."""
+        return "" if self.protocol == BY_AUTHORS else self.protocol
+
+    @property
     def optimises_metric(self) -> bool:
         """Whether its training is known to have aimed at a metric."""
         return self.metric_optimised not in (NO, UNKNOWN)
+
+    def figure(self, metric: str) -> str:
+        """A score as tables show it, "" if it is not known.
+
+        Arguments
+        ---------
+        metric : str
+            One of `SCORES`.
+
+        Returns
+        -------
+        str
+        """
+        if metric in self.printed:
+            return self.printed[metric]
+        return number(metric, self.scores.get(metric))
 
     @property
     def flags(self) -> list[str]:
@@ -147,5 +195,6 @@ def _entry(row: dict[str, str]) -> Entry:
     for key in ("latency_ms", "parameters_M", "macs_G_per_s"):
         row[key] = float(row[key]) if row[key] else None
     scores = {name: row.pop(name) for name in SCORES}
-    known = {name: float(value) for name, value in scores.items() if value}
-    return Entry(scores=known, **row)
+    printed = {name: text for name, text in scores.items() if text}
+    known = {name: float(text) for name, text in printed.items()}
+    return Entry(scores=known, printed=printed, **row)

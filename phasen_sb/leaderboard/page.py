@@ -13,9 +13,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from phasen_sb import __version__
-from phasen_sb.leaderboard.entries import SCORES, YES, Entry
+from phasen_sb.leaderboard.entries import SCORES, YES, Entry, number
 from phasen_sb.leaderboard.listening import Utterance
-from phasen_sb.leaderboard.tables import number, ranked, size
+from phasen_sb.leaderboard.tables import ranked, size
 from phasen_sb.metrics.registry import METRICS
 
 _SOURCES = {
@@ -87,9 +87,10 @@ def _point(index: int, entry: Entry) -> dict:
     return {
         "row": index,
         "name": entry.system,
-        "protocol": entry.protocol,
+        "detail": entry.detail,
         "group": group(entry),
         "scores": dict(entry.scores),
+        "shown": {metric: entry.figure(metric) for metric in entry.scores},
         "intervals": {m: list(i) for m, i in entry.intervals.items()},
         "parameters": entry.parameters_M,
         "macs": entry.macs_G_per_s,

@@ -5,10 +5,8 @@ import io
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 
-from phasen_sb.leaderboard.entries import SCORES, YES, Entry
+from phasen_sb.leaderboard.entries import SCORES, YES, Entry, number
 from phasen_sb.metrics.registry import METRICS
-
-DECIMALS = {"stoi": 3}
 
 INTRODUCTION = """\
 # VoiceBank-DEMAND leaderboard
@@ -17,29 +15,6 @@ Means over the test set's 824 files at 16 kHz. CSIG, CBAK and COVL need not be
 of one family of programs; published figures are as printed in their sources.
 Brackets hold 95 % bootstrap intervals of the mean.
 """
-
-
-def number(metric: str, value: float | None) -> str:
-    """Writes a score with the digits that papers give.
-
-    Arguments
-    ---------
-    metric : str
-        Which score it is.
-    value : float or None
-        The score.
-
-    Returns
-    -------
-    str
-        "" for None.
-
-    Example
-    -------
-    >>> number("pesq_wb", 2.9876), number("stoi", 0.9123), number("stoi", None)
-    ('2.99', '0.912', '')
-    """
-    return "" if value is None else f"{value:.{DECIMALS.get(metric, 2)}f}"
 
 
 def size(value: float | None) -> str:
@@ -99,10 +74,11 @@ def to_csv(entries: Iterable[Entry]) -> str:
     writer = None
     for entry in entries:
         row = asdict(entry)
-        scores, intervals = row.pop("scores"), row.pop("intervals")
-        row |= {metric: scores.get(metric) for metric in SCORES}
+        del row["scores"], row["intervals"], row["printed"]
+        exact = entry.scores | entry.printed
+        row |= {metric: exact.get(metric) for metric in SCORES}
         for metric in SCORES:
-            low, high = intervals.get(metric, (None, None))
+            low, high = entry.intervals.get(metric, (None, None))
             row |= {f"{metric}_low": low, f"{metric}_high": high}
         if writer is None:
             writer = csv.DictWriter(text, list(row), lineterminator="\n")
@@ -151,7 +127,7 @@ def _table(entries: list[Entry]) -> str:
     header += ["Parameters (M)", "GMAC/s", "Causal", "Remarks", "Source"]
     rows = [header, ["---", *["--:"] * 9, "---", "---", "---"]]
     for entry in entries:
-        detail = f" ({entry.protocol})" if entry.protocol else ""
+        detail = f" ({entry.detail})" if entry.detail else ""
         remarks = [f for f in entry.flags if f != "measured here"]
         if not entry.comparable:
             remarks[0] += f" ({entry.test_data})"
@@ -167,7 +143,7 @@ def _table(entries: list[Entry]) -> str:
 
 
 def _score(entry: Entry, metric: str) -> str:
-    text = number(metric, entry.scores.get(metric))
+    text = entry.figure(metric)
     if metric in entry.intervals:
         low, high = (number(metric, end) for end in entry.intervals[metric])
         text += f" [{low}, {high}]"

@@ -129,16 +129,18 @@ const intervals = {
 };
 
 function describe({ raw }) {
-  const { point, x, y, interval } = raw;
+  const { point, x, interval } = raw;
+  const metric = byId("y").value;
   const range = interval ? ` [${interval[0].toFixed(2)}, ${interval[1].toFixed(2)}]` : "";
   const lines = [point.name];
-  if (point.protocol && point.protocol !== "as its authors report") lines.push(point.protocol);
-  lines.push(`${label(byId("y"))} ${y.toFixed(byId("y").value === "stoi" ? 3 : 2)}${range}`);
+  if (point.detail) lines.push(point.detail);
+  lines.push(`${label(byId("y"))} ${point.shown[metric]}${range}`);
   lines.push(`${Number(x.toPrecision(3))} ${byId("x").value === "macs" ? "GMAC/s" : "M parameters"}`);
   if (point.group === "elsewhere") lines.push(`test data: ${point.testData}`);
   return lines;
 }
 
+Chart.defaults.font = { ...Chart.defaults.font, size: 13, family: getComputedStyle(document.body).fontFamily };
 const plot = new Chart(byId("plot"), {
   type: "scatter",
   data: { datasets: [] },
@@ -153,6 +155,7 @@ const plot = new Chart(byId("plot"), {
         grid: { color: "#e7ebf0" },
         title: { display: true },
         ticks: {
+          maxRotation: 0,
           // The decades alone: others run into one another on a phone.
           callback: (value) => (Number.isInteger(Number(Math.log10(value).toFixed(6))) ? String(value) : ""),
         },
@@ -194,7 +197,8 @@ function draw() {
 }
 
 for (const id of ["x", "y"]) byId(id).addEventListener("change", draw);
-filters.addEventListener("input", applyFilters);
+// Not every browser announces the choice of an option as "input".
+for (const event of ["input", "change"]) filters.addEventListener(event, applyFilters);
 filters.addEventListener("submit", (event) => event.preventDefault());
 // The fields have their first values only after the event.
 filters.addEventListener("reset", () => setTimeout(applyFilters));

@@ -27,6 +27,8 @@ class Remix:
         Lowest signal-to-noise ratio (dB).
     snr_high : float
         Highest signal-to-noise ratio (dB).
+    probability : float
+        Share of the batches that are mixed anew; 0 switches it off.
 
     Example
     -------
@@ -38,13 +40,16 @@ class Remix:
     tensor(1.)
     """
 
-    def __init__(self, snr_low: float, snr_high: float):
+    def __init__(
+        self, snr_low: float, snr_high: float, probability: float = 1.0
+    ):
         if snr_low > snr_high:
             raise ValueError(
                 f"snr_low ({snr_low}) must not exceed snr_high ({snr_high})."
             )
         self.snr_low = snr_low
         self.snr_high = snr_high
+        self.probability = probability
 
     def __call__(
         self, noisy: torch.Tensor, clean: torch.Tensor, seed: str
@@ -72,6 +77,8 @@ class Remix:
         generator = torch.Generator().manual_seed(
             int.from_bytes(digest[:7], "big")
         )
+        if torch.rand((), generator=generator) >= self.probability:
+            return noisy, clean
         batch = len(noisy)
         order = torch.randperm(batch, generator=generator)
         position = torch.rand(batch, 1, generator=generator)

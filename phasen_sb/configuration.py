@@ -31,6 +31,7 @@ RECIPE_KEYS = {
     "batch_size",
     "num_workers",
     "augmentation",
+    "validate_every",
     "phase_lr_scale",
     "average_decay",
     "use_tensorboard",
@@ -134,6 +135,33 @@ def find_hparams(name: str) -> Path:
     raise UserError(f"There is no hyperparameter file {name}{near}")
 
 
+def read_yaml(path: Path) -> dict:
+    """Reads a YAML as it is written: no references, no objects.
+
+    Arguments
+    ---------
+    path : pathlib.Path
+        The YAML file.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    phasen_sb.errors.UserError
+        If it cannot be read, or is not valid YAML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    tree = _parse(text, f"{path} is")
+    if not tree or not isinstance(tree, dict):
+        raise UserError(f"{path} holds no 'key: value' pairs.")
+    return tree
+
+
 def merge_overrides(path: Path, overrides: str) -> dict:
     """Puts command-line overrides over the sample's settings.
 
@@ -154,18 +182,20 @@ def merge_overrides(path: Path, overrides: str) -> dict:
     dict
         All overrides.
     """
-    given = _parse(overrides, "The command line's overrides are")
-    if not isinstance(given, dict):
+    # What follows no --key comes before the first one.
+    stray = overrides.partition(":")[0].split()
+    if len(stray) > 1 or (stray and ":" not in overrides):
         raise UserError(
-            f"{overrides.split()[0]!r} on the command line belongs to no "
-            "option; write --key value."
+            f"{stray[0]!r} on the command line belongs to no option; write "
+            "--key value."
         )
-    written = _read(path)
+    given = _parse(overrides, "The command line's overrides are")
+    written = read_yaml(path)
     sample = path.with_name("sample.yaml")
     if sample.is_file() and not any(
         given.get(key) or written.get(key) for key in DATA_KEYS
     ):
-        return _read(sample) | given
+        return read_yaml(sample) | given
     return given
 
 
@@ -237,22 +267,16 @@ def load_hparams(path: Path, overrides: dict) -> dict:
 
 
 def _check_overrides(path, overrides):
-    keys = list(_read(path))
-    for key in overrides:
-        if key not in keys:
-            near = _nearest(key, [*keys, *RunOptions().as_dict()])
+    written = read_yaml(path)
+    for key, value in overrides.items():
+        if key not in written:
+            near = _nearest(key, [*written, *RunOptions().as_dict()])
             raise UserError(f"{path} has no key {key!r} to override{near}")
-
-
-def _read(path):
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    tree = _parse(text, f"{path} is")
-    if not isinstance(tree, dict):
-        raise UserError(f"{path} holds no 'key: value' pairs.")
-    return tree
+        if isinstance(value, dict) and not isinstance(written[key], dict):
+            raise UserError(
+                f"{key} of {path} has no parts to override; change it in a "
+                "copy of that file."
+            )
 
 
 def _parse(text, subject):
@@ -286,10 +310,11 @@ def _plain(node):
 def _cause(error):
     while error.__cause__ is not None:
         error = error.__cause__
-    # HyperPyYAML wraps the constructor's own words in its explanation.
-    plain = isinstance(error, OSError) or not error.args
-    message = str(error if plain else error.args[0])
-    return " ".join(message.split()) or type(error).__name__
+    if isinstance(error, OSError) or not error.args:
+        message = str(error) or type(error).__name__
+    else:  # HyperPyYAML puts its own words before the constructor's
+        message = ": ".join(str(argument) for argument in error.args)
+    return " ".join(message.split()).rstrip(".") + "."
 
 
 def check_keys(path: Path, hparams: dict, known: set[str]) -> None:
@@ -354,4 +379,4 @@ def fastest_precision(device: str | None = None) -> str:
 
 def _nearest(name, names):
     near = difflib.get_close_matches(name, list(names), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return f"; did you mean {near[0]!r}?" if near else "."

@@ -16,7 +16,7 @@ from pathlib import Path
 from speechbrain.utils.run_opts import RunOptions
 
 from phasen_sb.brain import SELECTION_METRIC, EnhancementBrain
-from phasen_sb.configuration import resolve
+from phasen_sb.configuration import read_yaml, resolve
 from phasen_sb.errors import UserError
 from phasen_sb.results import (
     draw_spectrograms,
@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 #: only lengthen the training.
 MAY_CHANGE = {
     "number_of_epochs",
+    "validate_every",
     "num_workers",
     "data_jobs",
     "metrics",
@@ -77,7 +78,7 @@ def settings_of(path: Path, overrides: Mapping, run_opts: RunOptions) -> dict:
     # Blank, not absent: so it is also left out where other keys refer to it.
     blank = {
         key: ""
-        for key in resolve(path, overrides)
+        for key in read_yaml(path)
         if key in MAY_CHANGE or key.endswith("_folder") or key == "train_log"
     }
     settings = resolve(path, {**overrides, **blank})

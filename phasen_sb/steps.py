@@ -160,9 +160,6 @@ class SafeStepsBrain(sb.Brain):
     @mark_as_loader
     def _recover(self, path, end_of_epoch):
         super()._recover(path, end_of_epoch)
-        if end_of_epoch:
-            # What was saved is the count of validation batches.
-            self.step = 0
         with open(path, encoding="utf-8") as file:
             saved = yaml.safe_load(file)
         self.skipped_steps = saved["skipped_steps"]

@@ -31,7 +31,7 @@ ARGUMENTS = {
 
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(
-    ["speechbrain", "phasen_sb.brain", "phasen_sb.run_record", "pandas"]
+    ["phasen_sb.run_record", "torch._dynamo", "matplotlib.figure"]
 )
 
 
@@ -60,6 +60,7 @@ class Run:
     def __init__(self, folder, arguments, environment=None):
         folder.mkdir(exist_ok=True)
         self.output = folder / f"output{os.getpid()}_{id(self)}.txt"
+        self.output.touch()
         self.process = _server.Process(
             target=_main,
             args=(str(folder), arguments, str(self.output), environment or {}),

@@ -1,0 +1,64 @@
+"""Small corpora that recipes train on in a second."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from phasen_sb.data import sample_corpus
+
+RATE = 16000
+
+
+def pairs_of(split, count):
+    """The first seconds of sample utterances, as (noisy, clean)."""
+    root = sample_corpus()
+    names = sorted((root / f"clean_{split}_wav_16k").iterdir())[:count]
+    return [
+        [
+            soundfile.read(
+                root / f"{kind}_{split}_wav_16k" / name.name,
+                start=RATE // 2,
+                frames=RATE,
+                dtype="float32",
+            )[0]
+            for kind in ("noisy", "clean")
+        ]
+        for name in names
+    ]
+
+
+def write_pair(folder, name, noisy, clean):
+    """Writes a pair into ``folder/noisy...`` and ``folder/clean...``."""
+    for kind, wave in (("noisy", noisy), ("clean", clean)):
+        path = folder.with_name(folder.name.format(kind)) / f"{name}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, np.asarray(wave), RATE, subtype="FLOAT")
+
+
+@pytest.fixture(scope="session")
+def voicebank(tmp_path_factory):
+    """7 training, 2 validation and 3 test pairs, in VoiceBank's layout."""
+    root = tmp_path_factory.mktemp("voicebank")
+    waves = pairs_of("trainset_28spk", 9)
+    waves[1] = [wave[:3000] for wave in waves[1]]  # shorter than the crop
+    names = [f"p001_{i}" for i in range(7)] + ["p226_1", "p287_1"]
+    for name, pair in zip(names, waves, strict=True):
+        write_pair(root / "{}_trainset_28spk_wav_16k", name, *pair)
+    for i, pair in enumerate(pairs_of("testset", 3)):
+        write_pair(root / "{}_testset_wav_16k", f"p232_{i}", *pair)
+    return root
+
+
+@pytest.fixture(scope="session")
+def speech_and_noise(tmp_path_factory):
+    """Folders of 9 clean files and 4 noises."""
+    root = tmp_path_factory.mktemp("mix")
+    waves = pairs_of("trainset_28spk", 9)
+    for folder in ("speech", "noise"):
+        (root / folder).mkdir()
+    for i, (noisy, clean) in enumerate(waves):
+        soundfile.write(root / "speech" / f"{i}.wav", clean, RATE)
+        if i < 4:
+            noise = noisy[: RATE // (i + 1)] - clean[: RATE // (i + 1)]
+            soundfile.write(root / "noise" / f"{i}.wav", noise, RATE)
+    return root

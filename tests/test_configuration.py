@@ -1,0 +1,192 @@
+"""The recipe's YAML files, and what is said of wrong ones."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from hyperpyyaml import load_hyperpyyaml
+from recipe_process import RECIPE, TINY, refuse
+from speechbrain.utils.run_opts import RunOptions
+
+from phasen_sb.configuration import (
+    check_keys,
+    find_hparams,
+    load_hparams,
+    load_recipe,
+    merge_overrides,
+)
+from phasen_sb.errors import UserError
+
+HPARAMS = RECIPE.parents[1] / "hparams"
+PRESETS = {"phasen": 8_774_935, "phasen_paper": 34_851_571}
+
+
+def write_yaml(folder, change):
+    """A copy of phasen.yaml, without sample.yaml, with one text replaced."""
+    old, new = change
+    text = (HPARAMS / "phasen.yaml").read_text()
+    assert old in text
+    path = folder / "mine.yaml"
+    path.write_text(text.replace(old, new, 1))
+    return path
+
+
+# ------------------------------------------------------------------- presets
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_load_with_plain_hyperpyyaml(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with open(HPARAMS / f"{name}.yaml") as file:
+        hparams = load_hyperpyyaml(file, {"output_folder": str(tmp_path)})
+    parameters = hparams["network"].parameters()
+    assert sum(p.numel() for p in parameters) == PRESETS[name]
+    shared = set(hparams) & set(RunOptions().as_dict())
+    assert shared == {"max_grad_norm", "precision", "ckpt_interval_minutes"}
+
+
+def test_presets_differ_in_front_end_and_network_alone():
+    class Loader(yaml.SafeLoader):
+        pass
+
+    def with_tag(loader, tag, node):
+        if isinstance(node, yaml.MappingNode):
+            return {"!tag": tag, **loader.construct_mapping(node, deep=True)}
+        return f"{tag} {getattr(node, 'value', '')}"
+
+    Loader.add_multi_constructor("!", with_tag)
+    one, other = (
+        yaml.load((HPARAMS / f"{name}.yaml").read_text(), Loader)
+        for name in PRESETS
+    )
+    assert list(one) == list(other)
+    different = {key for key in one if one[key] != other[key]}
+    assert different <= {
+        "name",
+        "hop_length",
+        "window",
+        "phase_input",
+        "network",
+        "lr",
+        "lr_schedule",
+        "warmup_steps",
+    }
+    assert {"name", "hop_length", "window", "network"} <= different
+
+
+# ----------------------------------------------------------------- overrides
+
+
+def test_sample_values_hold_only_for_the_sample(tmp_path):
+    seed = find_hparams("hparams/phasen.yaml")
+    sample = merge_overrides(seed, "batch_size: 3")
+    assert sample["batch_size"] == 3 and sample["number_of_epochs"] < 40
+    assert merge_overrides(seed, "data_folder: there") == {
+        "data_folder": "there"
+    }
+    # Also if the user's own YAML names the data.
+    mine = write_yaml(tmp_path, ("data_folder: null", "data_folder: there"))
+    shutil.copy(HPARAMS / "sample.yaml", tmp_path)
+    assert merge_overrides(mine, "lr: 1") == {"lr": 1}
+
+
+def test_nested_override_reaches_the_network(tmp_path):
+    overrides = f"{{network: {TINY}, output_folder: {tmp_path}}}"
+    _, hparams, _ = load_recipe("hparams/phasen.yaml", overrides)
+    network = hparams["network"]
+    assert sum(p.numel() for p in network.parameters()) < 400_000
+    assert hparams["enhancer"].network is network
+
+
+def test_debug_has_its_own_folder(tmp_path):
+    overrides = f"{{output_folder: {tmp_path}/run, network: {TINY}}}"
+    _, hparams, _ = load_recipe("hparams/phasen.yaml", overrides, debug=True)
+    assert hparams["save_folder"] == f"{tmp_path}/run/debug/save"
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["debug"]
+
+
+# --------------------------------------------------------------- wrong YAMLs
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (("lr: 0.0005", "lr: [0.0005"), r"mine.yaml is not valid YAML: .*line"),
+        (("phasen_sb.PHASEN\n", "phasen_sb.PHASE\n"), "PHASE"),
+        (("<lr>", "<lrr>"), "lrr"),
+        (("    blocks: 3", "    block: 3"), "block"),
+        (("seed: 1234", "{seed: 1234"), "not valid YAML"),
+        (("seed: 1234", "seed: 1234\nseed: 1"), "duplicate key.*line"),
+    ],
+)
+def test_wrong_yaml_is_told_in_one_line(change, message, tmp_path):
+    path = write_yaml(tmp_path, change)
+    with pytest.raises(UserError, match=message) as caught:
+        load_hparams(path, {"output_folder": str(tmp_path / "out")})
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [("", "no 'key: value' pairs"), ("- a", "no 'key: value' pairs")],
+)
+def test_file_that_holds_no_settings(content, message, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(content)
+    with pytest.raises(UserError, match=message):
+        load_recipe(str(path), "")
+
+
+def test_key_that_nothing_reads(tmp_path):
+    path = write_yaml(tmp_path, ("batch_size: ", "batch_sise: "))
+    hparams = load_hparams(path, {"output_folder": str(tmp_path / "out")})
+    with pytest.raises(UserError, match="lacks the key 'batch_size'.*sise"):
+        check_keys(path, hparams, {"batch_size"})
+    path = write_yaml(tmp_path, ("\nlr: ", "\nlambda: 1\nlr: "))
+    hparams = load_hparams(path, {"output_folder": str(tmp_path / "out")})
+    with pytest.raises(UserError, match="Nothing reads the key 'lambda'"):
+        check_keys(path, hparams, set(hparams) - {"lambda"})
+
+
+# ---------------------------------------------------------- the command line
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--lrr", "1"], "no key 'lrr' to override; did you mean 'lr'"),
+        (["--noprogresbar", "1"], "did you mean 'noprogressbar'"),
+        (["oops"], "'oops'"),
+        (["--lr", "[1"], "overrides are not valid YAML"),
+        (["--phase_input", "foo"], "phase_input.*foo"),
+        (["--initialization=x"], "initialization.*x"),
+        (["--data_folder=no/where"], "no/where"),
+        (["--clean_folder=/tmp"], "do not go together|noise_folder"),
+        (["--crop_seconds=-1"], "crop_seconds"),
+        (["--metrics", "[stoi]"], "metrics lacks pesq_wb"),
+        (["--metrics", "[pesq_wb, stoy]"], "stoy"),
+        (["--precision=fp16", "--device=cpu"], "fp16 needs a GPU"),
+        (["--device=cuda:7"], "GPUs here; use --device=cpu"),
+        (["--device=gpu"], "--device=gpu is no device"),
+        (["--jit"], "use --compile"),
+        (["--data_parallel_backend"], "torchrun"),
+        (["--grad_accumulation_factor=0"], "at least 1"),
+        (["--optimizer_step_limit=x"], "whole number"),
+        (["--output_folder=/proc/x"], "/proc/x"),
+        (["--test_only"], "no checkpoint to test; train first"),
+    ],
+)
+def test_wrong_command_line_ends_with_one_sentence(words, message, tmp_path):
+    given = {word.lstrip("-").split("=")[0]: None for word in words}
+    sentence = refuse(tmp_path, *words, **given)
+    assert re.search(message, sentence), sentence
+    assert not list(tmp_path.glob("results/*/*/results.json"))
+
+
+def test_missing_yaml_suggests_the_nearest(tmp_path):
+    sentence = refuse(tmp_path, yaml="hparams/phasen_papr.yaml")
+    assert "no hyperparameter file" in sentence
+    assert "did you mean 'phasen_paper.yaml'" in sentence
+    assert "hparams" in refuse(tmp_path, yaml=str(Path(HPARAMS)))

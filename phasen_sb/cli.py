@@ -18,6 +18,7 @@ from phasen_sb.errors import UserError
 
 # Help lines stand here, so that `phasen --help` imports no command.
 COMMANDS = {
+    "convert": "turn weights of the public reference code into a model",
     "enhance": "remove noise from audio files",
     "export": "turn a training run into a folder that loads anywhere",
     "leaderboard": "set your runs beside published results, as a web page",

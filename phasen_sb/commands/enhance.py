@@ -98,7 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--chunk",
         type=int,
-        default=20,
+        default=10,
         metavar="S",
         help="seconds enhanced at a time; memory grows with it (default: "
         "%(default)s)",

@@ -71,4 +71,15 @@ def run(arguments: argparse.Namespace) -> None:
     folder = write_export(
         model, arguments.out, arguments.license, arguments.overwrite
     )
+    if arguments.onnx or arguments.torch_export:
+        from phasen_sb.export.graph import export_graphs
+        from phasen_sb.inference.pretrained import Enhancer
+
+        enhancer = Enhancer.from_pretrained(folder, "cpu", "fp32")
+        export_graphs(
+            enhancer.mods.enhance_model,
+            folder,
+            arguments.onnx,
+            arguments.torch_export,
+        )
     print(f"Wrote {folder}; use it with: phasen enhance --model {folder} FILE")

@@ -171,13 +171,14 @@ def check_whole(file: sf.SoundFile, samples: int) -> None:
 def _promised_samples(file):
     # libsndfile shortens the length to what is there, and says so in its log.
     found = re.search(
-        r"^\s*(?:data|SSND) : (\d+) \(should be", file.extra_info, re.MULTILINE
+        r"^\s*(data|SSND) : (\d+) \(should be", file.extra_info, re.MULTILINE
     )
-    block = re.search(r"Block Align\s*: (\d+)", file.extra_info)
-    if found is None or int(found[1]) >= UNKNOWN_SIZE:
+    if found is None or int(found[2]) >= UNKNOWN_SIZE:
         return 0
+    size = int(found[2]) - (8 if found[1] == "SSND" else 0)
+    block = re.search(r"Block Align\s*: (\d+)", file.extra_info)
     width = SAMPLE_BYTES.get(file.subtype, 2) * file.channels
-    return int(found[1]) // (int(block[1]) if block else width)
+    return size // (int(block[1]) if block else width)
 
 
 def _ogg_is_whole(path):

@@ -91,7 +91,7 @@ class Enhancer(WaveformEnhancement):
         source: str | os.PathLike,
         device: str | None = None,
         precision: str = "auto",
-        chunk_seconds: int = 20,
+        chunk_seconds: int = 10,
     ) -> "Enhancer":
         """Loads a model.
 
@@ -334,7 +334,7 @@ class Enhancer(WaveformEnhancement):
                     channel,
                     rate,
                     self.sample_rate,
-                    lambda low, level=level: self._enhance_array(low, level),
+                    lambda low, level=level: self._change(low, level),
                 )
                 result[:, i] = channel + strength * change
             return result
@@ -343,10 +343,10 @@ class Enhancer(WaveformEnhancement):
             read_finite, facts.samples, rate, process, plan
         )
 
-    def _enhance_array(self, wave, level):
-        """Enhances ``[samples]`` at the model's rate, of a given level."""
+    def _change(self, wave, level):
+        """What enhancing adds to ``[samples]`` at the model's rate."""
         if not wave.any():
-            return wave
+            return np.zeros_like(wave)
         level = level if self._normalize else 1.0
         x = torch.from_numpy((wave / level).astype(np.float32))[None]
         stft = getattr(self._core, "stft", None)
@@ -359,9 +359,11 @@ class Enhancer(WaveformEnhancement):
             enabled=self.precision == "bf16",
         )
         with torch.inference_mode(), precision:
-            enhanced, _ = self._core(x.to(self.device))
-        enhanced = enhanced[0, : len(wave)].double().cpu().numpy()
-        return enhanced * level
+            x = x.to(self.device)
+            # The difference of what the model saw: exactly zero where it
+            # changes nothing.
+            change = (self._core(x)[0] - x)[0, : len(wave)]
+        return change.double().cpu().numpy() * level
 
 
 def _existing_parent(path):

@@ -1,0 +1,245 @@
+"""The network as one graph on real tensors: ONNX and ``torch.export``.
+
+What is exported maps the noisy spectrogram ``[batch, frames, bins, 2]`` (real
+and imaginary part, fp32) to the enhanced one of the same shape. STFT, level
+normalisation and inverse STFT stay outside: ``examples/enhance_onnx.py`` does
+them with NumPy. Batch and frames are dynamic.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+import json
+import os
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.export._patches import (
+    register_gru_while_loop_decomposition,
+    register_lstm_while_loop_decomposition,
+)
+
+from phasen_sb.enhancer import PhasenEnhancer
+from phasen_sb.errors import UserError
+
+#: ONNX operator set: the highest that PyTorch's tracing exporter knows.
+OPSET = 17
+INPUT, OUTPUT = "noisy", "enhanced"
+TOLERANCE = 1e-4
+CHECKED_FRAMES = (1, 2, 37, 161, 400)
+TRACED_FRAMES = 64
+
+
+class SpectrogramEnhancer(nn.Module):
+    """PHASEN with a single input and a single output.
+
+    Arguments
+    ---------
+    network : torch.nn.Module
+        :class:`phasen_sb.PHASEN`.
+
+    Example
+    -------
+    >>> from phasen_sb import PHASEN
+    >>> core = SpectrogramEnhancer(PHASEN(n_fft=32, recurrent_units=4))
+    >>> core(torch.randn(1, 20, 17, 2)).shape
+    torch.Size([1, 20, 17, 2])
+    """
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, noisy: torch.Tensor) -> torch.Tensor:
+        """Maps ``[B, T, F, 2]`` to the enhanced ``[B, T, F, 2]``."""
+        return self.network(noisy).spectrogram
+
+
+def export_torch(
+    enhancer: PhasenEnhancer, path: str | os.PathLike
+) -> torch.export.ExportedProgram:
+    """Writes the network for ``torch.export.load``.
+
+    Arguments
+    ---------
+    enhancer : PhasenEnhancer
+        The trained model.
+    path : path
+        File to write, ``model.pt2``.
+
+    Returns
+    -------
+    torch.export.ExportedProgram
+
+    Raises
+    ------
+    UserError
+        If what was exported differs from the network.
+    """
+    core, example = _core(enhancer)
+    dynamic = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    # Otherwise the recurrence is unrolled to the length of the example.
+    with (
+        register_lstm_while_loop_decomposition(),
+        register_gru_while_loop_decomposition(),
+        _quiet(),
+    ):
+        program = torch.export.export(
+            core, (example,), dynamic_shapes=(dynamic,), strict=False
+        )
+    module = program.module()
+    _check(core, lambda x: module(x), "torch.export")
+    torch.export.save(program, path)
+    return program
+
+
+def export_onnx(enhancer: PhasenEnhancer, path: str | os.PathLike) -> float:
+    """Writes the network as ONNX and compares it with PyTorch.
+
+    Arguments
+    ---------
+    enhancer : PhasenEnhancer
+        The trained model.
+    path : path
+        File to write, ``model.onnx``. Its metadata tell sample rate, window,
+        hop (samples), FFT size and level normalisation.
+
+    Returns
+    -------
+    float
+        Largest difference from PyTorch, relative to the output's largest
+        value, over several lengths.
+
+    Raises
+    ------
+    UserError
+        If a package is missing, the front end is another than the example
+        can compute, or the results differ by more than 1e-4.
+    """
+    try:
+        import onnx
+        import onnxruntime
+    except ImportError as error:
+        raise UserError(
+            f"The ONNX export needs the package {error.name}; install it with "
+            "pip install 'phasen_sb[onnx]'."
+        ) from error
+    core, example = _core(enhancer)
+    axes = {0: "batch", 1: "frames"}
+    with _quiet():
+        # The tracing exporter: PyTorch's newer one has no recurrent operator
+        # for a dynamic length.
+        torch.onnx.export(
+            core,
+            (example,),
+            str(path),
+            dynamo=False,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_axes={INPUT: axes, OUTPUT: axes},
+            opset_version=OPSET,
+        )
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, _front_end(enhancer))
+    onnx.save(model, path)
+    session = onnxruntime.InferenceSession(
+        str(path), providers=["CPUExecutionProvider"]
+    )
+
+    def infer(noisy):
+        return torch.from_numpy(
+            session.run([OUTPUT], {INPUT: noisy.numpy()})[0]
+        )
+
+    return _check(core, infer, "ONNX")
+
+
+def _core(enhancer):
+    if not isinstance(enhancer, PhasenEnhancer):
+        raise UserError(
+            f"The model is a {type(enhancer).__name__}; only a PhasenEnhancer "
+            "can be exported as a graph."
+        )
+    core = SpectrogramEnhancer(enhancer.network).cpu().float().eval()
+    for parameter in core.parameters():
+        parameter.requires_grad = False
+    # Two utterances: a batch of one would become a constant.
+    return core, _noise(2, TRACED_FRAMES, enhancer.network.n_bins)
+
+
+def _noise(batch, frames, bins):
+    generator = torch.Generator().manual_seed(frames)
+    return torch.randn(batch, frames, bins, 2, generator=generator)
+
+
+def _front_end(enhancer):
+    stft = enhancer.stft
+    window = stft.window.tolist()
+    return {
+        "sample_rate": str(stft.sample_rate),
+        "win_length": str(stft.win_length),
+        "hop_length": str(stft.hop_length),
+        "n_fft": str(stft.n_fft),
+        "center": json.dumps(bool(stft.center)),
+        "normalize": json.dumps(bool(enhancer.normalize)),
+        "window": json.dumps([round(value, 9) for value in window]),
+    }
+
+
+def _check(core, infer, kind):
+    worst = 0.0
+    for frames in CHECKED_FRAMES:
+        noisy = _noise(1, frames, core.network.n_bins)
+        with torch.inference_mode():
+            expected, given = core(noisy), infer(noisy)
+        difference = (given - expected).abs().max() / expected.abs().max()
+        worst = max(worst, float(difference))
+    if not worst < TOLERANCE:
+        raise UserError(
+            f"The {kind} graph differs from PyTorch by {worst:.1e}, more than "
+            f"{TOLERANCE:g}; report this with the model's hyperparams.yaml."
+        )
+    return worst
+
+
+@contextmanager
+def _quiet():
+    """Hides the exporter's own remarks, not its errors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def export_graphs(
+    enhancer: PhasenEnhancer,
+    folder: str | os.PathLike,
+    onnx: bool = False,
+    torch_export: bool = False,
+) -> None:
+    """Writes ``model.onnx`` and ``model.pt2`` into an exported model.
+
+    Arguments
+    ---------
+    enhancer : PhasenEnhancer
+        The trained model.
+    folder : path
+        The exported model.
+    onnx : bool
+        Write ``model.onnx``.
+    torch_export : bool
+        Write ``model.pt2``.
+    """
+    for wanted, export, name in (
+        (onnx, export_onnx, "model.onnx"),
+        (torch_export, export_torch, "model.pt2"),
+    ):
+        if wanted:
+            part = Path(folder) / f".part.{name}"
+            try:
+                export(enhancer, part)
+                os.replace(part, Path(folder) / name)
+            finally:
+                part.unlink(missing_ok=True)

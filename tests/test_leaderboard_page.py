@@ -60,7 +60,7 @@ def reset(browser):
 
 
 def wait(browser, script: str) -> None:
-    WebDriverWait(browser, 10).until(lambda b: b.execute_script(script))
+    WebDriverWait(browser, 60).until(lambda b: b.execute_script(script))
 
 
 def column(browser, key: str) -> list[str]:
@@ -213,6 +213,11 @@ def test_plot_paints_an_interval(browser):
 
 
 def test_plays_and_switches_where_it_was(browser):
+    wait(
+        browser,
+        "return [...document.querySelectorAll('audio')]"
+        ".every(player => player.duration > 1)",
+    )
     browser.execute_script("document.querySelector('audio').play()")
     wait(browser, "return document.querySelector('audio').currentTime > 0.3")
     browser.execute_script("document.querySelectorAll('audio')[1].play()")

@@ -225,6 +225,7 @@ for (const utterance of document.querySelectorAll(".utterance")) {
     });
     player.addEventListener("seeked", follow);
     picture.addEventListener("click", (event) => {
+      if (!player.duration) return;
       const { left, width } = picture.getBoundingClientRect();
       player.currentTime = (player.duration * (event.clientX - left)) / width;
     });

@@ -26,6 +26,7 @@ setup(
     package_data={
         "phasen_sb.hparams": ["*.yaml"],
         "phasen_sb.data": ["sample/*", "sample/*/*"],
+        "phasen_sb.leaderboard": ["published.csv", "templates/*"],
         "phasen_sb": ["py.typed"],
     },
     install_requires=[
@@ -38,15 +39,30 @@ setup(
         "pystoi",
         "soundfile",
         "numpy",
-        "scipy",
+        "scipy>=1.15",
+        "soxr",
         "matplotlib",
+        "jinja2",
+        "markupsafe",
+        "ruamel.yaml",
+        "pyyaml",
         "tqdm",
         "joblib",
     ],
     extras_require={
-        "dev": ["pytest", "ruff", "tensorboard"],
+        "dev": [
+            "pytest",
+            "ruff==0.17.*",
+            "selenium",
+            "tensorboard",
+            "onnx",
+            "onnxruntime",
+            "onnxscript",
+        ],
+        "onnx": ["onnx", "onnxruntime", "onnxscript"],
         "tensorboard": ["tensorboard"],
-        "dnsmos": ["speechmos"],
+        # speechmos declares none of what it imports.
+        "dnsmos": ["speechmos", "onnxruntime", "librosa", "requests"],
     },
     entry_points={"console_scripts": ["phasen=phasen_sb.cli:main"]},
 )

@@ -7,10 +7,9 @@ Authors
 import hashlib
 
 import torch
-from speechbrain.processing.signal_processing import (
-    compute_amplitude,
-    dB_to_amplitude,
-)
+from speechbrain.processing.signal_processing import dB_to_amplitude
+
+from phasen_sb.enhancer import clear_padding
 
 
 class Remix:
@@ -52,7 +51,11 @@ class Remix:
         self.probability = probability
 
     def __call__(
-        self, noisy: torch.Tensor, clean: torch.Tensor, seed: str
+        self,
+        noisy: torch.Tensor,
+        clean: torch.Tensor,
+        seed: str,
+        lengths: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Mixes a batch anew.
 
@@ -65,11 +68,14 @@ class Remix:
         seed : str
             The same text gives the same mixtures, on any device: a resumed
             training sees what an unbroken one sees.
+        lengths : torch.Tensor, optional
+            Relative lengths ``[B]``.
 
         Returns
         -------
         noisy : torch.Tensor
-            ``[B, samples]``; may hold noise past an utterance's end.
+            ``[B, samples]``, zero past each utterance's end. The noise of a
+            shorter utterance does not reach a longer one's end.
         clean : torch.Tensor
             As given.
         """
@@ -84,7 +90,9 @@ class Remix:
         position = torch.rand(batch, 1, generator=generator)
         snr = self.snr_low + position * (self.snr_high - self.snr_low)
         noise = (noisy - clean)[order.to(noisy.device)]
-        speech_level = compute_amplitude(clean, amp_type="rms")
-        noise_level = compute_amplitude(noise, amp_type="rms").clamp(min=1e-8)
-        gain = speech_level / noise_level / dB_to_amplitude(snr.to(noisy))
-        return clean + gain * noise, clean
+        noise = clear_padding(noise, lengths)
+        # Both sums run over the same samples: their ratio is the SNR.
+        speech_energy = clean.square().sum(1, keepdim=True)
+        noise_energy = noise.square().sum(1, keepdim=True).clamp(min=1e-12)
+        gain = (speech_energy / noise_energy).sqrt()
+        return clean + gain / dB_to_amplitude(snr.to(noisy)) * noise, clean

@@ -17,7 +17,8 @@ class WeightAverage(AveragedModel):
     Arguments
     ---------
     model : torch.nn.Module
-        The model in training; the average is ``.module``.
+        The model in training; the average is ``.module``, always in
+        evaluation mode.
     decay : float
         Weight of the past at each step. It grows from 0.1 as
         ``(1 + n) / (10 + n)`` over the first steps, so that the start is
@@ -37,6 +38,7 @@ class WeightAverage(AveragedModel):
     def __init__(self, model: nn.Module, decay: float):
         if not 0 <= decay < 1:
             raise ValueError(f"average_decay is {decay}; it must be in [0, 1).")
+
         @torch.no_grad()
         def average(averaged, current, count):
             count = int(count)
@@ -44,3 +46,5 @@ class WeightAverage(AveragedModel):
             torch._foreach_lerp_(averaged, current, weight)
 
         super().__init__(model, multi_avg_fn=average, use_buffers=True)
+        # No Brain puts it into evaluation mode: it is not among its modules.
+        self.eval()

@@ -4,6 +4,7 @@ Authors
  * The phasen_sb authors 2026
 """
 
+import copy
 import logging
 import math
 import os
@@ -14,7 +15,7 @@ from speechbrain.dataio.dataset import FilteredSortedDynamicItemDataset
 
 from phasen_sb import processes
 from phasen_sb.averaging import WeightAverage
-from phasen_sb.enhancer import clear_padding, count_samples, level
+from phasen_sb.enhancer import SILENCE_RMS, count_samples, level
 from phasen_sb.errors import UserError
 from phasen_sb.features import count_frames
 from phasen_sb.metrics.pool import MetricPool
@@ -60,6 +61,12 @@ class EnhancementBrain(SafeStepsBrain):
         self.averaged = WeightAverage(self.enhancer, self.hparams.average_decay)
         if self.checkpointer is not None:
             self.checkpointer.add_recoverable("averaged", self.averaged)
+        self.loss_stft = self.hparams.compute_stft
+        if any(p.requires_grad for p in self.loss_stft.parameters()):
+            # Kernels in training would learn to make the loss's spectrograms
+            # small; a fixed copy analyses the enhanced waveform instead.
+            self.loss_stft = copy.deepcopy(self.loss_stft)
+            self.loss_stft.requires_grad_(False).to(self.device)
         self.metric_pool = MetricPool(
             self.hparams.metrics,
             self.hparams.sample_rate,
@@ -89,12 +96,16 @@ class EnhancementBrain(SafeStepsBrain):
         if stage == sb.Stage.TRAIN and self.hparams.augmentation is not None:
             epoch = self.hparams.epoch_counter.current
             noisy, clean = self.hparams.augmentation(
-                noisy, clean, f"{self.hparams.seed} {epoch} {self.step}"
+                noisy,
+                clean,
+                f"{self.hparams.seed} {epoch} {self.step} {processes.rank()}",
+                lengths,
             )
-            noisy = clear_padding(noisy, lengths)
         if self.hparams.normalize:
             # The loss compresses magnitudes and so depends on the level.
             gain = level(noisy, lengths)
+            # Speech is not blown up because its noisy version is silent.
+            gain = torch.where(gain > SILENCE_RMS, gain, 1.0)
         else:
             gain = torch.ones_like(noisy[:, :1])
         model = self.modules.enhancer
@@ -112,14 +123,17 @@ class EnhancementBrain(SafeStepsBrain):
     def compute_objectives(self, predictions, batch, stage):
         """Computes the loss and, beyond training, submits the metrics."""
         clean, lengths = predictions["clean"], predictions["lengths"]
-        target = self.hparams.compute_stft(clean)
+        target = self.loss_stft(clean)
+        estimate = predictions["spectrogram"]
+        if self.loss_stft is not self.hparams.compute_stft:
+            estimate = self.loss_stft(predictions["wave"])
         frames = None
         if lengths is not None:
             counts = count_samples(lengths, clean.shape[1])
-            frames = count_frames(self.hparams.compute_stft, counts)
+            frames = count_frames(self.loss_stft, counts)
             frames = frames / target.shape[1]
         loss, terms = self.hparams.compute_cost(
-            predictions["spectrogram"], target, frames, return_terms=True
+            estimate, target, frames, return_terms=True
         )
         if stage == sb.Stage.TRAIN:
             self.add_terms(terms)
@@ -208,7 +222,7 @@ class EnhancementBrain(SafeStepsBrain):
         if stage == sb.Stage.VALID:
             # Running statistics differ between processes: each normalises
             # its own batches.
-            processes.broadcast(self.averaged.state_dict().values())
+            processes.broadcast(self.averaged.module.buffers())
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """Logs; after validation saves a checkpoint."""
@@ -275,7 +289,16 @@ class EnhancementBrain(SafeStepsBrain):
                     "checkpoint to test; train first."
                 )
             self.best = dict(found.meta)
+            if found.meta[max_key] == -math.inf:
+                logger.warning(
+                    f"No validation had a valid {max_key}: the checkpoint "
+                    "tested is not known to be the best."
+                )
+        trained = self.optimizer_step, self.skipped_steps
         super().on_evaluate_start(max_key, min_key)
+        # The counts of the whole run, not those when the best was saved.
+        self.optimizer_step = max(self.optimizer_step, trained[0])
+        self.skipped_steps = max(self.skipped_steps, trained[1])
 
     def score_noisy(self, split: str, dataset) -> MetricReport:
         """Scores the input as it is, the line every result stands beside.

@@ -19,6 +19,11 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
+def rank() -> int:
+    """Number of this process, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
 def shard() -> slice:
     """The part of a sequence that this process works on.
 
@@ -27,8 +32,7 @@ def shard() -> slice:
     >>> [1, 2, 3][shard()]
     [1, 2, 3]
     """
-    rank = dist.get_rank() if dist.is_initialized() else 0
-    return slice(rank, None, world_size())
+    return slice(rank(), None, world_size())
 
 
 def broadcast(tensors: Iterable[torch.Tensor]) -> None:
@@ -89,7 +93,7 @@ def gather_mapping(mapping: Mapping) -> dict:
     """
     parts = [mapping]
     if world_size() > 1:
-        main = dist.get_rank() == 0
+        main = rank() == 0
         parts = [None] * world_size() if main else None
         dist.gather_object(mapping, parts, dst=0)
     merged = {}

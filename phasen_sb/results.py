@@ -12,6 +12,7 @@ import json
 import math
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -90,7 +91,7 @@ def provenance() -> dict:
             versions[package] = None
     return {
         "versions": versions,
-        "command": " ".join([Path(sys.executable).name, *sys.argv]),
+        "command": shlex.join([Path(sys.executable).name, *sys.argv]),
         "commit": _commit(),
         "machine": f"{platform.system()} {platform.machine()}",
     }
@@ -99,14 +100,21 @@ def provenance() -> dict:
 def _commit():
     if shutil.which("git") is None:
         return None
-    answer = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=40"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return answer.stdout.strip() if answer.returncode == 0 else None
+    here = Path(__file__)
+
+    def git(*arguments):
+        return subprocess.run(
+            ["git", *arguments],
+            cwd=here.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    # An environment may lie within somebody else's repository.
+    if git("ls-files", "--error-unmatch", here.name).returncode != 0:
+        return None
+    return git("describe", "--always", "--dirty", "--abbrev=40").stdout.strip()
 
 
 def write_json(path: Path, content: Mapping) -> None:

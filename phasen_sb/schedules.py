@@ -1,4 +1,4 @@
-"""Learning rate: up over the first steps, then down to zero at the end.
+"""Learning rate: up over the first steps, then down to the end.
 
 Authors
  * The phasen_sb authors 2026
@@ -14,7 +14,7 @@ from speechbrain.utils.checkpoints import (
 
 @register_checkpoint_hooks
 class WarmupLinearDecay:
-    """Linear warm-up, then linear decay to zero at the last step.
+    """Linear warm-up, then linear decay until the last step.
 
     SpeechBrain's schedulers of this shape want the number of steps in the
     YAML, where a changed batch size makes it wrong; here the Brain fills it in
@@ -28,6 +28,8 @@ class WarmupLinearDecay:
         Steps until it is reached.
     total_steps : int, optional
         Steps of the whole training.
+    final_share : float
+        Share of ``lr`` that the decay ends at.
 
     Example
     -------
@@ -38,11 +40,16 @@ class WarmupLinearDecay:
     """
 
     def __init__(
-        self, lr: float, warmup_steps: int, total_steps: int | None = None
+        self,
+        lr: float,
+        warmup_steps: int,
+        total_steps: int | None = None,
+        final_share: float = 0.0,
     ):
         self.lr = lr
         self.warmup_steps = warmup_steps
         self.total_steps = total_steps
+        self.final_share = final_share
         self.steps = 0
 
     def __call__(self, optimizer: torch.optim.Optimizer) -> tuple[float, float]:
@@ -65,7 +72,8 @@ class WarmupLinearDecay:
         left = self.total_steps + 1 - self.steps
         falling = left / max(self.total_steps + 1 - self.warmup_steps, 1)
         before = optimizer.param_groups[0]["lr"]
-        rate = self.lr * max(min(rising, falling, 1.0), 0.0)
+        falling = self.final_share + (1 - self.final_share) * max(falling, 0.0)
+        rate = self.lr * min(rising, falling, 1.0)
         for group in optimizer.param_groups:
             group["lr"] = rate
         return before, rate

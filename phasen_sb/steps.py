@@ -40,7 +40,6 @@ class SafeStepsBrain(sb.Brain):
         super().__init__(*args, **kwargs)
         self.batches_per_epoch = None
         self.batch_ids = []
-        self.finite_loss = True
         self.finite_evaluation = True
         self.skipped_steps = 0
         self.skipped_in_a_row = 0
@@ -68,7 +67,6 @@ class SafeStepsBrain(sb.Brain):
             # their gradients and skip the step together.
             self.scaler.scale(loss / self.grad_accumulation_factor).backward()
         if not torch.isfinite(loss):
-            self.finite_loss = False
             for buffer, saved in zip(buffers, before, strict=True):
                 buffer.copy_(saved)
         self.batch_ids = batch.id
@@ -92,11 +90,8 @@ class SafeStepsBrain(sb.Brain):
             self.optimizer_step += 1
             self.skipped_in_a_row = 0
             self.on_step()
-        elif self.finite_loss and self.scaler.is_enabled():
-            logger.debug("fp16 overflow: the loss scale is lowered.")
         else:
             self._skip_step()
-        self.finite_loss = True
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -107,7 +102,9 @@ class SafeStepsBrain(sb.Brain):
         logger.warning(
             f"Step skipped: loss or gradient is not finite (batch: {ids})."
         )
-        if self.skipped_in_a_row > self.nonfinite_patience:
+        # fp16 overflows until the scaler has halved its scale often enough.
+        halvings = 24 if self.scaler.is_enabled() else 0
+        if self.skipped_in_a_row > self.nonfinite_patience + halvings:
             raise UserError(
                 "Training stopped: loss or gradient was not finite in "
                 f"{self.skipped_in_a_row} steps in a row, last with {ids}; "

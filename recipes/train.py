@@ -82,4 +82,8 @@ if __name__ == "__main__":
     except (UserError, OSError) as error:
         sys.exit(f"Error: {error}")
     except KeyboardInterrupt:
-        sys.exit("Stopped; the same command goes on from the last checkpoint.")
+        print(
+            "Stopped; the same command goes on from the last checkpoint.",
+            file=sys.stderr,
+        )
+        sys.exit(130)

@@ -57,6 +57,12 @@ class EnhancementBrain(SafeStepsBrain):
                 f"metrics lacks {SELECTION_METRIC}, which chooses the best "
                 "checkpoint; add it."
             )
+        if self.hparams.sample_rate != 16000:
+            raise UserError(
+                f"sample_rate is {self.hparams.sample_rate}; it must be 16000,"
+                f" the only rate of {SELECTION_METRIC}, which chooses the best "
+                "checkpoint."
+            )
         self.enhancer = self.modules.enhancer
         self.averaged = WeightAverage(self.enhancer, self.hparams.average_decay)
         if self.checkpointer is not None:

@@ -43,6 +43,7 @@ setup(
         "soxr",
         "matplotlib",
         "jinja2",
+        "pillow",
         "markupsafe",
         "ruamel.yaml",
         "pyyaml",

@@ -19,6 +19,7 @@ from phasen_sb.errors import UserError
 # Help lines stand here, so that `phasen --help` imports no command.
 COMMANDS = {
     "convert": "turn weights of the public reference code into a model",
+    "demo": "hear noisy and enhanced speech side by side in the browser",
     "enhance": "remove noise from audio files",
     "export": "turn a training run into a folder that loads anywhere",
     "leaderboard": "set your runs beside published results, as a web page",

@@ -18,7 +18,7 @@ from speechbrain.inference.enhancement import WaveformEnhancement
 from speechbrain.utils.fetching import LocalStrategy
 
 from phasen_sb.configuration import fastest_precision
-from phasen_sb.enhancer import PhasenEnhancer
+from phasen_sb.enhancer import PhasenEnhancer, level
 from phasen_sb.errors import UserError
 from phasen_sb.inference.audio_files import (
     AudioWriter,
@@ -70,6 +70,7 @@ class Enhancer(WaveformEnhancement):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
+        self.source = "untitled model"
         self.plan = ChunkPlan()
         model = self.mods.enhance_model
         self._core = model
@@ -84,6 +85,31 @@ class Enhancer(WaveformEnhancement):
     def sample_rate(self) -> int:
         """The model's sample rate (Hz)."""
         return self.hparams.sample_rate
+
+    def mask(self, wave: np.ndarray) -> np.ndarray | None:
+        """The mask that the network estimates for a whole waveform.
+
+        Arguments
+        ---------
+        wave : np.ndarray
+            ``[samples]`` at the model's sample rate.
+
+        Returns
+        -------
+        np.ndarray or None
+            Magnitude ``[frames, bins]``; None if the model has no mask.
+        """
+        model = self.mods.enhance_model
+        if not isinstance(model, PhasenEnhancer):
+            return None
+        x = torch.from_numpy(wave.astype(np.float32))[None].to(self.device)
+        with torch.inference_mode():
+            if model.normalize:
+                x = x / level(x)
+            mask = model.network(model.stft(x)).mask[0]
+        if mask.dim() == 3:  # complex
+            mask = mask.square().sum(-1).sqrt()
+        return mask.float().cpu().numpy()
 
     @classmethod
     def from_pretrained(
@@ -132,6 +158,7 @@ class Enhancer(WaveformEnhancement):
             )
         options = {"device": device, "precision": precision}
         enhancer = _load(cls, source, options)
+        enhancer.source = str(source)
         enhancer.plan = ChunkPlan(int(chunk_seconds))
         return enhancer
 
@@ -324,7 +351,7 @@ class Enhancer(WaveformEnhancement):
             if strength == 0:
                 return chunk
             result = np.empty_like(chunk)
-            for i, level in enumerate(facts.levels):
+            for i, rms in enumerate(facts.levels):
                 channel = np.ascontiguousarray(chunk[:, i])
                 if i and np.array_equal(channel, chunk[:, i - 1]):
                     # Mono in two channels, as interviews often are.
@@ -334,7 +361,7 @@ class Enhancer(WaveformEnhancement):
                     channel,
                     rate,
                     self.sample_rate,
-                    lambda low, level=level: self._change(low, level),
+                    lambda low, rms=rms: self._change(low, rms),
                 )
                 result[:, i] = channel + strength * change
             return result
@@ -343,12 +370,12 @@ class Enhancer(WaveformEnhancement):
             read_finite, facts.samples, rate, process, plan
         )
 
-    def _change(self, wave, level):
+    def _change(self, wave, rms):
         """What enhancing adds to ``[samples]`` at the model's rate."""
         if not wave.any():
             return np.zeros_like(wave)
-        level = level if self._normalize else 1.0
-        x = torch.from_numpy((wave / level).astype(np.float32))[None]
+        scale = rms if self._normalize else 1.0
+        x = torch.from_numpy((wave / scale).astype(np.float32))[None]
         stft = getattr(self._core, "stft", None)
         if stft is not None and not stft.center:
             # Without centering the end is in no frame.
@@ -363,7 +390,7 @@ class Enhancer(WaveformEnhancement):
             # The difference of what the model saw: exactly zero where it
             # changes nothing.
             change = (self._core(x)[0] - x)[0, : len(wave)]
-        return change.double().cpu().numpy() * level
+        return change.double().cpu().numpy() * scale
 
 
 def _existing_parent(path):

@@ -1,0 +1,174 @@
+"""The page of ``phasen demo``; needs the extra ``demo`` (Gradio).
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+import tempfile
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from phasen_sb.errors import UserError
+from phasen_sb.inference.audio_files import open_audio, read_samples
+from phasen_sb.inference.pretrained import Enhancer
+from phasen_sb.inference.resampling import resample
+from phasen_sb.inference.survey import replace_non_finite
+
+#: Seconds that the pictures show, from the start of the recording.
+PICTURED_SECONDS = 20
+
+INTRODUCTION = """\
+# PHASEN speech enhancement
+Model: **{model}**, {rate} Hz, on {device}. Everything stays on this machine.
+"""
+
+
+def make_page(enhancer: Enhancer) -> gr.Blocks:
+    """Builds the page.
+
+    Arguments
+    ---------
+    enhancer : Enhancer
+        The model it runs.
+
+    Returns
+    -------
+    gradio.Blocks
+        To be launched.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="phasen-demo-")
+
+    def enhance(source, strength):
+        if source is None:
+            raise gr.Error("Upload or record something first.")
+        target = Path(tempfile.mkdtemp(dir=folder.name)) / "enhanced.wav"
+        try:
+            result = enhancer.enhance_file(
+                source, target, strength, format="wav:PCM_16", normalize=True
+            )
+        except UserError as error:
+            # Its own message would name a file of the server.
+            message = str(error).replace(str(Path(source).parent), "")
+            raise gr.Error(message) from error
+        notes = [
+            f"{result.seconds:.1f} s enhanced in {result.elapsed:.1f} s "
+            f"(real-time factor {result.elapsed / result.seconds:.2f})."
+        ]
+        if result.non_finite:
+            notes.append(f"{result.non_finite} bad samples became silence.")
+        if result.gain != 1:
+            notes.append("Scaled down to fit full scale.")
+        picture = draw(enhancer, source, target)
+        return source, str(target), picture, " ".join(notes)
+
+    with gr.Blocks(title="PHASEN", analytics_enabled=False) as page:
+        # Lives as long as the page, which removes it with all recordings.
+        page.phasen_folder = folder
+        gr.Markdown(
+            INTRODUCTION.format(
+                model=enhancer.source,
+                rate=enhancer.sample_rate,
+                device=enhancer.device,
+            )
+        )
+        with gr.Row():
+            source = gr.Audio(
+                sources=["upload", "microphone"],
+                type="filepath",
+                label="Noisy speech: upload or record",
+                elem_id="source",
+            )
+            with gr.Column():
+                strength = gr.Slider(
+                    0, 1, 1, step=0.05, label="Strength", elem_id="strength"
+                )
+                button = gr.Button("Enhance", variant="primary", elem_id="run")
+                notes = gr.Markdown(elem_id="notes")
+        with gr.Row():
+            before = gr.Audio(label="Noisy", interactive=False, elem_id="noisy")
+            after = gr.Audio(
+                label="Enhanced",
+                interactive=False,
+                buttons=["download"],
+                elem_id="enhanced",
+            )
+        picture = gr.Image(
+            label=f"Spectrograms and mask, first {PICTURED_SECONDS} s",
+            interactive=False,
+            elem_id="picture",
+        )
+        for event in (button.click, strength.release):
+            event(enhance, [source, strength], [before, after, picture, notes])
+    return page
+
+
+def draw(enhancer: Enhancer, noisy: str, enhanced: Path) -> np.ndarray:
+    """Draws both spectrograms and the mask between them.
+
+    Arguments
+    ---------
+    enhancer : Enhancer
+        Estimates the mask.
+    noisy : str
+        The input file; its first channel is shown.
+    enhanced : pathlib.Path
+        The output file.
+
+    Returns
+    -------
+    np.ndarray
+        RGBA picture ``[height, width, 4]``.
+    """
+    rate = enhancer.sample_rate
+    before = _beginning(noisy, rate)
+    after = _beginning(enhanced, rate)
+    panels = {"noisy": _decibels(before), "enhanced": _decibels(after)}
+    mask = enhancer.mask(before)
+    if mask is not None:
+        panels = {
+            "noisy": panels["noisy"],
+            "mask": mask.T,
+            "enhanced": panels["enhanced"],
+        }
+    top = panels["noisy"].max()
+    extent = (0, len(before) / rate, 0, rate / 2000)
+    figure = Figure(figsize=(10, 2.6 * len(panels)), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.subplots(len(panels), 1, sharex=True)
+    for axis, (title, values) in zip(axes, panels.items(), strict=True):
+        is_mask = title == "mask"
+        image = axis.imshow(
+            values,
+            origin="lower",
+            aspect="auto",
+            extent=extent,
+            cmap="viridis" if is_mask else "magma",
+            vmin=0 if is_mask else top - 80,
+            vmax=1 if is_mask else top,
+        )
+        axis.set_title(title)
+        axis.set_ylabel("kHz")
+        figure.colorbar(image, ax=axis, label="" if is_mask else "dB")
+    axes[-1].set_xlabel("s")
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())
+
+
+def _beginning(path, rate):
+    with open_audio(path) as file:
+        block = read_samples(file, PICTURED_SECONDS * file.samplerate)
+        block, _ = replace_non_finite(block[:, 0])
+        return resample(block, file.samplerate, rate)
+
+
+def _decibels(wave, window=512):
+    from scipy.signal import stft
+
+    # One window at least, for a recording shorter than that.
+    wave = np.pad(wave, (0, max(0, window - len(wave))))
+    _, _, spectrum = stft(wave, nperseg=window, noverlap=window * 3 // 4)
+    return 20 * np.log10(np.abs(spectrum) + 1e-8)

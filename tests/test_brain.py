@@ -1,0 +1,214 @@
+"""Steps that are not finite, and what is never the best checkpoint."""
+
+import json
+import math
+
+import pytest
+import speechbrain as sb
+import torch
+from recipe_process import TINY
+from speechbrain.utils.run_opts import RunOptions
+
+from phasen_sb.brain import EnhancementBrain
+from phasen_sb.configuration import load_recipe
+from phasen_sb.errors import UserError
+from phasen_sb.run_record import write_results
+
+
+class SpoiltLoss:
+    """The loss, times what a list says, a batch after the other."""
+
+    def __init__(self, loss, factors):
+        self.loss = loss
+        self.factors = iter(factors)
+
+    def __call__(self, *args, **kwargs):
+        loss, terms = self.loss(*args, **kwargs)
+        return loss * next(self.factors, 1.0), terms
+
+
+@pytest.fixture
+def make_brain(tmp_path, voicebank):
+    brains = []
+
+    def make(run_opts=None, factors=(), **overrides):
+        settings = {
+            "output_folder": str(tmp_path / "out"),
+            "data_folder": str(voicebank),
+            "batch_size": 2,
+            "num_workers": 0,
+            "number_of_epochs": 1,
+            "crop_seconds": 0.2,
+            "metrics": ["pesq_wb"],
+            "metric_jobs": 1,
+            "data_jobs": 1,
+            "precision": "fp32",
+            "pictured_utterances": 0,
+            "average_decay": 0.9,
+        } | overrides
+        text = f"{json.dumps(settings)[:-1]}, network: {TINY}}}"
+        _, hparams, _ = load_recipe("hparams/phasen.yaml", text)
+        hparams["prepare_data"]()
+        hparams["compute_cost"] = SpoiltLoss(hparams["compute_cost"], factors)
+        options = {"device": "cpu", "noprogressbar": True} | (run_opts or {})
+        brain = EnhancementBrain(
+            hparams["modules"],
+            hparams["opt_class"],
+            hparams,
+            RunOptions.from_dictionary(options),
+            hparams["checkpointer"],
+        )
+        brain.datasets = hparams["make_datasets"]()
+        brains.append(brain)
+        return brain
+
+    yield make
+    for brain in brains:
+        brain.close()
+
+
+def fit(brain, valid=None):
+    brain.fit(
+        brain.hparams.epoch_counter,
+        brain.datasets["train"],
+        valid,
+        train_loader_kwargs={"batch_size": 2, "shuffle": True},
+        valid_loader_kwargs={"batch_size": 1},
+    )
+
+
+def batches(brain):
+    return list(
+        brain.make_dataloader(
+            brain.datasets["train"], sb.Stage.TRAIN, None, batch_size=2
+        )
+    )
+
+
+def state_of(brain):
+    states = {"net": brain.enhancer, "average": brain.averaged}
+    return {
+        f"{name}.{key}": value.clone()
+        for name, module in states.items()
+        for key, value in module.state_dict().items()
+    } | {"lr": torch.tensor(brain.optimizer.param_groups[0]["lr"])}
+
+
+def assert_unchanged(before, after):
+    for key, value in before.items():
+        assert torch.equal(value, after[key]), key
+
+
+# ------------------------------------------------------------ skipped steps
+
+
+@pytest.mark.parametrize("bad", ["loss", "sample"])
+def test_batch_that_is_not_finite_leaves_no_trace(bad, make_brain, caplog):
+    brain = make_brain(factors=[1.0, math.nan] if bad == "loss" else ())
+    one, other, third, _ = batches(brain)
+    brain.on_fit_start()
+    brain.modules.train()
+    brain.fit_batch(one)
+    before = state_of(brain)
+    if bad == "sample":
+        other.noisy_sig.data[0, 100] = math.inf
+    loss = brain.fit_batch(other)
+    assert not torch.isfinite(loss)
+    assert_unchanged(before, state_of(brain))
+    assert (brain.skipped_steps, brain.optimizer_step) == (1, 1)
+    assert other.id[0] in caplog.text and "not finite" in caplog.text
+
+    brain.fit_batch(third)
+    assert (brain.skipped_in_a_row, brain.optimizer_step) == (0, 2)
+    after = state_of(brain)
+    assert any(not torch.equal(before[key], after[key]) for key in before)
+    for key, value in after.items():
+        assert torch.isfinite(value).all(), key
+
+
+def test_bad_batch_spoils_its_accumulation_only(make_brain):
+    brain = make_brain({"grad_accumulation_factor": 2}, factors=[1.0, math.inf])
+    given = batches(brain)
+    brain.on_fit_start()
+    brain.modules.train()
+    before = state_of(brain)
+    for step, batch in enumerate(given, 1):
+        brain.step = step
+        brain.fit_batch(batch)
+        if brain.step == 2:
+            after = state_of(brain)
+            for key, value in before.items():
+                if "running" not in key and "num_batches" not in key:
+                    assert torch.equal(value, after[key]), key
+    assert (brain.skipped_steps, brain.optimizer_step) == (1, 1)
+
+
+def test_skipped_steps_are_logged_and_survive_a_checkpoint(make_brain):
+    brain = make_brain(factors=[1.0, math.nan])
+    fit(brain, brain.datasets["valid"])
+    log = open(brain.hparams.train_log).read()
+    assert "train skipped_steps: 1" in log and "nan" not in log
+    again = make_brain()
+    batches(again)
+    again.on_fit_start()
+    assert again.skipped_steps == 1 and again.optimizer_step == 3
+
+
+def test_training_stops_when_it_persists_over_epochs(make_brain):
+    # Four steps an epoch, of which the last one is good in the first.
+    factors = [math.nan] * 3 + [1.0] + [math.nan] * 40
+    brain = make_brain(
+        {"nonfinite_patience": 5}, factors=factors, number_of_epochs=9
+    )
+    with pytest.raises(UserError, match="not finite in 6 steps in a row.*p001"):
+        fit(brain)
+    assert brain.optimizer_step == 1 and brain.skipped_steps == 9
+
+
+# ------------------------------------------------------------ accumulation
+
+
+@pytest.mark.parametrize("factor, steps", [(1, 4), (3, 2), (100, 1)])
+def test_every_accumulation_makes_a_step(factor, steps, make_brain):
+    brain = make_brain({"grad_accumulation_factor": factor})
+    fit(brain)
+    assert brain.optimizer_step == steps == brain.averaged.n_averaged
+
+
+# --------------------------------------------------------- best checkpoint
+
+
+def test_nan_in_validation_is_never_best(make_brain):
+    # After four training batches, the second validation loss is spoilt.
+    brain = make_brain(factors=[1.0] * 5 + [math.nan], number_of_epochs=2)
+    fit(brain, brain.datasets["valid"])
+    found = brain.checkpointer.list_checkpoints()
+    scores = {c.meta["epoch"]: c.meta["pesq_wb"] for c in found}
+    assert scores[2] > 1 and scores.get(1, -math.inf) == -math.inf
+    best = brain.checkpointer.find_checkpoint(max_key="pesq_wb")
+    assert best.meta["epoch"] == 2
+    assert "valid loss: nan" in open(brain.hparams.train_log).read()
+
+
+def test_results_say_what_failed(make_brain, tmp_path):
+    brain = make_brain(metrics=["pesq_wb", "stoi"])
+    for split in ("valid", "test"):
+        brain.score_noisy(split, brain.datasets[split])
+    fit(brain, brain.datasets["valid"])
+    for weight in brain.enhancer.parameters():
+        torch.nn.init.constant_(weight, math.nan)
+    brain.on_step()
+    # The checkpoint is good; its network is spoilt after loading.
+    brain.checkpointer.load_checkpoint = lambda checkpoint: None
+    brain.evaluate(
+        brain.datasets["test"],
+        max_key="pesq_wb",
+        test_loader_kwargs={"batch_size": 1},
+    )
+    scores = write_results(brain, brain.datasets)["test"]
+    assert scores["enhanced"]["pesq_wb"] is None
+    [count] = scores["enhanced"]["failures"]["pesq_wb"].values()
+    assert count == scores["enhanced"]["utterances"] == 3
+    assert scores["noisy"]["failures"] == {}
+    table = (tmp_path / "out" / "scores.csv").read_text().splitlines()
+    assert len(table) == 4 and "pesq_wb: " in table[1]

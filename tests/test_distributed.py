@@ -1,0 +1,122 @@
+"""Two processes train, share the evaluation, and write once."""
+
+import socket
+import subprocess
+import sys
+
+import pytest
+import soundfile
+import torch
+from recipe_process import (
+    RECIPE,
+    Run,
+    command,
+    finish,
+    output_folder,
+    results,
+)
+
+OPTIONS = {
+    "batch_size": 2,
+    "number_of_epochs": 1,
+    "metrics": "[pesq_wb, si_sdr]",
+    "pictured_utterances": 1,
+}
+FLAGS = ("--distributed_backend=gloo",)
+
+
+def run_two(folder, *flags, **options):
+    """Both processes of a run, started as torchrun does."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    runs = [
+        Run(
+            folder,
+            command(*FLAGS, *flags, **(OPTIONS | options)),
+            {
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": "2",
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(port),
+            },
+        )
+        for rank in range(2)
+    ]
+    return runs
+
+
+def finish_two(folder, *flags, **options):
+    for running in run_two(folder, *flags, **options):
+        assert running.wait() == 0, running.text()
+    return output_folder(folder)
+
+
+def test_evaluation_is_shared_and_the_same(tmp_path, voicebank):
+    # 7, 2 and 3 utterances: shards and last batches are unequal.
+    folder = finish_two(tmp_path, data_folder=voicebank)
+    trained = results(folder)
+    assert trained["optimizer_steps"] == 2
+    log = (folder / "train_log.txt").read_text().splitlines()
+    assert len(log) == 4  # written by one process: noisy, noisy, epoch, test
+    finish(tmp_path, "--test_only", **OPTIONS, data_folder=voicebank)
+    alone = results(folder)
+    for key in ("test", "valid", "epoch", "optimizer_steps", "seed"):
+        assert alone[key] == trained[key], key
+    waves = {}
+    for path in (folder / "enhanced").iterdir():
+        waves[path.name] = soundfile.read(path)[0]
+    assert len(waves) == 3
+    finish_two(tmp_path, "--test_only", data_folder=voicebank)
+    assert results(folder)["test"] == trained["test"]
+    for name, wave in waves.items():
+        again = soundfile.read(folder / "enhanced" / name)[0]
+        assert (again == wave).all()
+
+
+def test_more_processes_than_utterances(tmp_path, voicebank):
+    folder = finish_two(tmp_path, "--debug", data_folder=voicebank)
+    assert results(folder / "debug")["test"]["noisy"]["utterances"] >= 2
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_torchrun_ends_when_one_process_fails(rank, tmp_path, voicebank):
+    script = tmp_path / "failing.py"
+    script.write_text(
+        "import os, runpy, sys\n"
+        "import phasen_sb.brain as brain\n"
+        "def fail(self, batch):\n"
+        "    raise brain.UserError('This process fails.')\n"
+        f"if os.environ['RANK'] == '{rank}':\n"
+        "    brain.EnhancementBrain.fit_batch = fail\n"
+        f"runpy.run_path({str(RECIPE)!r}, run_name='__main__')\n"
+    )
+    options = OPTIONS | {"data_folder": voicebank}
+    answer = torchrun(script, tmp_path, command(*FLAGS, **options))
+    assert answer.returncode != 0
+    assert "Error: This process fails." in answer.stderr
+    assert not (output_folder(tmp_path) / "results.json").exists()
+
+
+def test_torchrun_trains(tmp_path, voicebank):
+    options = OPTIONS | {"data_folder": voicebank, "num_workers": 1}
+    answer = torchrun(RECIPE, tmp_path, command(*FLAGS, **options))
+    assert answer.returncode == 0, answer.stderr
+    folder = output_folder(tmp_path)
+    assert results(folder)["test"]["enhanced"]["pesq_wb"] > 1
+    [checkpoint] = (folder / "save").glob("CKPT+*")
+    weights = torch.load(checkpoint / "averaged.ckpt")
+    assert not any("module.module" in name for name in weights)
+
+
+def torchrun(script, folder, arguments):
+    launcher = [sys.executable, "-m", "torch.distributed.run"]
+    return subprocess.run(
+        [*launcher, "--nproc_per_node=2", "--standalone", str(script)]
+        + arguments,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )

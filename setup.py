@@ -61,6 +61,7 @@ setup(
             "onnxscript",
         ],
         "onnx": ["onnx", "onnxruntime", "onnxscript"],
+        "demo": ["gradio"],
         "tensorboard": ["tensorboard"],
         # speechmos declares none of what it imports.
         "dnsmos": ["speechmos", "onnxruntime", "librosa", "requests"],

@@ -15,6 +15,7 @@ from speechbrain.utils.checkpoints import (
     mark_as_saver,
     register_checkpoint_hooks,
 )
+from speechbrain.utils.distributed import ddp_broadcast
 
 from phasen_sb.errors import UserError
 
@@ -38,6 +39,11 @@ class SafeStepsBrain(sb.Brain):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
+        if self.checkpointer is not None:
+            # With --debug, SpeechBrain gives each process a folder of its own.
+            self.checkpointer.checkpoints_dir = ddp_broadcast(
+                self.checkpointer.checkpoints_dir
+            )
         self.batches_per_epoch = None
         self.batch_ids = []
         self.finite_evaluation = True

@@ -72,6 +72,7 @@ def test_presets_differ_in_front_end_and_network_alone():
         "lr",
         "lr_schedule",
         "warmup_steps",
+        "lr_final_share",
     }
     assert {"name", "hop_length", "window", "network"} <= different
 

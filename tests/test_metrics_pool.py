@@ -211,7 +211,6 @@ def test_no_process_outlives_the_parent(number, tmp_path):
     # find their input closed, or run into the time limit.
     if number == signal.SIGINT:
         assert errors.count("Traceback") == 1
-        assert not any(map(process_is_alive, workers))
     deadline = time.monotonic() + 30
     while any(map(process_is_alive, workers)):
         assert time.monotonic() < deadline

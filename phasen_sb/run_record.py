@@ -72,8 +72,8 @@ def settings_of(path: Path, overrides: Mapping, run_opts: RunOptions) -> dict:
     -------
     >>> from phasen_sb.configuration import find_hparams
     >>> path = find_hparams("phasen.yaml")
-    >>> settings_of(path, {"lr": 0.1}, RunOptions())["lr_schedule"]
-    {'!tag': ..., 'lr_initial': 0.1, ...}
+    >>> settings_of(path, {"lr": 0.1}, RunOptions())["opt_class"]
+    {'!tag': '!name:torch.optim.Adam', 'lr': 0.1}
     """
     # Blank, not absent: so it is also left out where other keys refer to it.
     blank = {

@@ -98,6 +98,7 @@ def make_page(enhancer: Enhancer) -> gr.Blocks:
             )
         picture = gr.Image(
             label=f"Spectrograms and mask, first {PICTURED_SECONDS} s",
+            show_label=False,
             interactive=False,
             elem_id="picture",
         )

@@ -37,6 +37,7 @@ from phasen_sb.inference.outputs import (
     output_path,
 )
 from phasen_sb.inference.resampling import change_at_rate
+from phasen_sb.inference.running_norms import RunningNorms
 from phasen_sb.inference.survey import Survey, replace_non_finite, survey
 
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -74,6 +75,7 @@ class Enhancer(WaveformEnhancement):
         self.plan = ChunkPlan()
         model = self.mods.enhance_model
         self._core = model
+        self._running = RunningNorms(model)
         self._normalize = getattr(model, "normalize", False)
         if self._normalize:
             # The level is that of the whole recording, not of a chunk.
@@ -344,6 +346,8 @@ class Enhancer(WaveformEnhancement):
         if seconds < plan.step:
             plan = ChunkPlan(max(1, seconds), plan.context)
 
+        moments = [{} for _ in facts.levels]
+
         def read_finite(count):
             return replace_non_finite(read(count))[0]
 
@@ -357,12 +361,13 @@ class Enhancer(WaveformEnhancement):
                     # Mono in two channels, as interviews often are.
                     result[:, i] = result[:, i - 1]
                     continue
-                change = change_at_rate(
-                    channel,
-                    rate,
-                    self.sample_rate,
-                    lambda low, rms=rms: self._change(low, rms),
-                )
+                with self._running.remember(moments[i]):
+                    change = change_at_rate(
+                        channel,
+                        rate,
+                        self.sample_rate,
+                        lambda low, rms=rms: self._change(low, rms),
+                    )
                 result[:, i] = channel + strength * change
             return result
 

@@ -12,6 +12,7 @@ _HOME = {
     "PHASEN": "phasen",
     "PhasenOutput": "phasen",
     "PhasenEnhancer": "enhancer",
+    "Enhancer": "inference.pretrained",
     "ConvSTFT": "features",
     "ConvISTFT": "features",
     "sqrt_hann_window": "features",

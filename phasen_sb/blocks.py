@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from phasen_sb.errors import choose
 from phasen_sb.initialization import delta_kernel, open_gate
 from phasen_sb.layers import (
     Conv2d,
@@ -27,15 +28,6 @@ from phasen_sb.layers import (
 )
 
 ATTENTIONS = ("channel", "bin")
-
-
-def choose(name: str, value: str, choices: Sequence[str]) -> str:
-    """Returns ``value`` or says which values ``name`` can take."""
-    if value not in choices:
-        raise ValueError(
-            f"{name} is {value!r}; it must be one of {', '.join(choices)}."
-        )
-    return value
 
 
 class FrequencyTransformBlock(nn.Module):
@@ -199,7 +191,7 @@ class PhaseConv(nn.Module):
         initialization: str = "default",
     ):
         super().__init__()
-        choose("phase norm", norm, self.NORMS)
+        choose("phase_norm", norm, self.NORMS)
         self.norm_first = norm_first
         self.conv = Conv2d(
             in_channels,
@@ -213,7 +205,8 @@ class PhaseConv(nn.Module):
         elif norm == "none":
             self.norm = None
         else:
-            # Random, tiny eps of the reference code kept for its weights.
+            # The public reference code pairs the n - 1 variance with a tiny
+            # eps; its weights give its results only with both.
             unbiased = norm == "global_unbiased"
             eps = 1e-12 if unbiased else 1e-8
             self.norm = GlobalLayerNorm(normed, eps, unbiased)

@@ -1,4 +1,10 @@
-"""The error that names a user's mistake and its mend."""
+"""Errors that name a user's mistake and its mend.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+from collections.abc import Sequence
 
 
 class UserError(ValueError):
@@ -14,3 +20,40 @@ class UserError(ValueError):
     ...
     phasen_sb.errors.UserError: speech.wav has no samples; remove it.
     """
+
+
+def choose(name: str, value: str, choices: Sequence[str]) -> str:
+    """Checks an option that takes one of a few names.
+
+    Arguments
+    ---------
+    name : str
+        The option, for the message.
+    value : str
+        What it was set to.
+    choices : sequence of str
+        What it can be set to.
+
+    Returns
+    -------
+    str
+        ``value``.
+
+    Raises
+    ------
+    UserError
+        If ``value`` is none of ``choices``.
+
+    Example
+    -------
+    >>> choose("norm", "layer", ("global", "frame"))
+    Traceback (most recent call last):
+    ...
+    phasen_sb.errors.UserError: norm is 'layer'; it must be one of global,
+    frame.
+    """
+    if value not in choices:
+        raise UserError(
+            f"{name} is {value!r}; it must be one of {', '.join(choices)}."
+        )
+    return value

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from phasen_sb.errors import choose
+
 # Smallest squared modulus told from zero; 1e-15 in modulus, a normal float32.
 TINY = 1e-30
 
@@ -66,12 +68,12 @@ class _ConvFourier(nn.Module):
     def __init__(
         self,
         sample_rate: int,
-        win_length: float,
-        hop_length: float,
-        n_fft: int,
-        window_fn: Callable[[int], torch.Tensor],
-        center: bool,
-        trainable: bool,
+        win_length: float = 25,
+        hop_length: float = 6.25,
+        n_fft: int = 512,
+        window_fn: Callable[[int], torch.Tensor] = sqrt_hann_window,
+        center: bool = True,
+        trainable: bool = False,
     ):
         super().__init__()
         self.sample_rate = sample_rate
@@ -145,26 +147,6 @@ class ConvSTFT(_ConvFourier):
     torch.Size([2, 161, 257, 2])
     """
 
-    def __init__(
-        self,
-        sample_rate: int,
-        win_length: float = 25,
-        hop_length: float = 6.25,
-        n_fft: int = 512,
-        window_fn: Callable[[int], torch.Tensor] = sqrt_hann_window,
-        center: bool = True,
-        trainable: bool = False,
-    ):
-        super().__init__(
-            sample_rate,
-            win_length,
-            hop_length,
-            n_fft,
-            window_fn,
-            center,
-            trainable,
-        )
-
     def reset_parameters(self) -> None:
         """Sets the kernels to the windowed Fourier basis."""
         self._set_kernel(self._fourier_basis())
@@ -233,31 +215,15 @@ class ConvISTFT(_ConvFourier):
     def __init__(
         self,
         sample_rate: int,
-        win_length: float = 25,
-        hop_length: float = 6.25,
-        n_fft: int = 512,
-        window_fn: Callable[[int], torch.Tensor] = sqrt_hann_window,
-        center: bool = True,
-        trainable: bool = False,
+        *args,
         synthesis: str = "inverse_fft",
         epsilon: float = 1e-8,
+        **kwargs,
     ):
-        if synthesis not in self.SYNTHESES:
-            raise ValueError(
-                f"synthesis is {synthesis!r}; it must be one of "
-                f"{', '.join(self.SYNTHESES)}."
-            )
+        choose("synthesis", synthesis, self.SYNTHESES)
         # Read by reset_parameters, which the base class calls.
         object.__setattr__(self, "_synthesis", synthesis)
-        super().__init__(
-            sample_rate,
-            win_length,
-            hop_length,
-            n_fft,
-            window_fn,
-            center,
-            trainable,
-        )
+        super().__init__(sample_rate, *args, **kwargs)
         self.epsilon = epsilon
 
     def reset_parameters(self) -> None:

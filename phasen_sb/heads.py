@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from phasen_sb.blocks import choose
+from phasen_sb.errors import choose
 from phasen_sb.initialization import NearOneMask, near_one_complex_mask
 from phasen_sb.layers import ConvNormAct, Linear
 

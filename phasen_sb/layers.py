@@ -223,7 +223,19 @@ class BatchNorm(nn.Module):
         out = out.to(frames.dtype)
         return out.index_put((valid,), frames).transpose(1, 2)
 
-    def _normalize(self, x):
+    def _normalize(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalises ``[N, C, ...]``, of which every value counts.
+
+        Arguments
+        ---------
+        x : torch.Tensor
+            Activations, channels second.
+
+        Returns
+        -------
+        torch.Tensor
+            As ``x``; training mode updates the running statistics.
+        """
         # A single value has no variance: an utterance of one frame, alone.
         several = x.numel() > x.shape[1]
         return F.batch_norm(
@@ -238,7 +250,23 @@ class BatchNorm(nn.Module):
         )
 
 
-class GlobalLayerNorm(nn.Module):
+class _LayerNorm(nn.Module):
+    """Scale and shift per channel and epsilon of the layer norms."""
+
+    def __init__(self, num_channels: int, eps: float = 1e-8):
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.empty(num_channels))
+        self.bias = nn.Parameter(torch.empty(num_channels))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Sets scale one and shift zero."""
+        nn.init.ones_(self.weight)
+        nn.init.zeros_(self.bias)
+
+
+class GlobalLayerNorm(_LayerNorm):
     """Normalises each utterance over channel, time and frequency.
 
     Source: the normalisation of Luo and Mesgarani, "Conv-TasNet" (2019),
@@ -263,17 +291,8 @@ class GlobalLayerNorm(nn.Module):
     def __init__(
         self, num_channels: int, eps: float = 1e-8, unbiased: bool = False
     ):
-        super().__init__()
-        self.eps = eps
+        super().__init__(num_channels, eps)
         self.unbiased = unbiased
-        self.weight = nn.Parameter(torch.empty(num_channels))
-        self.bias = nn.Parameter(torch.empty(num_channels))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Sets scale one and shift zero."""
-        nn.init.ones_(self.weight)
-        nn.init.zeros_(self.bias)
 
     def forward(
         self, x: torch.Tensor, mask: torch.Tensor | None = None
@@ -313,7 +332,7 @@ class GlobalLayerNorm(nn.Module):
         return apply_mask(out, mask).to(x.dtype)
 
 
-class FrameLayerNorm(nn.Module):
+class FrameLayerNorm(_LayerNorm):
     """Normalises each frame over channel and frequency.
 
     The public reproduction that reached the paper's score normalises the
@@ -332,18 +351,6 @@ class FrameLayerNorm(nn.Module):
     >>> norm(torch.rand(2, 4, 10, 17)).mean((1, 3)).abs().max() < 1e-5
     tensor(True)
     """
-
-    def __init__(self, num_channels: int, eps: float = 1e-8):
-        super().__init__()
-        self.eps = eps
-        self.weight = nn.Parameter(torch.empty(num_channels))
-        self.bias = nn.Parameter(torch.empty(num_channels))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Sets scale one and shift zero."""
-        nn.init.ones_(self.weight)
-        nn.init.zeros_(self.bias)
 
     def forward(
         self, x: torch.Tensor, mask: torch.Tensor | None = None

@@ -10,6 +10,7 @@ Authors
 import torch
 from speechbrain.nnet.losses import reduce_loss, truncate
 
+from phasen_sb.errors import choose
 from phasen_sb.layers import frame_mask
 
 COMPRESSIONS = ("own", "target")
@@ -98,16 +99,8 @@ def compressed_complex_loss(
     >>> compressed_complex_loss(noisy, clean, reduction="batch").shape
     torch.Size([2])
     """
-    if compression not in COMPRESSIONS:
-        raise ValueError(
-            f"compression is {compression!r}; it must be one of "
-            f"{', '.join(COMPRESSIONS)}."
-        )
-    if reduction not in REDUCTIONS:
-        raise ValueError(
-            f"reduction is {reduction!r}; it must be one of "
-            f"{', '.join(REDUCTIONS)}."
-        )
+    choose("compression", compression, COMPRESSIONS)
+    choose("reduction", reduction, REDUCTIONS)
     predictions, targets = truncate(predictions, targets, allowed_len_diff)
     # fp32 also under autocast: bf16 would lose the small differences.
     predictions, targets = predictions.float(), targets.float()

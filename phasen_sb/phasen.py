@@ -16,7 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from phasen_sb.blocks import PhaseConv, TwoStreamBlock, choose
+from phasen_sb.blocks import PhaseConv, TwoStreamBlock
+from phasen_sb.errors import choose
 from phasen_sb.features import magnitude, unit_phase
 from phasen_sb.heads import AmplitudeHead
 from phasen_sb.initialization import INITIALIZATIONS, delta_kernel
@@ -80,7 +81,8 @@ class PHASEN(nn.Module):
     phase_kernels : list of tuple of int
         The phase kernels of a block, (time, frequency).
     phase_norm : str
-        ``global``, ``global_unbiased`` or ``frame``.
+        ``global``, ``global_unbiased``, ``frame`` or ``none``, see
+        :class:`phasen_sb.blocks.PhaseConv`.
     phase_norm_first : bool
         Normalise before each phase convolution of a block, not after it.
     phase_input : str

@@ -24,7 +24,7 @@ setup(
         "phasen_sb.recipes",
     ],
     package_data={
-        "phasen_sb.hparams": ["*.yaml"],
+        "phasen_sb.hparams": ["*.yaml", "*/*.yaml"],
         "phasen_sb.data": ["sample/*", "sample/*/*"],
         "phasen_sb.leaderboard": ["published.csv", "templates/*"],
         "phasen_sb": ["py.typed"],

@@ -11,20 +11,77 @@ Authors
 """
 
 import os
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import torch
 
 from phasen_sb.enhancer import PhasenEnhancer
 from phasen_sb.errors import UserError
+from phasen_sb.export.weights import read_state
 from phasen_sb.features import ConvISTFT, ConvSTFT
 from phasen_sb.phasen import PHASEN
 
 # The reference calls the layer norm's scale beta and its shift gamma.
-_LEAVES = {"beta": "weight", "gamma": "bias"}
+LEAVES = {"beta": "weight", "gamma": "bias"}
 # Buffers of the reference that ours derives or does not need.
-_DERIVED = ("istft.window", "istft.enframe", "num_batches_tracked")
+DERIVED = ("istft.window", "istft.enframe", "num_batches_tracked")
+
+
+@dataclass(frozen=True)
+class ReferenceModel:
+    """A reference checkpoint in our terms.
+
+    Arguments
+    ---------
+    source : str
+        What errors call it.
+    front_end : dict
+        Arguments of :class:`phasen_sb.ConvSTFT`; those of
+        :class:`phasen_sb.ConvISTFT` are the same and ``synthesis``.
+    synthesis : str
+        Of :class:`phasen_sb.ConvISTFT`.
+    network : dict
+        Arguments of :class:`phasen_sb.PHASEN`.
+    state : dict
+        Weights of the :class:`phasen_sb.PhasenEnhancer`.
+    """
+
+    source: str
+    front_end: dict
+    synthesis: str
+    network: dict
+    state: dict[str, torch.Tensor]
+
+    def build(self) -> PhasenEnhancer:
+        """Builds the enhancer that computes what the reference computes.
+
+        Returns
+        -------
+        PhasenEnhancer
+            In evaluation mode, without centering and without level
+            normalisation.
+
+        Raises
+        ------
+        phasen_sb.errors.UserError
+            If a tensor is missing or has another shape.
+        """
+        enhancer = PhasenEnhancer(
+            ConvSTFT(**self.front_end),
+            ConvISTFT(**self.front_end, synthesis=self.synthesis),
+            PHASEN(**self.network),
+            normalize=False,
+        )
+        try:
+            enhancer.load_state_dict(self.state)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"{self.source} is no checkpoint of the reference PHASEN: "
+                f"{reason}"
+            ) from error
+        return enhancer.eval()
 
 
 def load_reference_checkpoint(
@@ -37,9 +94,7 @@ def load_reference_checkpoint(
     Arguments
     ---------
     checkpoint : path or mapping
-        A file written by ``torch.save`` that holds the state dict (alone, or
-        under ``model``, ``state_dict`` or ``model_state_dict``), or the state
-        dict itself. ``module.`` prefixes are removed.
+        See :func:`read_reference_checkpoint`.
     hop : int, optional
         Hop of the STFT (samples), which no tensor tells; a quarter of the
         window by default, as in the reference.
@@ -65,12 +120,48 @@ def load_reference_checkpoint(
     phasen_sb.errors.UserError: The state dict is no checkpoint of the
     reference PHASEN: it has no tensor 'stft.weight'.
     """
-    source, state = _read(checkpoint)
+    return read_reference_checkpoint(checkpoint, hop, sample_rate).build()
+
+
+def read_reference_checkpoint(
+    checkpoint: str | os.PathLike | Mapping[str, torch.Tensor],
+    hop: int | None = None,
+    sample_rate: int = 16000,
+) -> ReferenceModel:
+    """Reads sizes and weights of a reference checkpoint.
+
+    Arguments
+    ---------
+    checkpoint : path or mapping
+        A file written by ``torch.save`` that holds the state dict (alone, or
+        under ``model``, ``state_dict`` or ``model_state_dict``), or the state
+        dict itself. ``module.`` prefixes are removed.
+    hop : int, optional
+        Hop of the STFT (samples), see :func:`load_reference_checkpoint`.
+    sample_rate : int
+        Sample rate the weights were trained at (Hz).
+
+    Returns
+    -------
+    ReferenceModel
+
+    Raises
+    ------
+    phasen_sb.errors.UserError
+        If the file cannot be read or is no checkpoint of the reference.
+    """
+    if isinstance(checkpoint, Mapping):
+        source, state = "The state dict", checkpoint
+    else:
+        source, state = str(checkpoint), read_state(checkpoint)
+    for key in ("model", "state_dict", "model_state_dict"):
+        if isinstance(state.get(key), Mapping):
+            state = state[key]
     state = {
         name.removeprefix("module."): tensor for name, tensor in state.items()
     }
     try:
-        options, window = _sizes(state)
+        network, window = _sizes(state)
     except KeyError as error:
         raise UserError(
             f"{source} is no checkpoint of the reference PHASEN: it has no "
@@ -80,50 +171,43 @@ def load_reference_checkpoint(
         "sample_rate": sample_rate,
         "win_length": 1000 * window / sample_rate,
         "hop_length": 1000 * (hop or window // 4) / sample_rate,
-        "n_fft": options["n_fft"],
+        "n_fft": network["n_fft"],
         "center": False,
     }
-    enhancer = PhasenEnhancer(
-        ConvSTFT(**front_end),
-        ConvISTFT(**front_end, synthesis="pseudo_inverse"),
-        PHASEN(**options),
-        normalize=False,
-    )
-    prefixes = _prefixes(options["blocks"])
+    names = our_names(state, network["blocks"])
+    ours = {ours: _arrange(name, state[name]) for name, ours in names.items()}
+    return ReferenceModel(source, front_end, "pseudo_inverse", network, ours)
+
+
+def our_names(names: Iterable[str], blocks: int) -> dict[str, str]:
+    """Translates names of the reference's tensors into ours.
+
+    Arguments
+    ---------
+    names : iterable of str
+        The reference's.
+    blocks : int
+        Number of two-stream blocks.
+
+    Returns
+    -------
+    dict
+        From its names to ours; without what ours derives or does not need.
+
+    Example
+    -------
+    >>> our_names(["tsbs.0.phase_conv1.1.beta", "fcs.0.bias"], blocks=1)
+    {'tsbs.0.phase_conv1.1.beta': 'network.blocks.0.phase.0.norm.weight',
+     'fcs.0.bias': 'network.amplitude_head.dense.0.bias'}
+    """
+    prefixes = _prefixes(blocks)
     ours = {}
-    for name, tensor in state.items():
-        if name.endswith(_DERIVED):
-            continue
-        prefix, _, leaf = name.rpartition(".")
-        prefix = prefixes.get(prefix, prefix)
-        ours[f"{prefix}.{_LEAVES.get(leaf, leaf)}"] = _arrange(name, tensor)
-    try:
-        enhancer.load_state_dict(ours)
-    except RuntimeError as error:
-        raise UserError(
-            f"{source} is no checkpoint of the reference PHASEN: {error}"
-        ) from error
-    return enhancer.eval()
-
-
-def _read(checkpoint):
-    if isinstance(checkpoint, Mapping):
-        return "The state dict", checkpoint
-    path = Path(checkpoint)
-    if not path.is_file():
-        raise UserError(f"There is no checkpoint file {path}.")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(
-            f"{path} cannot be read as a PyTorch checkpoint: {error}"
-        ) from error
-    for key in ("model", "state_dict", "model_state_dict"):
-        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
-            state = state[key]
-    if not isinstance(state, Mapping):
-        raise UserError(f"{path} holds no state dict.")
-    return str(path), state
+    for name in names:
+        if not name.endswith(DERIVED):
+            prefix, _, leaf = name.rpartition(".")
+            prefix = prefixes.get(prefix, prefix)
+            ours[name] = f"{prefix}.{LEAVES.get(leaf, leaf)}"
+    return ours
 
 
 def _sizes(state):
@@ -152,7 +236,7 @@ def _sizes(state):
 
 def _kernel(weight):
     frequency, time = weight.shape[2:]
-    return time, frequency
+    return [time, frequency]
 
 
 def _prefixes(blocks):

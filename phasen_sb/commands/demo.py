@@ -3,6 +3,7 @@
 import argparse
 
 from phasen_sb.errors import UserError
+from phasen_sb.inference.default_model import model_or_default
 
 DESCRIPTION = """\
 Opens a page where speech can be uploaded or recorded and heard noisy and
@@ -23,9 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "--model",
-        required=True,
         metavar="PATH",
-        help="what phasen export wrote, or the output folder of a training run",
+        help="what phasen export wrote, the output folder of a training run, "
+        "or a model's name on the Hugging Face hub",
     )
     parser.add_argument(
         "--device", metavar="NAME", help="cpu, cuda, ... (default: CUDA if any)"
@@ -58,6 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
         If Gradio is not installed, the model cannot be loaded or the port is
         taken.
     """
+    model = model_or_default(arguments.model)
     try:
         import gradio  # noqa: F401
     except ImportError as error:
@@ -68,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
     from phasen_sb.inference.demo_page import make_page
     from phasen_sb.inference.pretrained import Enhancer
 
-    enhancer = Enhancer.from_pretrained(arguments.model, arguments.device)
+    enhancer = Enhancer.from_pretrained(model, arguments.device)
     page = make_page(enhancer)
     try:
         page.launch(

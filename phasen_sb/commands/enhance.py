@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from phasen_sb.errors import UserError
+from phasen_sb.inference.default_model import model_or_default
 
 DESCRIPTION = """\
 Removes noise from the speech in audio files: WAV, FLAC, OGG, Opus, MP3, AIFF
@@ -16,13 +17,6 @@ length. The output keeps rate, channels, level, length and format, and goes
 beside the input as NAME.enhanced.SUFFIX. Several files or a folder: what is
 done already is kept, so an interrupted job continues where it stopped.
 """
-
-NO_MODEL = (
-    "phasen enhance needs a trained model: train one with `python "
-    "recipes/train.py hparams/phasen.yaml --data_folder VOICEBANK` (without "
-    "--data_folder on the small sample corpus, just to try), export it with "
-    "`phasen export results/phasen/1234 my_model` and give --model my_model."
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -118,8 +112,7 @@ def run(arguments: argparse.Namespace) -> None:
     UserError
         If an argument cannot be used, or a file could not be enhanced.
     """
-    if arguments.model is None:
-        raise UserError(NO_MODEL)
+    arguments.model = model_or_default(arguments.model)
     if arguments.jobs < 1:
         raise UserError(f"--jobs is {arguments.jobs}; it must be at least 1.")
     if "-" in arguments.inputs:

@@ -8,7 +8,7 @@ import os
 
 from phasen_sb.export.description import tagged
 from phasen_sb.export.runs import TrainedModel
-from phasen_sb.reference import _read, _sizes, load_reference_checkpoint
+from phasen_sb.reference import read_reference_checkpoint
 
 
 def convert_reference(
@@ -36,31 +36,18 @@ def convert_reference(
     UserError
         If it is no checkpoint of the reference.
     """
-    enhancer = load_reference_checkpoint(checkpoint, hop, sample_rate)
-    _, state = _read(checkpoint)
-    options, _ = _sizes(
-        {name.removeprefix("module."): value for name, value in state.items()}
-    )
-    front_end = {
-        "sample_rate": sample_rate,
-        "win_length": 1000 * enhancer.stft.win_length / sample_rate,
-        "hop_length": 1000 * enhancer.stft.hop_length / sample_rate,
-        "n_fft": enhancer.stft.n_fft,
-        "center": False,
-    }
-    for key in ("phase_stem_kernels", "phase_kernels"):
-        options[key] = [list(kernel) for kernel in options[key]]
+    model = read_reference_checkpoint(checkpoint, hop, sample_rate)
     description = tagged(
         "!new:phasen_sb.PhasenEnhancer",
-        stft=tagged("!new:phasen_sb.ConvSTFT", **front_end),
+        stft=tagged("!new:phasen_sb.ConvSTFT", **model.front_end),
         istft=tagged(
             "!new:phasen_sb.ConvISTFT",
-            **front_end,
-            synthesis="pseudo_inverse",
+            **model.front_end,
+            synthesis=model.synthesis,
         ),
-        network=tagged("!new:phasen_sb.PHASEN", **options),
+        network=tagged("!new:phasen_sb.PHASEN", **model.network),
         normalize=False,
     )
     return TrainedModel(
-        description, sample_rate, enhancer.state_dict(), str(checkpoint)
+        description, sample_rate, model.build().state_dict(), model.source
     )

@@ -36,18 +36,24 @@ def read_state(path: str | os.PathLike) -> dict[str, torch.Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"There is no file of weights {path}.")
+        raise UserError(
+            f"There is no file {path}, which should hold weights; check the "
+            "path."
+        )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     # torch.load raises what its unpickler, zip reader or file raised.
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else repr(error)
         raise UserError(
-            f"{path} cannot be read as weights ({reason}); it is damaged or "
-            "another kind of file, export the model again."
+            f"{path} cannot be read as weights ({reason}); give a whole file "
+            "that torch.save wrote."
         ) from error
     if not isinstance(state, Mapping):
-        raise UserError(f"{path} holds no weights; export the model again.")
+        raise UserError(
+            f"{path} holds no weights but a {type(state).__name__}; give a "
+            "file with a state dict."
+        )
     return dict(state)
 
 

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from phasen_sb.errors import UserError
-from phasen_sb.inference.audio_files import open_audio, read_samples
+from phasen_sb.inference.audio_reading import open_audio, read_samples
 from phasen_sb.inference.pretrained import Enhancer
 from phasen_sb.inference.resampling import resample
 from phasen_sb.inference.survey import replace_non_finite

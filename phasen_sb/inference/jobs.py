@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from phasen_sb.data.files import AUDIO_SUFFIXES
 from phasen_sb.errors import UserError
-from phasen_sb.inference.audio_files import FORMATS
+from phasen_sb.inference.audio_formats import FORMATS
 from phasen_sb.inference.outputs import EnhancedFile, output_path
 from phasen_sb.inference.pretrained import Enhancer
 

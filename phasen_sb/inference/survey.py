@@ -13,10 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 import soxr
 
+from phasen_sb.inference.excerpts import Excerpts
 from phasen_sb.inference.resampling import QUALITY
 
 # Below -160 dB of full scale is silence, as in phasen_sb.enhancer.
 SILENCE_RMS = 1e-8
+#: Of longer recordings 10 to 20 pieces of one second are kept.
+EXCERPT_SECONDS = 1
+EXCERPT_LIMIT = 20
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,15 @@ class Survey:
         Root mean square of each channel within the model's band.
     non_finite : int
         Samples that are NaN or infinite, all channels together.
+    excerpts : np.ndarray
+        Pieces from all over it at the model's rate, ``[pieces, n,
+        channels]``.
     """
 
     samples: int
     levels: np.ndarray
     non_finite: int
+    excerpts: np.ndarray
 
 
 def survey(
@@ -61,8 +69,9 @@ def survey(
     Example
     -------
     >>> blocks = [np.full((8, 1), 3.0), np.array([[np.nan], [0.0]])]
-    >>> survey(blocks, 1, 16000, 16000)
-    Survey(samples=10, levels=array([2.68328157]), non_finite=1)
+    >>> facts = survey(blocks, 1, 16000, 16000)
+    >>> facts.samples, facts.levels, facts.non_finite
+    (10, array([2.68328157]), 1)
     """
     resampler = None
     if rate != model_rate:
@@ -70,6 +79,7 @@ def survey(
             rate, model_rate, channels, dtype="float64", quality=QUALITY
         )
     squares, count = np.zeros(channels), 0
+    excerpts = Excerpts(EXCERPT_SECONDS * model_rate, EXCERPT_LIMIT)
     samples, non_finite = 0, 0
 
     def add(block, last=False):
@@ -79,6 +89,7 @@ def survey(
             block = block.reshape(-1, channels)
         squares += np.square(block).sum(0)
         count += len(block)
+        excerpts.add(block)
 
     for block in blocks:
         samples += len(block)
@@ -87,7 +98,8 @@ def survey(
         add(block)
     add(np.zeros((0, channels)), last=True)
     levels = np.sqrt(squares / max(count, 1))
-    return Survey(samples, np.maximum(levels, SILENCE_RMS), non_finite)
+    levels = np.maximum(levels, SILENCE_RMS)
+    return Survey(samples, levels, non_finite, excerpts.pieces())
 
 
 def replace_non_finite(block: np.ndarray) -> tuple[np.ndarray, int]:

@@ -1,0 +1,99 @@
+"""Waveforms as users have them, as ``[samples, channels]`` and back.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+import numpy as np
+import torch
+
+from phasen_sb.errors import UserError
+
+#: Full scale of integer samples.
+FULL_SCALE = {"int16": 2.0**15, "int32": 2.0**31}
+
+
+def to_signal(wave: np.ndarray | torch.Tensor) -> np.ndarray:
+    """Checks a waveform and lays its channels side by side.
+
+    Arguments
+    ---------
+    wave : np.ndarray or torch.Tensor
+        ``[..., samples]``, floating point, int16 or int32.
+
+    Returns
+    -------
+    np.ndarray
+        ``[samples, channels]``, float64, full scale 1.
+
+    Raises
+    ------
+    UserError
+        If the type, shape or dtype cannot be.
+
+    Example
+    -------
+    >>> to_signal(np.array([0, 16384], "int16"))
+    array([[0. ], [0.5]])
+    """
+    if not isinstance(wave, (np.ndarray, torch.Tensor)):
+        raise UserError(
+            f"The waveform is a {type(wave).__name__}; give a NumPy array or "
+            "a PyTorch tensor."
+        )
+    shape, dtype = list(wave.shape), _dtype(wave)
+    if not shape or 0 in shape:
+        raise UserError(
+            f"The waveform has the shape {shape}; it needs at least one sample."
+        )
+    if len(shape) == 2 and shape[1] <= 64 < 1000 <= shape[0]:
+        raise UserError(
+            f"The waveform has the shape {shape}, which looks like [samples, "
+            "channels]; time comes last here, transpose it."
+        )
+    if dtype not in FULL_SCALE and "float" not in dtype:
+        raise UserError(
+            f"The waveform's samples are {dtype}; give floating point, int16 "
+            "or int32."
+        )
+    if isinstance(wave, torch.Tensor):
+        # NumPy knows no bfloat16.
+        wave = wave.detach().cpu().double().numpy()
+    signal = wave.reshape(-1, shape[-1]).T.astype(np.float64)
+    return signal / FULL_SCALE.get(dtype, 1.0)
+
+
+def from_signal(
+    signal: np.ndarray, like: np.ndarray | torch.Tensor
+) -> np.ndarray | torch.Tensor:
+    """Gives a signal kind, shape, dtype and device of a waveform.
+
+    Arguments
+    ---------
+    signal : np.ndarray
+        ``[samples, channels]``, full scale 1; integers clip there.
+    like : np.ndarray or torch.Tensor
+        What :func:`to_signal` was given.
+
+    Returns
+    -------
+    np.ndarray or torch.Tensor
+
+    Example
+    -------
+    >>> from_signal(np.array([[0.25], [2.0]]), np.zeros(2, "int16"))
+    array([ 8192, 32767], dtype=int16)
+    """
+    wave = signal.T.reshape(tuple(like.shape))
+    dtype = _dtype(like)
+    if dtype in FULL_SCALE:
+        limits = np.iinfo(dtype)
+        wave = np.rint(wave * FULL_SCALE[dtype])
+        wave = wave.clip(limits.min, limits.max)
+    if isinstance(like, torch.Tensor):
+        return torch.from_numpy(wave).to(like.device, like.dtype)
+    return wave.astype(like.dtype)
+
+
+def _dtype(wave):
+    return str(wave.dtype).removeprefix("torch.")

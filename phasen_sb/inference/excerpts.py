@@ -1,0 +1,63 @@
+"""Excerpts from all over a signal whose length is not known beforehand.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+import numpy as np
+
+
+class Excerpts:
+    """Keeps evenly spread pieces of a signal that comes block by block.
+
+    Memory is bounded: whenever there are too many pieces every second one is
+    dropped, and from then on every second one that comes.
+
+    Arguments
+    ---------
+    length : int
+        Samples of a piece.
+    limit : int
+        Most pieces kept; of a long signal at least half as many are.
+
+    Example
+    -------
+    >>> excerpts = Excerpts(length=2, limit=3)
+    >>> excerpts.add(np.arange(7)[:, None])
+    >>> excerpts.add(np.arange(7, 17)[:, None])
+    >>> excerpts.pieces()[..., 0]
+    array([[0., 1.],
+           [8., 9.]], dtype=float32)
+    """
+
+    def __init__(self, length: int, limit: int):
+        self.length = length
+        self.limit = limit
+        self._every = 1
+        self._count = 0
+        self._pieces = []
+        self._rest = None
+
+    def add(self, block: np.ndarray) -> None:
+        """Takes the next ``[n, channels]``, single precision is enough."""
+        if self._rest is not None:
+            block = np.concatenate([self._rest, block])
+        whole = len(block) // self.length
+        for i in range(whole):
+            if self._count % self._every == 0:
+                piece = block[i * self.length : (i + 1) * self.length]
+                self._pieces.append(piece.astype(np.float32))
+                if len(self._pieces) > self.limit:
+                    self._pieces = self._pieces[::2]
+                    self._every *= 2
+            self._count += 1
+        self._rest = block[whole * self.length :]
+
+    def pieces(self) -> np.ndarray:
+        """Returns the pieces, ``[pieces, length, channels]``.
+
+        A signal shorter than a piece has none.
+        """
+        if not self._pieces:
+            return np.zeros((0, self.length, 1), np.float32)
+        return np.stack(self._pieces)

@@ -1,0 +1,140 @@
+"""Global layer norms with the statistics of a recording, not of a chunk.
+
+PHASEN's phase stream is normalised over the whole recording. Chunk by chunk,
+a quiet passage would get statistics of its own and sound otherwise than it
+does within the whole. Here the statistics are measured once, on excerpts from
+all over the recording, and then used for every chunk.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from phasen_sb.layers import GlobalLayerNorm
+
+
+@dataclass
+class Moments:
+    """Mean and biased variance of everything that was added.
+
+    Example
+    -------
+    >>> moments = Moments()
+    >>> moments.add(2, mean=1.0, var=1.0)  # of 0 and 2
+    >>> moments.add(1, mean=4.0, var=0.0)
+    >>> moments
+    Moments(count=3, mean=2.0, var=2.66...)
+    """
+
+    count: int = 0
+    mean: float = 0.0
+    var: float = 0.0
+
+    def add(self, count: int, mean: float, var: float) -> None:
+        """Adds the moments of other values."""
+        total = self.count + count
+        share = count / total
+        shift = mean - self.mean
+        self.var += share * (var - self.var)
+        self.var += share * (1 - share) * shift**2
+        self.mean += share * shift
+        self.count = total
+
+
+class RecordingNorms:
+    """Lets a model's global layer norms use the statistics of other calls.
+
+    Arguments
+    ---------
+    model : torch.nn.Module
+        Its :class:`phasen_sb.GlobalLayerNorm` layers get a hook, which does
+        nothing outside of :meth:`measure` and :meth:`use`.
+
+    Example
+    -------
+    >>> norm = GlobalLayerNorm(1)
+    >>> norms = RecordingNorms(norm)
+    >>> moments = {}
+    >>> with norms.measure(moments), torch.no_grad():
+    ...     _ = norm(torch.tensor([0.0, 2.0]).view(1, 1, 1, 2))
+    >>> with norms.use(moments), torch.no_grad():
+    ...     norm(torch.full((1, 1, 1, 2), 3.0)).flatten()
+    tensor([2., 2.])
+    """
+
+    def __init__(self, model: nn.Module):
+        # Several threads may enhance different files with one model.
+        self._thread = threading.local()
+        self._layers = 0
+        for name, module in model.named_modules():
+            if isinstance(module, GlobalLayerNorm):
+                module.register_forward_hook(self._hook(name))
+                self._layers += 1
+
+    def __bool__(self):
+        return self._layers > 0
+
+    @contextmanager
+    def measure(self, moments: dict[str, Moments]) -> Iterator[None]:
+        """Adds the statistics of each call, and normalises by all so far.
+
+        Arguments
+        ---------
+        moments : dict
+            Of one recording; empty at its start.
+        """
+        with self._with(moments, measuring=True):
+            yield
+
+    @contextmanager
+    def use(self, moments: dict[str, Moments]) -> Iterator[None]:
+        """Normalises by given statistics; by each call's own if empty.
+
+        Arguments
+        ---------
+        moments : dict
+            Filled under :meth:`measure`.
+        """
+        with self._with(moments, measuring=False):
+            yield
+
+    @contextmanager
+    def _with(self, moments, measuring):
+        self._thread.moments = moments
+        self._thread.measuring = measuring
+        try:
+            yield
+        finally:
+            self._thread.moments = None
+
+    def _hook(self, name):
+        def normalise(module, inputs, output):
+            recording = getattr(self._thread, "moments", None)
+            if recording is None:
+                return None
+            x = inputs[0].float()
+            if self._thread.measuring:
+                var, mean = torch.var_mean(x, correction=0)
+                moments = recording.setdefault(name, Moments())
+                moments.add(x.numel(), mean.item(), var.item())
+            if name not in recording:
+                return None
+            return _normalise(module, x, recording[name]).to(output.dtype)
+
+        return normalise
+
+
+def _normalise(module, x, moments):
+    spread = moments.var
+    if module.unbiased:
+        spread *= moments.count / (moments.count - 1)
+    scale = module.weight * (spread + module.eps) ** -0.5
+    x = (x - moments.mean) * scale[:, None, None]
+    return x + module.bias[:, None, None]

@@ -20,6 +20,9 @@ TINY = (
 # Quick, and the same on every machine.
 ARGUMENTS = {
     "network": TINY,
+    "n_fft": 256,
+    "win_length": 16,
+    "hop_length": 8,
     "crop_seconds": 0.3,
     "number_of_epochs": 2,
     "num_workers": 0,
@@ -55,15 +58,22 @@ class Run:
         Its command line.
     environment : dict, optional
         Variables to set.
+    script : pathlib.Path
+        What to run in the recipe's place.
     """
 
-    def __init__(self, folder, arguments, environment=None):
+    def __init__(self, folder, arguments, environment=None, script=RECIPE):
         folder.mkdir(exist_ok=True)
         self.output = folder / f"output{os.getpid()}_{id(self)}.txt"
         self.output.touch()
         self.process = _server.Process(
             target=_main,
-            args=(str(folder), arguments, str(self.output), environment or {}),
+            args=(
+                str(folder),
+                [str(script), *arguments],
+                str(self.output),
+                environment or {},
+            ),
         )
         self.process.start()
 
@@ -128,8 +138,13 @@ def _main(folder, arguments, output, environment):
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.environ.update(environment)
+    import speechbrain.utils.logger
     import torch
 
     torch.set_num_threads(1)
-    sys.argv = [str(RECIPE), *arguments]
-    runpy.run_path(str(RECIPE), run_name="__main__")
+    # Else its data loaders would each start a server, with all imports.
+    multiprocessing.set_start_method("fork", force=True)
+    # For its env.log SpeechBrain calls pip, which takes longer than the rest.
+    speechbrain.utils.logger.get_environment_description = str
+    sys.argv = arguments
+    runpy.run_path(arguments[0], run_name="__main__")

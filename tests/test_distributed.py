@@ -24,7 +24,7 @@ OPTIONS = {
 FLAGS = ("--distributed_backend=gloo",)
 
 
-def run_two(folder, *flags, **options):
+def run_two(folder, *flags, script=RECIPE, **options):
     """Both processes of a run, started as torchrun does."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -40,6 +40,7 @@ def run_two(folder, *flags, **options):
                 "MASTER_ADDR": "127.0.0.1",
                 "MASTER_PORT": str(port),
             },
+            script,
         )
         for rank in range(2)
     ]
@@ -59,19 +60,17 @@ def test_evaluation_is_shared_and_the_same(tmp_path, voicebank):
     assert trained["optimizer_steps"] == 2
     log = (folder / "train_log.txt").read_text().splitlines()
     assert len(log) == 4  # written by one process: noisy, noisy, epoch, test
+    waves = {}
+    for path in (folder / "enhanced").iterdir():
+        waves[path] = soundfile.read(path)[0]
+        path.unlink()
+    assert len(waves) == 3
     finish(tmp_path, "--test_only", **OPTIONS, data_folder=voicebank)
     alone = results(folder)
     for key in ("test", "valid", "epoch", "optimizer_steps", "seed"):
         assert alone[key] == trained[key], key
-    waves = {}
-    for path in (folder / "enhanced").iterdir():
-        waves[path.name] = soundfile.read(path)[0]
-    assert len(waves) == 3
-    finish_two(tmp_path, "--test_only", data_folder=voicebank)
-    assert results(folder)["test"] == trained["test"]
-    for name, wave in waves.items():
-        again = soundfile.read(folder / "enhanced" / name)[0]
-        assert (again == wave).all()
+    for path, wave in waves.items():
+        assert (soundfile.read(path)[0] == wave).all()
 
 
 def test_debug_where_one_process_has_nothing_to_validate(tmp_path, voicebank):
@@ -84,7 +83,7 @@ def test_debug_where_one_process_has_nothing_to_validate(tmp_path, voicebank):
         assert found["test"][version]["utterances"] == 3
 
 
-def test_torchrun_ends_when_one_process_fails(tmp_path, voicebank):
+def test_both_processes_end_when_one_fails(tmp_path, voicebank):
     script = tmp_path / "failing.py"
     script.write_text(
         "import os, runpy, sys\n"
@@ -95,31 +94,27 @@ def test_torchrun_ends_when_one_process_fails(tmp_path, voicebank):
         "    brain.EnhancementBrain.fit_batch = fail\n"
         f"runpy.run_path({str(RECIPE)!r}, run_name='__main__')\n"
     )
-    options = OPTIONS | {"data_folder": voicebank}
-    answer = torchrun(script, tmp_path, command(*FLAGS, **options))
-    assert answer.returncode != 0
-    assert "Error: This process fails." in answer.stderr
+    other, failing = run_two(tmp_path, script=script, data_folder=voicebank)
+    assert failing.wait() == 1
+    assert "Error: This process fails." in failing.text()
+    assert other.wait() != 0
     assert not (output_folder(tmp_path) / "results.json").exists()
 
 
 def test_torchrun_trains(tmp_path, voicebank):
     options = OPTIONS | {"data_folder": voicebank, "num_workers": 1}
-    answer = torchrun(RECIPE, tmp_path, command(*FLAGS, **options))
+    launcher = [sys.executable, "-m", "torch.distributed.run"]
+    answer = subprocess.run(
+        [*launcher, "--nproc_per_node=2", "--standalone", str(RECIPE)]
+        + command(*FLAGS, **options),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
     assert answer.returncode == 0, answer.stderr
     folder = output_folder(tmp_path)
     assert results(folder)["test"]["enhanced"]["pesq_wb"] > 1
     [checkpoint] = (folder / "save").glob("CKPT+*")
     weights = torch.load(checkpoint / "averaged.ckpt")
     assert not any("module.module" in name for name in weights)
-
-
-def torchrun(script, folder, arguments):
-    launcher = [sys.executable, "-m", "torch.distributed.run"]
-    return subprocess.run(
-        [*launcher, "--nproc_per_node=2", "--standalone", str(script)]
-        + arguments,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )

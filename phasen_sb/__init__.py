@@ -17,6 +17,7 @@ _HOME = {
     "ConvISTFT": "features",
     "sqrt_hann_window": "features",
     "compressed_complex_loss": "losses",
+    "Objective": "objectives",
     "load_reference_checkpoint": "reference",
     "FrequencyTransformBlock": "blocks",
     "TwoStreamBlock": "blocks",

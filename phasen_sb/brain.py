@@ -12,21 +12,20 @@ import os
 import speechbrain as sb
 import torch
 from speechbrain.dataio.dataset import FilteredSortedDynamicItemDataset
+from torch.utils.data import DataLoader
 
 from phasen_sb import processes
 from phasen_sb.averaging import WeightAverage
-from phasen_sb.enhancer import SILENCE_RMS, count_samples, level
+from phasen_sb.enhancer import SILENCE_RMS, level
 from phasen_sb.errors import UserError
-from phasen_sb.features import count_frames
 from phasen_sb.metrics.pool import MetricPool
 from phasen_sb.metrics.report import MetricReport
+from phasen_sb.objectives import Objective
 from phasen_sb.results import beside, summarise
+from phasen_sb.selection import SELECTION_METRIC, selection_score
 from phasen_sb.steps import SafeStepsBrain
 
 logger = logging.getLogger(__name__)
-
-#: Chooses the best checkpoint, on the validation voices.
-SELECTION_METRIC = "pesq_wb"
 
 
 class EnhancementBrain(SafeStepsBrain):
@@ -67,6 +66,7 @@ class EnhancementBrain(SafeStepsBrain):
         self.averaged = WeightAverage(self.enhancer, self.hparams.average_decay)
         if self.checkpointer is not None:
             self.checkpointer.add_recoverable("averaged", self.averaged)
+        self.objective = Objective.of(self.hparams.compute_cost)
         self.loss_stft = self.hparams.compute_stft
         if any(p.requires_grad for p in self.loss_stft.parameters()):
             # Kernels in training would learn to make the loss's spectrograms
@@ -118,6 +118,8 @@ class EnhancementBrain(SafeStepsBrain):
         if stage != sb.Stage.TRAIN:
             model = self.averaged.module
         wave, spectrogram = model(noisy / gain, lengths)
+        if self.loss_stft is not self.hparams.compute_stft:
+            spectrogram = None  # of the kernels in training; not compared
         return {
             "wave": wave,
             "spectrogram": spectrogram,
@@ -128,18 +130,12 @@ class EnhancementBrain(SafeStepsBrain):
 
     def compute_objectives(self, predictions, batch, stage):
         """Computes the loss and, beyond training, submits the metrics."""
-        clean, lengths = predictions["clean"], predictions["lengths"]
-        target = self.loss_stft(clean)
-        estimate = predictions["spectrogram"]
-        if self.loss_stft is not self.hparams.compute_stft:
-            estimate = self.loss_stft(predictions["wave"])
-        frames = None
-        if lengths is not None:
-            counts = count_samples(lengths, clean.shape[1])
-            frames = count_frames(self.loss_stft, counts)
-            frames = frames / target.shape[1]
-        loss, terms = self.hparams.compute_cost(
-            estimate, target, frames, return_terms=True
+        loss, terms = self.objective(
+            predictions["wave"],
+            predictions["spectrogram"],
+            predictions["clean"],
+            predictions["lengths"],
+            self.loss_stft,
         )
         if stage == sb.Stage.TRAIN:
             self.add_terms(terms)
@@ -148,9 +144,8 @@ class EnhancementBrain(SafeStepsBrain):
         return loss
 
     def _submit(self, predictions, batch, stage):
-        gain = predictions["gain"]
-        waves = (predictions["wave"] * gain).float().cpu()
-        clean = (predictions["clean"] * gain).float().cpu()
+        waves = (predictions["wave"] * predictions["gain"]).float().cpu()
+        clean = batch.clean_sig.data.cpu()
         for i, key in enumerate(batch.id):
             count = waves.shape[1]
             if predictions["lengths"] is not None:
@@ -182,14 +177,23 @@ class EnhancementBrain(SafeStepsBrain):
         groups = [group for group in groups if group["params"]]
         schedule = self.hparams.lr_schedule
         if getattr(schedule, "total_steps", 0) is None:
-            steps = math.ceil(
-                self.batches_per_epoch / self.grad_accumulation_factor
-            )
-            schedule.total_steps = steps * self.hparams.epoch_counter.limit
+            schedule.total_steps = self._count_steps()
         self.optimizer = self.opt_class(groups)
         self.optimizers_dict = {"opt_class": self.optimizer}
         if self.checkpointer is not None:
             self.checkpointer.add_recoverable("optimizer", self.optimizer)
+
+    def _count_steps(self):
+        if self.batches_per_epoch is None:
+            raise UserError(
+                "The training data does not tell how many batches it has; "
+                "set total_steps of lr_schedule."
+            )
+        steps = math.ceil(
+            self.batches_per_epoch / self.grad_accumulation_factor
+        )
+        steps *= self.hparams.epoch_counter.limit
+        return min(steps, self.optimizer_step_limit or steps)
 
     def on_step(self):
         """Brings the running average up to date."""
@@ -206,6 +210,12 @@ class EnhancementBrain(SafeStepsBrain):
 
     # ----------------------------------------------------------------- stages
 
+    def fit(self, epoch_counter, train_set, *args, **kwargs):
+        """Trains; takes a dataset, or a DataLoader as it is."""
+        if isinstance(train_set, DataLoader):
+            self._count_batches(train_set)
+        super().fit(epoch_counter, train_set, *args, **kwargs)
+
     def make_dataloader(
         self, dataset, stage, ckpt_prefix="dataloader-", **loader_kwargs
     ):
@@ -217,10 +227,16 @@ class EnhancementBrain(SafeStepsBrain):
             dataset, stage, ckpt_prefix, **loader_kwargs
         )
         if stage == sb.Stage.TRAIN:
-            self.batches_per_epoch = len(loader)
-            if self.debug:
-                self.batches_per_epoch = min(len(loader), self.debug_batches)
+            self._count_batches(loader)
         return loader
+
+    def _count_batches(self, loader):
+        try:
+            self.batches_per_epoch = len(loader)
+        except TypeError:  # of an iterable dataset
+            return
+        if self.debug:
+            self.batches_per_epoch = min(len(loader), self.debug_batches)
 
     def on_stage_start(self, stage, epoch=None):
         """Makes all processes evaluate the same weights."""
@@ -260,10 +276,7 @@ class EnhancementBrain(SafeStepsBrain):
             train_stats=self.train_stats,
             valid_stats=stats,
         )
-        score = report.mean().get(SELECTION_METRIC)
-        if score is None or not math.isfinite(loss):
-            # SpeechBrain ranks NaN first; nothing that failed may be best.
-            score = -math.inf
+        score = selection_score(report, loss)
         if self.checkpointer is not None:
             meta = {f"valid_{k}": v for k, v in summarise(report).items()}
             self.checkpointer.save_and_keep_only(

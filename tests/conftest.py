@@ -1,5 +1,7 @@
 """Small corpora that recipes train on in a second."""
 
+import signal
+
 import numpy as np
 import pytest
 import soundfile
@@ -33,6 +35,11 @@ def write_pair(folder, name, noisy, clean):
         path = folder.with_name(folder.name.format(kind)) / f"{name}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, np.asarray(wave), RATE, subtype="FLOAT")
+
+
+def heed_ctrl_c():
+    """To be called in a child; a shell's background jobs ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

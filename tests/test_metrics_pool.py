@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import heed_ctrl_c
 
 from phasen_sb.errors import UserError
 from phasen_sb.metrics import MetricPool, pesq, si_sdr, stoi
@@ -198,6 +199,7 @@ def test_no_process_outlives_the_parent(number, tmp_path):
         text=True,
         # Its own group, to signal all of it as a terminal's Ctrl-C does.
         start_new_session=True,
+        preexec_fn=heed_ctrl_c,
     )
     workers = [int(pid) for pid in parent.stdout.readline().split()]
     assert len(workers) == 2

@@ -15,6 +15,7 @@ import pytest
 import soundfile as sf
 import torch
 import torchaudio
+from conftest import heed_ctrl_c
 
 from phasen_sb.cli import main
 from phasen_sb.data import sample_corpus
@@ -269,6 +270,7 @@ def test_ctrl_c_ends_quietly_and_leaves_nothing(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=heed_ctrl_c,
     )
     # Until a thread of it has started a process.
     tasks = Path(f"/proc/{process.pid}/task")

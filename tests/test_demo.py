@@ -10,12 +10,8 @@ import urllib.request
 import numpy as np
 import pytest
 import soundfile as sf
-import torch
+from small_model import SPEECH, write_small_model
 
-from phasen_sb.data.sample_corpus import sample_corpus
-from phasen_sb.export.description import describe, tagged
-from phasen_sb.export.folder import build, write_export
-from phasen_sb.export.runs import TrainedModel
 from phasen_sb.inference.pretrained import Enhancer
 
 pytest.importorskip("gradio")
@@ -27,34 +23,12 @@ from selenium import webdriver  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
-NOISY = sample_corpus() / "noisy_testset_wav_16k" / "p232_001.flac"
-FRONT_END = {
-    "sample_rate": 16000,
-    "win_length": 16,
-    "hop_length": 8,
-    "n_fft": 256,
-}
+NOISY = SPEECH[0]
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    torch.manual_seed(0)
-    node = tagged(
-        "!new:phasen_sb.PhasenEnhancer",
-        stft=tagged("!new:phasen_sb.ConvSTFT", **FRONT_END),
-        istft=tagged("!new:phasen_sb.ConvISTFT", **FRONT_END),
-        network=tagged(
-            "!new:phasen_sb.PHASEN",
-            n_fft=256,
-            amplitude_channels=3,
-            phase_channels=3,
-            recurrent_units=6,
-            dense_units=8,
-        ),
-    )
-    state = build(describe(node, 16000))["enhance_model"].state_dict()
-    folder = tmp_path_factory.mktemp("models") / "small_model"
-    return write_export(TrainedModel(node, 16000, state, "test"), folder)
+    return write_small_model(tmp_path_factory.mktemp("models") / "small_model")
 
 
 @pytest.fixture(scope="module")

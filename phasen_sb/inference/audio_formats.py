@@ -29,7 +29,16 @@ FORMATS = {
 }
 #: Subtypes that hold samples beyond full scale.
 UNLIMITED = ("FLOAT", "DOUBLE")
-SAMPLE_BYTES = {"PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+#: Lossless subtypes; another container takes them over if it can.
+SAMPLE_BYTES = {
+    "PCM_S8": 1,
+    "PCM_U8": 1,
+    "PCM_16": 2,
+    "PCM_24": 3,
+    "PCM_32": 4,
+    "FLOAT": 4,
+    "DOUBLE": 8,
+}
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,8 @@ def choose_format(source: AudioFormat, name: str | None) -> AudioFormat:
     AudioFormat(format='FLAC', subtype='PCM_24', endian='FILE')
     >>> choose_format(AudioFormat("WAV", "FLOAT"), "flac").subtype
     'PCM_24'
+    >>> choose_format(AudioFormat("MP3", "MPEG_LAYER_III"), "wav").subtype
+    'PCM_16'
     """
     if name is None:
         chosen = source
@@ -111,9 +122,11 @@ def choose_format(source: AudioFormat, name: str | None) -> AudioFormat:
 
 
 def _nearest_subtype(source, major):
-    if sf.check_format(major, source.subtype):
-        return source.subtype
-    lossless = source.subtype in ("FLOAT", "DOUBLE", "PCM_32")
-    if lossless and sf.check_format(major, "PCM_24"):
-        return "PCM_24"
+    if source.subtype in SAMPLE_BYTES:
+        if sf.check_format(major, source.subtype):
+            return source.subtype
+        if SAMPLE_BYTES[source.subtype] > 2 and sf.check_format(
+            major, "PCM_24"
+        ):
+            return "PCM_24"
     return sf.default_subtype(major)

@@ -14,12 +14,12 @@ import soundfile as sf
 
 from phasen_sb.data.files import nearest_sibling
 from phasen_sb.errors import UserError
-from phasen_sb.inference.audio_formats import SAMPLE_BYTES
 
 #: Samples (of all channels together) that are read at a time.
 BLOCK_SAMPLES = 2**20
-#: A RIFF size that a program writes before it knows the length.
-UNKNOWN_SIZE = 0x7FFFF000
+#: What programs write that do not know the length yet: -1, and SoX and ffmpeg
+#: on a pipe.
+UNKNOWN_SIZES = (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0x7FFFFFFF - 36)
 
 
 def open_audio(path: str | os.PathLike) -> sf.SoundFile:
@@ -58,6 +58,11 @@ def open_audio(path: str | os.PathLike) -> sf.SoundFile:
         )
         hint = f"did you mean the folder {near}?" if near else "check the path."
         raise UserError(f"There is no file {path}; {hint}")
+    if not path.is_file():
+        raise UserError(
+            f"{path} is no regular file; for a pipe give - and feed it to "
+            "stdin as WAV."
+        )
     try:
         with open(path, "rb") as file:
             empty = not file.read(1)
@@ -134,8 +139,13 @@ def check_whole(file: sf.SoundFile, samples: int) -> None:
         If there are none, or fewer than the header promises.
     """
     promised = file.frames
-    if file.format in ("WAV", "WAVEX", "AIFF"):
-        promised = max(promised, _promised_samples(file))
+    missing = _missing_bytes(file)
+    if missing:
+        raise UserError(
+            f"{file.name} is cut short: {missing} bytes are missing after "
+            f"{samples} samples; get a whole copy, or convert what is there "
+            "to a new file."
+        )
     if samples < promised < 2**62:
         raise UserError(
             f"{file.name} is cut short: {samples} of its {promised} samples "
@@ -152,17 +162,18 @@ def check_whole(file: sf.SoundFile, samples: int) -> None:
         raise UserError(f"{file.name} has no samples.")
 
 
-def _promised_samples(file):
-    # libsndfile shortens the length to what is there, and says so in its log.
+def _missing_bytes(file):
+    # libsndfile takes what is there for the whole, and tells in its log what
+    # the header says.
     found = re.search(
-        r"^\s*(data|SSND) : (\d+) \(should be", file.extra_info, re.MULTILINE
+        r"^\s*(?:data|SSND|Data [Ss]ize)\s*: (\d+)(?: \(should be (\d+)\))?",
+        file.extra_info,
+        re.MULTILINE,
     )
-    if found is None or int(found[2]) >= UNKNOWN_SIZE:
+    if found is None or int(found[1]) in UNKNOWN_SIZES:
         return 0
-    size = int(found[2]) - (8 if found[1] == "SSND" else 0)
-    block = re.search(r"Block Align\s*: (\d+)", file.extra_info)
-    width = SAMPLE_BYTES.get(file.subtype, 2) * file.channels
-    return size // (int(block[1]) if block else width)
+    there = int(found[2] or os.path.getsize(file.name))
+    return max(0, int(found[1]) - there)
 
 
 def _ogg_is_whole(path):

@@ -264,7 +264,7 @@ class PHASEN(nn.Module):
 
         estimate = self.amplitude_head(amplitude, mask)
         if self.phase_head is None:
-            return self._apply_complex_mask(spectrogram, estimate)
+            return apply_complex_mask(spectrogram, estimate)
         # fp32 from here on, whatever autocast chose above.
         phase = self.phase_head(phase).float().permute(0, 2, 3, 1)
         phase = unit_phase(phase)  # [B, T, F, 2]
@@ -281,15 +281,39 @@ class PHASEN(nn.Module):
             x = layer(x, mask)
         return x
 
-    def _apply_complex_mask(self, spectrogram, estimate):
-        mask = torch.stack(estimate.chunk(2, dim=-1), dim=-1)  # [B, T, F, 2]
-        real, imag = spectrogram.unbind(-1)
-        mask_real, mask_imag = mask.unbind(-1)
-        enhanced = torch.stack(
-            [
-                real * mask_real - imag * mask_imag,
-                real * mask_imag + imag * mask_real,
-            ],
-            dim=-1,
-        )
-        return PhasenOutput(enhanced, mask, unit_phase(enhanced))
+
+def apply_complex_mask(
+    spectrogram: torch.Tensor, estimate: torch.Tensor
+) -> PhasenOutput:
+    """Multiplies a spectrogram by a complex mask, as with one stream.
+
+    Arguments
+    ---------
+    spectrogram : torch.Tensor
+        ``[..., T, F, 2]``
+    estimate : torch.Tensor
+        The mask, ``[..., T, 2 * F]``: real parts, then imaginary parts.
+
+    Returns
+    -------
+    PhasenOutput
+
+    Example
+    -------
+    >>> spectrogram = torch.randn(1, 50, 17, 2)
+    >>> one = torch.cat([torch.ones(1, 50, 17), torch.zeros(1, 50, 17)], -1)
+    >>> out = apply_complex_mask(spectrogram, one)
+    >>> torch.equal(out.spectrogram, spectrogram)
+    True
+    """
+    mask = torch.stack(estimate.chunk(2, dim=-1), dim=-1)  # [..., T, F, 2]
+    real, imag = spectrogram.unbind(-1)
+    mask_real, mask_imag = mask.unbind(-1)
+    enhanced = torch.stack(
+        [
+            real * mask_real - imag * mask_imag,
+            real * mask_imag + imag * mask_real,
+        ],
+        dim=-1,
+    )
+    return PhasenOutput(enhanced, mask, unit_phase(enhanced))

@@ -1,0 +1,292 @@
+"""TiledPHASEN: the trained network, evaluated tile by tile.
+
+The same function as :class:`phasen_sb.PHASEN` in evaluation mode, from the
+same weights. Batch norms are folded into the convolutions, frames are packed
+to fill the CPU's vectors, and layers run on tiles that stay in the cache. Only
+where a global layer norm needs the statistics of the whole recording is a
+stream written to memory.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+import copy
+
+import torch
+from torch import nn
+
+from phasen_sb.features import magnitude, unit_phase
+from phasen_sb.heads import MASK_ACTIVATIONS
+from phasen_sb.layers import FrameLayerNorm, GlobalLayerNorm, frame_mask
+from phasen_sb.optimized.folding import Block, Folder, PhaseUnit
+from phasen_sb.optimized.packing import (
+    PackedConv,
+    choose_pack,
+    pack_frames,
+    unpack_frames,
+)
+from phasen_sb.optimized.streams import (
+    Affine,
+    Convolution,
+    FrameNorm,
+    FrequencyTransform,
+    Grid,
+    Stored,
+    Stream,
+    Sum,
+    pointwise,
+)
+from phasen_sb.phasen import PHASEN, PhasenOutput, apply_complex_mask
+
+#: Frames in a tile: one layer's tile fits the second-level cache.
+TILE_FRAMES = 64
+
+
+class Moments(nn.Module):
+    """Mean and variance of a global layer norm's input.
+
+    A module of its own so that a forward hook can put the statistics of a
+    whole recording in place of those of a chunk.
+    """
+
+    def forward(
+        self, count: int, mean: float, variance: float
+    ) -> tuple[int, float, float]:
+        """Returns what it is given."""
+        return count, mean, variance
+
+
+class TiledPHASEN(nn.Module):
+    """Evaluates a trained PHASEN on a CPU.
+
+    Arguments
+    ---------
+    network : PHASEN
+        The network. Its weights are copied: later training does not reach
+        this object.
+    dtype : torch.dtype
+        ``torch.float32`` or ``torch.bfloat16``: of all convolutions, products
+        and stored streams. Statistics, masks and phases are fp32.
+    tile_frames : int
+        Frames in a tile.
+
+    Example
+    -------
+    >>> net = PHASEN(n_fft=32, recurrent_units=8, dense_units=8).eval()
+    >>> x = torch.randn(1, 201, 17, 2)
+    >>> tiled = TiledPHASEN(net)
+    >>> with torch.inference_mode():
+    ...     difference = tiled(x).spectrogram - net(x).spectrogram
+    >>> bool(difference.abs().max() < 1e-4)
+    True
+    """
+
+    def __init__(
+        self,
+        network: PHASEN,
+        dtype: torch.dtype = torch.float32,
+        tile_frames: int = TILE_FRAMES,
+    ):
+        super().__init__()
+        network = copy.deepcopy(network).float().eval()
+        self.n_bins = network.n_bins
+        self.dtype = dtype
+        self.long_skips = network.long_skips
+        self.phase_input = network.phase_input
+        self.pack = choose_pack(network.amplitude_stem[0].conv.out_channels)
+        self.tile = tile_frames // self.pack
+        fold = Folder(self.pack, dtype)
+        self.amplitude_stem = [fold.amplitude(u) for u in network.amplitude_stem]
+        self.blocks = [fold.block(block) for block in network.blocks]
+        self.phase_stem, self.phase_head = None, None
+        if network.phase_stem is not None:
+            self.phase_stem = [fold.phase(unit) for unit in network.phase_stem]
+            self.phase_head = Folder(1, torch.float32).pointwise(
+                network.phase_head
+            )
+        self.moments = nn.ModuleList(
+            nn.ModuleList(Moments() for _ in block.phase)
+            for block in self.blocks
+        )
+        head = network.amplitude_head
+        self.squeeze = fold.pointwise(head.squeeze.conv, head.squeeze.norm)
+        self.recurrent = head.recurrent.to(dtype)
+        self.dense = head.dense.to(dtype)
+        self.activation = head.activation
+        self.requires_grad_(False).eval()
+
+    def forward(
+        self, spectrogram: torch.Tensor, lengths: torch.Tensor | None = None
+    ) -> PhasenOutput:
+        """Enhances a batch of spectrograms, one after the other.
+
+        Arguments
+        ---------
+        spectrogram : torch.Tensor
+            Noisy complex spectrogram ``[B, T, F, 2]``.
+        lengths : torch.Tensor, optional
+            Relative lengths, in frames, ``[B]``. Padded frames come out zero.
+
+        Returns
+        -------
+        PhasenOutput
+            As :class:`phasen_sb.PHASEN` returns it.
+        """
+        frames = spectrogram.shape[1]
+        counts = [frames] * len(spectrogram)
+        if lengths is not None:
+            mask = frame_mask(lengths, frames)
+            counts = mask.sum((1, 2, 3)).long().tolist()
+        with torch.autocast("cpu", enabled=False), torch.no_grad():
+            outputs = [
+                self._enhance(one[:count].float())
+                for one, count in zip(spectrogram, counts, strict=True)
+            ]
+        return PhasenOutput(
+            *(
+                torch.stack([_pad(x, frames) for x in parts])
+                for parts in zip(*outputs, strict=True)
+            )
+        )
+
+    def _enhance(self, spectrogram):
+        grid = Grid(len(spectrogram), self.pack, self.tile)
+        x = Stored(grid, pack_frames(spectrogram, self.pack).to(self.dtype))
+        unit = x
+        if self.phase_input == "unit" and self.phase_stem is not None:
+            unit = pack_frames(unit_phase(spectrogram), self.pack)
+            unit = Stored(grid, unit.to(self.dtype))
+        # Overwritten in place by each block; read ahead of where it writes.
+        amplitudes, phases = self._memory(grid)
+        for block, moments in zip(self.blocks, self.moments, strict=True):
+            amplitude = self._stem(grid, x, self.amplitude_stem)
+            phase = self._stem(grid, unit, self.phase_stem)
+            if block is not self.blocks[0]:
+                if self.long_skips:
+                    amplitude = Sum(amplitudes, amplitude)
+                    phase = Sum(phases, phase)
+                else:
+                    amplitude, phase = amplitudes, phases
+            for layer in block.amplitude:
+                amplitude = self._layer(grid, amplitude, layer)
+            for layer, moment in zip(block.phase, moments, strict=True):
+                phase = self._phase(grid, phase, layer, phases, moment)
+            streams = self._exchange(grid, block, amplitude, phase)
+            if block is not self.blocks[-1]:
+                for start, amplitude, phase in streams:
+                    amplitudes.write(start, amplitude)
+                    if phase is not None:
+                        phases.write(start, phase)
+        features, phase = self._heads(grid, streams, amplitudes.x)
+        estimate = self._estimate(features)
+        if phase is None:
+            return apply_complex_mask(spectrogram, estimate)
+        scale = magnitude(spectrogram) * estimate
+        return PhasenOutput(scale.unsqueeze(-1) * phase, estimate, phase)
+
+    def _memory(self, grid):
+        channels = [self.amplitude_stem[-1].bias.numel()]
+        if self.phase_stem is not None:
+            channels.append(self.phase_stem[-1].conv.bias.numel())
+        memory = [
+            torch.empty(grid.rows, self.n_bins, count, dtype=self.dtype)
+            for count in channels
+        ]
+        return [Stored(grid, x) for x in memory + [None]][:2]
+
+    def _stem(self, grid, source, layers):
+        for layer in layers or []:
+            if isinstance(layer, PhaseUnit):
+                source = Convolution(grid, source, layer.conv)
+            else:
+                source = self._layer(grid, source, layer)
+        return source
+
+    def _layer(self, grid, source, layer):
+        if isinstance(layer, PackedConv):
+            return Convolution(grid, source, layer, relu=True)
+        return FrequencyTransform(grid, source, layer)
+
+    def _phase(self, grid, source, unit: PhaseUnit, memory, moments):
+        if unit.norm is not None and unit.norm_first:
+            source = self._norm(grid, source, unit.norm, memory, moments)
+        source = Convolution(grid, source, unit.conv)
+        if unit.norm is not None and not unit.norm_first:
+            source = self._norm(grid, source, unit.norm, memory, moments)
+        return source
+
+    def _norm(self, grid, source: Stream, norm, memory: Stored, moments):
+        if isinstance(norm, FrameLayerNorm):
+            return FrameNorm(grid, source, norm)
+        total, squares = 0.0, 0.0
+        for start in grid.starts():
+            tile = source(start)
+            memory.write(start, tile)
+            tile = tile.float().flatten()
+            total += float(tile.sum())
+            squares += float(tile.dot(tile))
+        count = grid.frames * self.n_bins * len(norm.weight)
+        mean = total / count
+        count, mean, variance = moments(
+            count, mean, max(squares / count - mean * mean, 0.0)
+        )
+        if norm.unbiased:
+            variance *= count / max(count - 1, 1)
+        scale = norm.weight * (variance + norm.eps) ** -0.5
+        shift = norm.bias - mean * scale
+        return Affine(
+            grid, memory, scale.to(self.dtype), shift.to(self.dtype)
+        )
+
+    def _exchange(self, grid, block: Block, amplitude, phase):
+        for start in grid.starts():
+            a = amplitude(start)
+            if phase is None or not block.phase:
+                yield start, a, None
+                continue
+            p = phase(start)
+            gated = a
+            if block.phase_to_amplitude is not None:
+                gated = self._gate(p, block.phase_to_amplitude, a)
+            if block.amplitude_to_phase is not None:
+                p = self._gate(a, block.amplitude_to_phase, p)
+            yield start, gated, p
+
+    def _gate(self, source, weights, target):
+        gate = pointwise(source, weights, self.pack).float().sigmoid_()
+        target = target.float()
+        target = torch.addcmul(target, target, gate, value=-2)
+        return target.to(self.dtype)
+
+    def _heads(self, grid, streams, memory):
+        width = self.n_bins * self.squeeze.bias.numel()
+        size = grid.rows * self.pack * width
+        # In the amplitudes' memory: rows get shorter, so writing stays behind.
+        if memory.numel() < size:
+            memory = torch.empty(size, dtype=self.dtype)
+        features = memory.flatten()[:size].view(-1, width)
+        phases = None
+        if self.phase_head is not None:
+            phases = torch.empty(grid.rows * self.pack, self.n_bins, 2)
+        for start, a, p in streams:
+            first = start * self.pack
+            a = pointwise(a, self.squeeze, self.pack).relu_()
+            a = unpack_frames(a, self.pack)[: len(features) - first]
+            features[first : first + len(a)] = a.flatten(1)
+            if p is not None:
+                p = pointwise(p.float(), self.phase_head, self.pack)
+                p = unit_phase(unpack_frames(p, self.pack)[: len(a)])
+                phases[first : first + len(a)] = p
+        if phases is not None:
+            phases = phases[: grid.frames]
+        return features[: grid.frames], phases
+
+    def _estimate(self, features):
+        x = self.dense(self.recurrent(features[None])[0][0]).float()
+        if self.activation is None:
+            return x
+        return MASK_ACTIVATIONS[self.activation](x)
+
+
+def _pad(x, frames):
+    return nn.functional.pad(x, (0, 0) * (x.dim() - 1) + (0, frames - len(x)))

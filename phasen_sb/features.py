@@ -47,6 +47,19 @@ def unit_phase(z: torch.Tensor, eps: float = 1e-12) -> torch.Tensor:
     return z * torch.rsqrt(z.square().sum(-1, keepdim=True) + eps)
 
 
+def compress(z: torch.Tensor, power: float) -> torch.Tensor:
+    """Raises the modulus of ``[..., 2]`` to a power and keeps the phase.
+
+    Example
+    -------
+    >>> compress(torch.tensor([0.0, 4.0]), 0.5)
+    tensor([0., 2.])
+    """
+    if power == 1.0:
+        return z
+    return z * magnitude(z).unsqueeze(-1) ** (power - 1.0)
+
+
 def sqrt_hann_window(window_length: int) -> torch.Tensor:
     """Square root of a periodic Hann window.
 

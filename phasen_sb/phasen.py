@@ -18,7 +18,7 @@ from torch import nn
 
 from phasen_sb.blocks import PhaseConv, TwoStreamBlock
 from phasen_sb.errors import choose
-from phasen_sb.features import magnitude, unit_phase
+from phasen_sb.features import compress, magnitude, unit_phase
 from phasen_sb.heads import AmplitudeHead
 from phasen_sb.initialization import INITIALIZATIONS, delta_kernel
 from phasen_sb.layers import (
@@ -85,6 +85,9 @@ class PHASEN(nn.Module):
         :class:`phasen_sb.blocks.PhaseConv`.
     phase_norm_first : bool
         Normalise before each phase convolution of a block, not after it.
+    input_power : float
+        Magnitudes are raised to this power before the network sees them;
+        the mask still multiplies the magnitude itself. 1: as they are.
     phase_input : str
         What the phase stream sees: the ``complex`` spectrogram or, modulus
         removed, its ``unit`` phase.
@@ -129,6 +132,7 @@ class PHASEN(nn.Module):
         phase_kernels: Sequence[Sequence[int]] = ((5, 5), (25, 1)),
         phase_norm: str = "global",
         phase_norm_first: bool = False,
+        input_power: float = 1.0,
         phase_input: str = "complex",
         mask_activation: str = "sigmoid",
         frequency_transform: bool = True,
@@ -148,6 +152,7 @@ class PHASEN(nn.Module):
             )
         self.n_bins = n_fft // 2 + 1
         self.long_skips = long_skips
+        self.input_power = input_power
         self.phase_input = choose("phase_input", phase_input, PHASE_INPUTS)
         wired = initialization == "identity"
 

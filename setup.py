@@ -58,9 +58,8 @@ setup(
             "tensorboard",
             "onnx",
             "onnxruntime",
-            "onnxscript",
         ],
-        "onnx": ["onnx", "onnxruntime", "onnxscript"],
+        "onnx": ["onnx", "onnxruntime"],
         "demo": ["gradio"],
         "tensorboard": ["tensorboard"],
         # speechmos declares none of what it imports.

@@ -279,12 +279,13 @@ def test_torch_export_takes_any_length(exported, trained, tmp_path):
 
 
 def test_onnx_example_enhances_a_file_as_we_do(
-    exported, trained, speech, tmp_path
+    exported, trained, speech, tmp_path, capsys
 ):
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     out = tmp_path / "graph"
     assert main(["export", str(exported), str(out), "--onnx"]) == 0
+    assert "model.onnx; it agrees with PyTorch to" in capsys.readouterr().out
     noisy, clean = tmp_path / "noisy.wav", tmp_path / "clean.wav"
     sf.write(noisy, speech, 16000)
     subprocess.run(

@@ -2,6 +2,8 @@
 
 import argparse
 
+from phasen_sb.commands.export import add_output_arguments, write_model
+
 DESCRIPTION = """\
 Converts a checkpoint that was trained with the public reference code of PHASEN
 (github.com/huyanxin/phasen) into the folder that phasen enhance, phasen export
@@ -20,7 +22,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("checkpoint", metavar="REFERENCE.pth")
-    parser.add_argument("out", metavar="OUT_DIR", help="folder to write")
     parser.add_argument(
         "--hop",
         type=int,
@@ -35,17 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HZ",
         help="rate that it was trained at (default: %(default)s)",
     )
-    parser.add_argument(
-        "--license",
-        default="other",
-        metavar="ID",
-        help="licence of the weights in the model card (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="replace an exported model in OUT_DIR",
-    )
+    # The licence of other people's weights is not ours to state.
+    add_output_arguments(parser, licence="other")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -63,13 +55,10 @@ def run(arguments: argparse.Namespace) -> None:
         written.
     """
     from phasen_sb.export.conversion import convert_reference
-    from phasen_sb.export.folder import check_target, write_export
 
-    check_target(arguments.out, arguments.overwrite)
-    model = convert_reference(
-        arguments.checkpoint, arguments.hop, arguments.sample_rate
+    write_model(
+        arguments,
+        lambda: convert_reference(
+            arguments.checkpoint, arguments.hop, arguments.sample_rate
+        ),
     )
-    folder = write_export(
-        model, arguments.out, arguments.license, arguments.overwrite
-    )
-    print(f"Wrote {folder}; use it with: phasen enhance --model {folder} FILE")

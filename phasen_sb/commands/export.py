@@ -1,6 +1,12 @@
 """`phasen export`: from a training run to a folder that loads anywhere."""
 
 import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from phasen_sb.export.runs import TrainedModel
 
 DESCRIPTION = """\
 Writes the best checkpoint of a training run as a folder that SpeechBrain's
@@ -25,7 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RESULTS_DIR",
         help="output folder of recipes/train.py, or a model exported earlier",
     )
-    parser.add_argument("out", metavar="OUT_DIR", help="folder to write")
     parser.add_argument(
         "--onnx",
         action="store_true",
@@ -37,9 +42,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="write model.pt2 too: the same for torch.export.load",
     )
+    add_output_arguments(parser, licence="apache-2.0")
+
+
+def add_output_arguments(parser: argparse.ArgumentParser, licence: str) -> None:
+    """Declares what every command that writes a model asks for.
+
+    Arguments
+    ---------
+    parser : argparse.ArgumentParser
+        The subcommand's parser.
+    licence : str
+        Default licence of the weights.
+    """
+    parser.add_argument("out", metavar="OUT_DIR", help="folder to write")
     parser.add_argument(
         "--license",
-        default="apache-2.0",
+        default=licence,
         metavar="ID",
         help="licence of the weights in the model card (default: %(default)s)",
     )
@@ -63,23 +82,54 @@ def run(arguments: argparse.Namespace) -> None:
     UserError
         If the run cannot be read or the folder not be written.
     """
-    from phasen_sb.export.folder import check_target, write_export
     from phasen_sb.export.runs import read_model
 
-    check_target(arguments.out, arguments.overwrite)
-    model = read_model(arguments.results)
-    folder = write_export(
-        model, arguments.out, arguments.license, arguments.overwrite
-    )
+    folder = write_model(arguments, lambda: read_model(arguments.results))
     if arguments.onnx or arguments.torch_export:
         from phasen_sb.export.graph import export_graphs
         from phasen_sb.inference.pretrained import Enhancer
 
         enhancer = Enhancer.from_pretrained(folder, "cpu", "fp32")
-        export_graphs(
+        differences = export_graphs(
             enhancer.mods.enhance_model,
             folder,
             arguments.onnx,
             arguments.torch_export,
         )
+        for name, difference in differences.items():
+            print(
+                f"Wrote {folder / name}; it agrees with PyTorch to "
+                f"{difference:.0e} of the largest value."
+            )
+
+
+def write_model(
+    arguments: argparse.Namespace, read: Callable[[], "TrainedModel"]
+) -> Path:
+    """Writes a model into OUT_DIR and says so.
+
+    Arguments
+    ---------
+    arguments : argparse.Namespace
+        See `add_output_arguments`.
+    read : callable
+        Reads the model, which may take long; called once OUT_DIR is known to
+        be free.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    UserError
+        If the model cannot be read or OUT_DIR not be written.
+    """
+    from phasen_sb.export.folder import check_target, write_export
+
+    check_target(arguments.out, arguments.overwrite)
+    folder = write_export(
+        read(), arguments.out, arguments.license, arguments.overwrite
+    )
     print(f"Wrote {folder}; use it with: phasen enhance --model {folder} FILE")
+    return folder

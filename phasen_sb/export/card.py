@@ -37,7 +37,7 @@ phasen enhance noisy.wav --model {name}
 ```
 
 ```python
-from phasen_sb.inference.pretrained import Enhancer
+from phasen_sb import Enhancer
 
 enhancer = Enhancer.from_pretrained("{name}")
 enhancer.enhance_file("noisy.wav", "enhanced.wav")

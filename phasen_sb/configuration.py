@@ -125,12 +125,10 @@ def find_hparams(name: str) -> Path:
     if path.is_file():
         return path
     packaged = Path(str(files("phasen_sb.hparams")))
-    if (packaged / path.name).is_file() and str(path.parent) in (
-        ".",
-        "hparams",
-    ):
-        return packaged / path.name
-    names = [entry.name for entry in packaged.glob("*.yaml")]
+    inner = path.relative_to("hparams") if path.parts[0] == "hparams" else path
+    if not path.is_absolute() and (packaged / inner).is_file():
+        return packaged / inner
+    names = [entry.name for entry in packaged.rglob("*.yaml")]
     near = _nearest(path.name, names)
     raise UserError(f"There is no hyperparameter file {name}{near}")
 

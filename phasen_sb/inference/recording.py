@@ -9,12 +9,12 @@ Authors
 """
 
 from collections.abc import Callable, Iterator
+from copy import copy
 
 import numpy as np
 import torch
 from torch import nn
 
-from phasen_sb.enhancer import PhasenEnhancer
 from phasen_sb.inference.chunks import ChunkPlan, process_in_chunks
 from phasen_sb.inference.recording_norms import RecordingNorms
 from phasen_sb.inference.resampling import change_at_rate
@@ -62,9 +62,8 @@ class RecordingEnhancer:
         self._normalize = getattr(model, "normalize", False)
         if self._normalize:
             # The level is that of the whole recording, not of a chunk.
-            model = PhasenEnhancer(
-                model.stft, model.istft, model.network, normalize=False
-            ).eval()
+            model = copy(model)
+            model.normalize = False
         self._model = model
         self._norms = RecordingNorms(model)
 

@@ -40,15 +40,15 @@ def count_macs(network: nn.Module, *inputs: torch.Tensor) -> int:
     """Counts the multiply-accumulate operations of one forward pass.
 
     Those of matrix products and convolutions, recurrent layers included;
-    pointwise work is not counted, as is usual. Nothing is computed: the
-    network is copied to PyTorch's meta device, which knows shapes alone.
-    There, fused recurrent kernels, which the counter does not see into, do
+    pointwise work is not counted, as is usual. Nothing is computed if the
+    network runs on PyTorch's meta device, which knows shapes alone. There,
+    fused recurrent kernels, which the counter does not see into, do
     not exist either.
 
     Arguments
     ---------
     network : torch.nn.Module
-        Any network that can run on the meta device.
+        Any network; one that cannot run on the meta device runs on the CPU.
     inputs : torch.Tensor
         What it takes; only the shapes matter.
 
@@ -62,20 +62,27 @@ def count_macs(network: nn.Module, *inputs: torch.Tensor) -> int:
     >>> count_macs(nn.Linear(10, 3), torch.zeros(7, 10))
     210
     """
-    network = copy.deepcopy(network).to("meta").eval()
+    try:
+        return _count_macs(network, inputs, "meta")
+    except NotImplementedError:  # an operator that does need numbers
+        return _count_macs(network, inputs, "cpu")
+
+
+def _count_macs(network, inputs, device):
+    network = copy.deepcopy(network).to(device).eval()
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
-        network(*(x.to("meta") for x in inputs))
+        network(*(x.to(device) for x in inputs))
     return counter.get_total_flops() // 2
 
 
-def model_cost(enhancer: PhasenEnhancer, sample_rate: int) -> ModelCost:
+def model_cost(enhancer: nn.Module, sample_rate: int) -> ModelCost:
     """Counts an enhancer's parameters and its network's operations.
 
     Arguments
     ---------
-    enhancer : PhasenEnhancer
-        Front end and network.
+    enhancer : PhasenEnhancer or phasen_sb.baselines.WaveformModel
+        What holds the network.
     sample_rate : int
         Rate of the audio (Hz).
 
@@ -93,15 +100,19 @@ def model_cost(enhancer: PhasenEnhancer, sample_rate: int) -> ModelCost:
     >>> cost.network, cost.macs_per_second > cost.parameters
     ('PHASEN', True)
     """
-    bins = enhancer.stft.n_fft // 2 + 1
+    if isinstance(enhancer, PhasenEnhancer):
+        bins = enhancer.stft.n_fft // 2 + 1
+        sizes = [(1, frames, bins, 2) for frames in (_FRAMES, 2 * _FRAMES)]
+        sizes_per_second = sample_rate / enhancer.stft.hop_length / _FRAMES
+    else:  # waveform in, waveform out
+        sizes = [(1, sample_rate), (1, 2 * sample_rate)]
+        sizes_per_second = 1.0
     short, long = (
-        count_macs(enhancer.network, torch.zeros(1, frames, bins, 2))
-        for frames in (_FRAMES, 2 * _FRAMES)
+        count_macs(enhancer.network, torch.zeros(size)) for size in sizes
     )
-    frame_rate = sample_rate / enhancer.stft.hop_length
     return ModelCost(
         sum(p.numel() for p in enhancer.parameters()),
-        (long - short) / _FRAMES * frame_rate,
+        (long - short) * sizes_per_second,
         type(enhancer.network).__name__,
     )
 

@@ -1,12 +1,15 @@
 """Installs phasen_sb."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 setup(
     name="phasen_sb",
-    version="0.1.0",
+    version=re.search(
+        '__version__ = "(.*)"', Path("phasen_sb/__init__.py").read_text()
+    )[1],
     description="PHASEN speech enhancement as SpeechBrain modules",
     long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",

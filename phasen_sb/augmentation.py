@@ -4,12 +4,11 @@ Authors
  * The phasen_sb authors 2026
 """
 
-import hashlib
-
 import torch
 from speechbrain.processing.signal_processing import dB_to_amplitude
 
 from phasen_sb.enhancer import clear_padding
+from phasen_sb.seeding import seeded_generator
 
 
 class Remix:
@@ -79,10 +78,7 @@ class Remix:
         clean : torch.Tensor
             As given.
         """
-        digest = hashlib.sha256(seed.encode()).digest()
-        generator = torch.Generator().manual_seed(
-            int.from_bytes(digest[:7], "big")
-        )
+        generator = seeded_generator(seed)
         if torch.rand((), generator=generator) >= self.probability:
             return noisy, clean
         batch = len(noisy)

@@ -336,8 +336,8 @@ def check_keys(path: Path, hparams: dict, known: set[str]) -> None:
     for key in sorted(known - set(hparams)):
         near = _nearest(key, set(hparams) - known)
         raise UserError(f"{path} lacks the key {key!r}{near}")
-    text = path.read_text(encoding="utf-8")
-    used = known | set(re.findall(r"<(\w+)", text)) | {"seed"}
+    text = re.sub(r"(?m)(^|\s)#.*", "", path.read_text(encoding="utf-8"))
+    used = known | set(re.findall(r"<(\w+)", text))
     used |= set(RunOptions().as_dict())
     for key in hparams:
         if key not in used:

@@ -1,28 +1,27 @@
 """Writes what a run found: scores, audio to listen to, a picture to look at.
 
-Every file appears whole or not at all: it is written under another name and
-renamed.
+Every file appears whole or not at all.
 
 Authors
  * The phasen_sb authors 2026
 """
 
 import csv
-import json
+import io
 import math
-import os
 import platform
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
+from phasen_sb.data.files import write_atomically
 from phasen_sb.metrics.report import MetricReport
 
 PACKAGES = (
@@ -34,26 +33,6 @@ PACKAGES = (
     "pystoi",
     "numpy",
 )
-
-
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Calls ``write`` with a temporary path, then renames it to ``path``.
-
-    Example
-    -------
-    >>> path = getfixture("tmp_path") / "note.txt"
-    >>> write_whole(path, lambda p: p.write_text("done"))
-    >>> [entry.name for entry in path.parent.iterdir()]
-    ['note.txt']
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last: soundfile and matplotlib choose formats by it.
-    unfinished = path.with_name(f".unfinished.{path.name}")
-    try:
-        write(unfinished)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def summarise(report: MetricReport) -> dict:
@@ -117,50 +96,60 @@ def _commit():
     return git("describe", "--always", "--dirty", "--abbrev=40").stdout.strip()
 
 
-def write_json(path: Path, content: Mapping) -> None:
-    """Writes a mapping as indented JSON."""
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    write_whole(path, lambda p: p.write_text(text, encoding="utf-8"))
-
-
 def write_scores(
     path: Path, noisy: MetricReport, enhanced: MetricReport
 ) -> None:
-    """Writes one CSV line for each utterance; a failed score stays empty."""
+    """Writes one CSV line for each utterance; a failed score stays empty.
+
+    Arguments
+    ---------
+    path : pathlib.Path
+        CSV to write.
+    noisy : MetricReport
+        Scores of the noisy input.
+    enhanced : MetricReport
+        Scores of the same utterances, enhanced; its failures are written.
+    """
     names = enhanced.metrics
     failures = {}
     for failure in enhanced.failures:
         reason = f"{failure['metric']}: {failure['reason']}"
         failures.setdefault(failure["key"], []).append(reason)
 
-    def write(unfinished):
-        with open(unfinished, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            header = ["id"]
-            for name in names:
-                header += [f"noisy_{name}", f"enhanced_{name}"]
-            writer.writerow([*header, "failures"])
-            for key in sorted(enhanced.scores):
-                row = [key]
-                for name in names:
-                    for report in (noisy, enhanced):
-                        value = report.scores.get(key, {}).get(name)
-                        row.append("" if value is None else f"{value:.4f}")
-                writer.writerow([*row, "; ".join(failures.get(key, []))])
-
-    write_whole(path, write)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    header = ["id"]
+    for name in names:
+        header += [f"noisy_{name}", f"enhanced_{name}"]
+    writer.writerow([*header, "failures"])
+    for key in sorted(enhanced.scores):
+        row = [key]
+        for name in names:
+            for report in (noisy, enhanced):
+                value = report.scores.get(key, {}).get(name)
+                row.append("" if value is None else f"{value:.4f}")
+        writer.writerow([*row, "; ".join(failures.get(key, []))])
+    write_atomically(path, text.getvalue())
 
 
 def write_audio(
     folder: Path, waves: Mapping[str, np.ndarray], sample_rate: int
 ) -> None:
-    """Writes waveforms as 32-bit float WAV, which never clips."""
+    """Writes waveforms as 32-bit float WAV, which never clips.
+
+    Arguments
+    ---------
+    folder : pathlib.Path
+        Receives ``{key}.wav``.
+    waves : dict
+        For each utterance's key its samples, ``[time]``.
+    sample_rate : int
+        Of all samples (Hz).
+    """
     for key, wave in waves.items():
-
-        def write(unfinished, wave=wave):
-            soundfile.write(unfinished, wave, sample_rate, subtype="FLOAT")
-
-        write_whole(folder / f"{key}.wav", write)
+        file = io.BytesIO()
+        soundfile.write(file, wave, sample_rate, "FLOAT", format="WAV")
+        write_atomically(folder / f"{key}.wav", file.getvalue())
 
 
 def draw_spectrograms(
@@ -210,7 +199,9 @@ def draw_spectrograms(
         figure.colorbar(image, ax=line[-1], label="dB")
     for axis in axes[-1]:
         axis.set_xlabel("s")
-    write_whole(path, lambda p: figure.savefig(p, dpi=110))
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=110)
+    write_atomically(path, picture.getvalue())
 
 
 def _decibels(wave, sample_rate):

@@ -5,20 +5,83 @@ Authors
 """
 
 import dataclasses
+import difflib
 import os
 from collections.abc import Mapping
 
 import torch
 from speechbrain.utils.run_opts import RunOptions
 
-from phasen_sb.errors import UserError
+from phasen_sb.configuration import fastest_precision
+from phasen_sb.errors import UserError, choose
+
+PRECISIONS = ("fp32", "fp16", "bf16")
+
+#: Options of SpeechBrain's that the Brain does not heed, and what serves.
+NOT_SUPPORTED = {
+    "jit": "use --compile",
+    "jit_module_keys": "use --compile",
+    "compile_module_keys": "--compile alone compiles the network",
+    "remove_vector_weight_decay": "set weight_decay of opt_class in the YAML",
+    "data_parallel_backend": "start several processes with torchrun",
+}
+
+
+def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, str]:
+    """Parses a recipe's command line as SpeechBrain does, but strictly.
+
+    SpeechBrain takes ``--dev`` for ``--device`` and then forgets some of such
+    options.
+
+    Arguments
+    ---------
+    arguments : list of str
+        The words after the recipe's name.
+
+    Returns
+    -------
+    file : str
+        The YAML file.
+    run_opts : RunOptions
+        The run options.
+    overrides : str
+        What replaces values of the YAML, as YAML.
+
+    Raises
+    ------
+    phasen_sb.errors.UserError
+        If the file is missing, or a run option is abbreviated.
+
+    Example
+    -------
+    >>> parse_arguments(["a.yaml", "--dev=cpu"])
+    Traceback (most recent call last):
+    ...
+    phasen_sb.errors.UserError: --dev is no option; write --device in full.
+    """
+    if not arguments:
+        raise UserError(
+            "No hyperparameter file is given; name one, such as "
+            "hparams/phasen.yaml."
+        )
+    options = RunOptions().as_dict()
+    for word in arguments:
+        name = word.partition("=")[0].removeprefix("--")
+        if not word.startswith("--") or not name or name in options:
+            continue
+        meant = [option for option in options if option.startswith(name)]
+        if meant:
+            [near] = difflib.get_close_matches(name, meant, n=1, cutoff=0)
+            raise UserError(f"--{name} is no option; write --{near} in full.")
+    return RunOptions.from_command_line_args(arguments)
 
 
 def settle_run_options(run_opts: RunOptions, hparams: Mapping) -> RunOptions:
     """Refuses what cannot work here, and mends what SpeechBrain leaves open.
 
     ``--ckpt_interval_steps`` takes the place of the YAML's
-    ``ckpt_interval_minutes``, and ``--optimizer_step_limit`` becomes a number.
+    ``ckpt_interval_minutes``, ``--optimizer_step_limit`` becomes a number, and
+    the precision ``auto`` the fastest one of the device.
 
     Arguments
     ---------
@@ -52,41 +115,32 @@ def settle_run_options(run_opts: RunOptions, hparams: Mapping) -> RunOptions:
         return run_opts[name] if given else hparams[name]
 
     _check_device(option("device"), run_opts.distributed_backend)
+    changes = {}
+    if option("precision") == "auto":
+        changes["precision"] = fastest_precision(option("device"))
     for name in ("precision", "eval_precision"):
-        if option(name) not in ("fp32", "fp16", "bf16"):
-            raise UserError(
-                f"{name} is {option(name)!r}; give fp32, fp16 or bf16."
-            )
+        choose(name, changes.get(name, option(name)), PRECISIONS)
         on_gpu = torch.cuda.is_available() and option("device") != "cpu"
         if option(name) == "fp16" and not on_gpu:
             raise UserError(
                 f"--{name}=fp16 needs a GPU; on a CPU give bf16 or fp32."
             )
-    if option("jit") or option("jit_module_keys"):
-        raise UserError(
-            "--jit does not work with this network; use --compile instead."
-        )
-    if option("data_parallel_backend"):
-        raise UserError(
-            "--data_parallel_backend is not supported; start several "
-            "processes with torchrun instead."
-        )
+    for name, instead in NOT_SUPPORTED.items():
+        if option(name):
+            raise UserError(f"--{name} is not supported; {instead}.")
     if option("grad_accumulation_factor") < 1:
         raise UserError(
             "--grad_accumulation_factor is "
             f"{option('grad_accumulation_factor')}; it must be at least 1."
         )
-    changes = {}
-    if option("optimizer_step_limit") is not None:
-        try:
-            changes["optimizer_step_limit"] = int(
-                option("optimizer_step_limit")
-            )
-        except ValueError as error:
+    limit = option("optimizer_step_limit")
+    if limit is not None:
+        if not str(limit).isdecimal() or int(limit) < 1:
             raise UserError(
-                "--optimizer_step_limit is "
-                f"{option('optimizer_step_limit')!r}; give a whole number."
-            ) from error
+                f"--optimizer_step_limit is {limit!r}; give a whole number, "
+                "at least 1."
+            )
+        changes["optimizer_step_limit"] = int(limit)
     if option("ckpt_interval_steps") > 0 and (
         "ckpt_interval_minutes" not in run_opts.overridden_args
     ):

@@ -9,7 +9,6 @@ import json
 import logging
 import os
 from collections.abc import Mapping
-from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -17,15 +16,14 @@ from speechbrain.utils.run_opts import RunOptions
 
 from phasen_sb.brain import SELECTION_METRIC, EnhancementBrain
 from phasen_sb.configuration import read_yaml, resolve
+from phasen_sb.data.files import write_atomically, write_json
 from phasen_sb.errors import UserError
 from phasen_sb.results import (
     draw_spectrograms,
     provenance,
     summarise,
     write_audio,
-    write_json,
     write_scores,
-    write_whole,
 )
 
 logger = logging.getLogger(__name__)
@@ -159,7 +157,7 @@ def prepare_run(
     digest = data.hexdigest()[:16]
     if before is not None and before.get("data") not in (None, digest):
         for path, content in kept.items():
-            write_whole(path, partial(Path.write_bytes, data=content))
+            write_atomically(path, content)
         raise UserError(
             f"{hparams['output_folder']} holds a run with other data; give "
             "another --output_folder, or delete that folder to start anew."

@@ -27,7 +27,8 @@ class WarmupLinearDecay:
     warmup_steps : int
         Steps until it is reached.
     total_steps : int, optional
-        Steps of the whole training.
+        Steps of the whole training, those of ``--optimizer_step_limit`` if it
+        ends the training; None until the Brain has counted them.
     final_share : float
         Share of ``lr`` that the decay ends at.
 

@@ -56,7 +56,23 @@ class SafeStepsBrain(sb.Brain):
         """Gets called after each step that was not skipped."""
 
     def fit_batch(self, batch):
-        """Takes one step; a batch that is not finite leaves no trace."""
+        """Takes one step; a batch that is not finite leaves no trace.
+
+        Arguments
+        ---------
+        batch : speechbrain PaddedBatch
+            With the item ``id``.
+
+        Returns
+        -------
+        torch.Tensor
+            The loss, a scalar on the CPU, which may not be finite.
+
+        Raises
+        ------
+        phasen_sb.errors.UserError
+            If too many steps in a row were not finite.
+        """
         # SpeechBrain drops an accumulation that the epoch's end cuts short; a
         # corpus with fewer batches than one accumulation would never train.
         should_step = (

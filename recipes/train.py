@@ -23,7 +23,7 @@ from phasen_sb.brain import SELECTION_METRIC, EnhancementBrain
 from phasen_sb.configuration import find_hparams, load_recipe
 from phasen_sb.errors import UserError
 from phasen_sb.overlays import expand
-from phasen_sb.run_options import settle_run_options
+from phasen_sb.run_options import parse_arguments, settle_run_options
 from phasen_sb.run_record import (
     check_same_run,
     prepare_run,
@@ -34,8 +34,8 @@ from phasen_sb.run_record import (
 
 def main(arguments: list[str]) -> None:
     """Runs the recipe with command-line arguments."""
-    file, run_opts, overrides = sb.parse_arguments(arguments)
-    file = expand(find_hparams(file))
+    file, run_opts, overrides = parse_arguments(arguments)
+    file, overrides = expand(find_hparams(file), overrides)
     path, hparams, overrides = load_recipe(file, overrides, run_opts.debug)
     run_opts = settle_run_options(run_opts, hparams)
     sb.utils.distributed.ddp_init_group(run_opts)

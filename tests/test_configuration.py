@@ -17,9 +17,15 @@ from phasen_sb.configuration import (
     load_recipe,
     merge_overrides,
 )
+from phasen_sb.data import sample_corpus
 from phasen_sb.errors import UserError
+from phasen_sb.run_options import settle_run_options
 
 HPARAMS = RECIPE.parents[1] / "hparams"
+OWN_PAIRS = [
+    f"--{kind}_folder={sample_corpus() / f'{kind}_testset_wav_16k'}"
+    for kind in ("noisy", "clean")
+]
 PRESETS = {"phasen": 8_774_935, "phasen_paper": 34_851_571}
 
 
@@ -108,6 +114,25 @@ def test_debug_has_its_own_folder(tmp_path):
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["debug"]
 
 
+def test_precision_is_that_of_the_device_chosen(tmp_path, monkeypatch):
+    _, hparams, _ = load_recipe(
+        "hparams/phasen.yaml", f"{{output_folder: {tmp_path}, network: {TINY}}}"
+    )
+    asked = []
+    monkeypatch.setattr(
+        "phasen_sb.run_options.fastest_precision",
+        lambda device: asked.append(device) or "bf16",
+    )
+
+    def settle(**options):
+        options = RunOptions.from_dictionary(options)
+        return settle_run_options(options, hparams)
+
+    assert settle(device="cpu")["precision"] == "bf16"
+    assert settle(device="cpu", precision="fp32")["precision"] == "fp32"
+    assert asked == ["cpu"]
+
+
 # --------------------------------------------------------------- wrong YAMLs
 
 
@@ -149,6 +174,10 @@ def test_key_that_nothing_reads(tmp_path):
     hparams = load_hparams(path, {"output_folder": str(tmp_path / "out")})
     with pytest.raises(UserError, match="Nothing reads the key 'lambda'"):
         check_keys(path, hparams, set(hparams) - {"lambda"})
+    # Also if a comment speaks of it.
+    path.write_text(path.read_text() + "# as in <lambda>")
+    with pytest.raises(UserError, match="Nothing reads the key 'lambda'"):
+        check_keys(path, hparams, set(hparams) - {"lambda"})
 
 
 # ---------------------------------------------------------- the command line
@@ -172,9 +201,16 @@ def test_key_that_nothing_reads(tmp_path):
         (["--device=cuda:7"], "GPUs here; use --device=cpu"),
         (["--device=gpu"], "--device=gpu is no device"),
         (["--jit"], "use --compile"),
+        (["--compile_module_keys=enhancer"], "--compile alone"),
+        (["--remove_vector_weight_decay"], "set weight_decay of opt_class"),
+        (["--dev=cpu"], "--dev is no option; write --device in full"),
+        (["--grad_acc", "2"], "write --grad_accumulation_factor in full"),
         (["--data_parallel_backend"], "torchrun"),
         (["--grad_accumulation_factor=0"], "at least 1"),
         (["--optimizer_step_limit=x"], "whole number"),
+        (["--optimizer_step_limit=-1"], "whole number"),
+        (["--valid_fraction=2", *OWN_PAIRS], "valid_fraction is 2; .*0 and 1"),
+        (["--group_regex=(", *OWN_PAIRS], r"group_regex '\(' is no regular"),
         (["--output_folder=/proc/x"], "/proc/x"),
         (["--test_only"], "no checkpoint to test; train first"),
     ],

@@ -1,4 +1,8 @@
-"""Data: the sample corpus, VoiceBank-DEMAND, and one's own."""
+"""Data: the sample corpus, VoiceBank-DEMAND, and one's own.
+
+Authors
+ * The phasen_sb authors 2026
+"""
 
 from phasen_sb.data.datasets import make_datasets, mix_at_snr
 from phasen_sb.data.mix import prepare_mix

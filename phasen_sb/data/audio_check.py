@@ -1,4 +1,8 @@
-"""Finds every audio file that could not be trained on, before training."""
+"""Finds every audio file that could not be trained on, before training.
+
+Authors
+ * The phasen_sb authors 2026
+"""
 
 import hashlib
 from collections.abc import Sequence

@@ -5,9 +5,11 @@ alone: neither the number of workers, nor the order of the utterances, nor
 what was drawn before it matters. A training that was killed and resumed in
 the middle of an epoch therefore sees the crops and mixtures it would have
 seen.
+
+Authors
+ * The phasen_sb authors 2026
 """
 
-import hashlib
 import math
 from operator import itemgetter
 from pathlib import Path
@@ -22,6 +24,7 @@ from speechbrain.processing.signal_processing import (
 
 from phasen_sb.data.manifest import read_manifest, read_record
 from phasen_sb.errors import UserError
+from phasen_sb.seeding import seeded_generator
 
 
 def make_datasets(
@@ -172,7 +175,7 @@ class RandomDraw:
         """
         counter = self.epoch_counter
         epoch = 0 if counter is None else counter.current
-        return _generator(f"{self.seed} {epoch} {utterance}")
+        return seeded_generator(f"{self.seed} {epoch} {utterance}")
 
 
 class FixedDraw:
@@ -198,12 +201,7 @@ class FixedDraw:
         torch.Generator
             Freshly seeded.
         """
-        return _generator(utterance)
-
-
-def _generator(text: str) -> torch.Generator:
-    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+        return seeded_generator(utterance)
 
 
 class PairLoader:

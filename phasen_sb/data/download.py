@@ -2,6 +2,9 @@
 
 Reference: C. Valentini-Botinhao, "Noisy speech database for training speech
 enhancement algorithms and TTS models", 2017, https://doi.org/10.7488/ds/2117
+
+Authors
+ * The phasen_sb authors 2026
 """
 
 import argparse

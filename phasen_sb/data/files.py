@@ -1,8 +1,13 @@
-"""Folders, audio files, atomic writes and work on many files at once."""
+"""Folders, audio files, atomic writes and work on many files at once.
+
+Authors
+ * The phasen_sb authors 2026
+"""
 
 import difflib
+import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -188,6 +193,24 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
             f"{path} cannot be written: {error.strerror or error}; make room "
             "or choose another folder, then run again."
         ) from error
+
+
+def write_json(path: str | Path, content: Mapping) -> None:
+    """Writes a mapping as indented JSON, in full or not at all.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        The file; its folder is made where missing.
+    content : mapping
+        What to write.
+
+    Raises
+    ------
+    UserError
+        If it cannot be written.
+    """
+    write_atomically(path, json.dumps(content, indent=1) + "\n")
 
 
 def part_gone(part: Path) -> None:

@@ -4,6 +4,9 @@
 SpeechBrain's form and ``data.json``, which records where the data came from,
 how it was resampled, counts and checksums. ``data.json`` is written last, so
 it stands for manifests that are complete.
+
+Authors
+ * The phasen_sb authors 2026
 """
 
 import hashlib
@@ -23,7 +26,7 @@ from phasen_sb.data.audio_check import (
     pair_problem,
     raise_bad_files,
 )
-from phasen_sb.data.files import process_files, write_atomically
+from phasen_sb.data.files import process_files, write_json
 from phasen_sb.data.resample import RESAMPLER, cache_folder, resample_file
 from phasen_sb.errors import UserError
 
@@ -201,8 +204,8 @@ def write_manifests(
             }
             for name, entry in items.items()
         }
-        _write_json(save_folder / f"{split}.json", manifest)
-    _write_json(save_folder / RECORD, record)
+        write_json(save_folder / f"{split}.json", manifest)
+    write_json(save_folder / RECORD, record)
     logger.info(
         "Prepared %s in %s",
         ", ".join(f"{len(items)} {split}" for split, items in splits.items()),
@@ -349,7 +352,3 @@ def _summary(
         "original": {key: checksum(originals, key) for key in keys},
         "used": {key: checksum(used, key) for key in keys},
     }
-
-
-def _write_json(path: Path, content: dict) -> None:
-    write_atomically(path, json.dumps(content, indent=1) + "\n")

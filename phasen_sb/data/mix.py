@@ -1,4 +1,8 @@
-"""Clean speech and noise that are mixed while training."""
+"""Clean speech and noise that are mixed while training.
+
+Authors
+ * The phasen_sb authors 2026
+"""
 
 import math
 import os

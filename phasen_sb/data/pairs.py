@@ -1,4 +1,8 @@
-"""One's own recordings: noisy files and their clean partners."""
+"""One's own recordings: noisy files and their clean partners.
+
+Authors
+ * The phasen_sb authors 2026
+"""
 
 import hashlib
 import os

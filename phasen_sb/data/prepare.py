@@ -1,4 +1,8 @@
-"""One entry for all sources of data, to be chosen in YAML."""
+"""One entry for all sources of data, to be chosen in YAML.
+
+Authors
+ * The phasen_sb authors 2026
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

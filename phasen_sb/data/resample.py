@@ -1,4 +1,8 @@
-"""Resamples files into a cache that outlives interrupted runs."""
+"""Resamples files into a cache that outlives interrupted runs.
+
+Authors
+ * The phasen_sb authors 2026
+"""
 
 import hashlib
 import io

@@ -1,4 +1,8 @@
-"""The small corpus that ships inside the package."""
+"""The small corpus that ships inside the package.
+
+Authors
+ * The phasen_sb authors 2026
+"""
 
 from importlib import resources
 from pathlib import Path

@@ -1,4 +1,8 @@
-"""The rows of the leaderboard: one for each system and protocol."""
+"""The rows of the leaderboard: one for each system and protocol.
+
+Authors
+ * The phasen_sb authors 2026
+"""
 
 import csv
 from collections.abc import Mapping

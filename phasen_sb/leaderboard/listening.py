@@ -1,4 +1,8 @@
-"""Clips of the runs' test files, small enough to travel inside a page."""
+"""Clips of the runs' test files, small enough to travel inside a page.
+
+Authors
+ * The phasen_sb authors 2026
+"""
 
 import base64
 import io

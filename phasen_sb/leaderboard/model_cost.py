@@ -1,4 +1,8 @@
-"""Size and cost of a network, counted on the network itself."""
+"""Size and cost of a network, counted on the network itself.
+
+Authors
+ * The phasen_sb authors 2026
+"""
 
 import copy
 from pathlib import Path

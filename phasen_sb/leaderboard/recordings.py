@@ -1,4 +1,8 @@
-"""Finds noisy, enhanced and clean versions of a run's test utterances."""
+"""Finds noisy, enhanced and clean versions of a run's test utterances.
+
+Authors
+ * The phasen_sb authors 2026
+"""
 
 from dataclasses import dataclass
 from pathlib import Path

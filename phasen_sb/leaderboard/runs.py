@@ -1,4 +1,8 @@
-"""Reads what `recipes/train.py` and `phasen score` wrote."""
+"""Reads what `recipes/train.py` and `phasen score` wrote.
+
+Authors
+ * The phasen_sb authors 2026
+"""
 
 import csv
 import json

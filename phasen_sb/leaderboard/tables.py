@@ -1,4 +1,8 @@
-"""The leaderboard as CSV and as Markdown."""
+"""The leaderboard as CSV and as Markdown.
+
+Authors
+ * The phasen_sb authors 2026
+"""
 
 import csv
 import io

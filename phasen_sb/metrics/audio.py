@@ -1,4 +1,8 @@
-"""Reads the files to be scored, at the one rate that all measures share."""
+"""Reads the files to be scored, at the one rate that all measures share.
+
+Authors
+ * The phasen_sb authors 2026
+"""
 
 import math
 from pathlib import Path

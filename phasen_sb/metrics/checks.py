@@ -1,4 +1,8 @@
-"""What every measure asks of its signals, and the error when it is not so."""
+"""What every measure asks of its signals, and the error when it is not so.
+
+Authors
+ * The phasen_sb authors 2026
+"""
 
 import numpy as np
 

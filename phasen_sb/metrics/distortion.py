@@ -1,4 +1,8 @@
-"""Signal-to-noise ratios: overall, scale-invariant and segmental."""
+"""Signal-to-noise ratios: overall, scale-invariant and segmental.
+
+Authors
+ * The phasen_sb authors 2026
+"""
 
 import numpy as np
 

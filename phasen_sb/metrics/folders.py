@@ -1,4 +1,8 @@
-"""Scores folders of enhanced files against a folder of clean ones."""
+"""Scores folders of enhanced files against a folder of clean ones.
+
+Authors
+ * The phasen_sb authors 2026
+"""
 
 import contextlib
 from collections import Counter

@@ -1,4 +1,8 @@
-"""The 30 ms frames that segmental SNR, LLR and WSS share."""
+"""The 30 ms frames that segmental SNR, LLR and WSS share.
+
+Authors
+ * The phasen_sb authors 2026
+"""
 
 import numpy as np
 

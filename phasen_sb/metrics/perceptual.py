@@ -1,4 +1,8 @@
-"""PESQ and STOI, with their many ways to fail told apart."""
+"""PESQ and STOI, with their many ways to fail told apart.
+
+Authors
+ * The phasen_sb authors 2026
+"""
 
 import warnings
 

@@ -1,4 +1,8 @@
-"""A picture of systems' scores: against the input's SNR, and by system."""
+"""A picture of systems' scores: against the input's SNR, and by system.
+
+Authors
+ * The phasen_sb authors 2026
+"""
 
 import io
 

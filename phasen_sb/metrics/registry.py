@@ -1,4 +1,8 @@
-"""The names of the measures, and their evaluation on one pair of signals."""
+"""The names of the measures, and their evaluation on one pair of signals.
+
+Authors
+ * The phasen_sb authors 2026
+"""
 
 import difflib
 import importlib.util

@@ -1,4 +1,8 @@
-"""The scores of many pairs of signals, and what could not be scored."""
+"""The scores of many pairs of signals, and what could not be scored.
+
+Authors
+ * The phasen_sb authors 2026
+"""
 
 import math
 from dataclasses import dataclass, field

@@ -1,4 +1,8 @@
-"""Whether noisy files are those that the literature's numbers rest on."""
+"""Whether noisy files are those that the literature's numbers rest on.
+
+Authors
+ * The phasen_sb authors 2026
+"""
 
 import re
 from collections.abc import Iterable

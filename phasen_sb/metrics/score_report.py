@@ -1,4 +1,8 @@
-"""Scores as a JSON record, a CSV table and a text for people."""
+"""Scores as a JSON record, a CSV table and a text for people.
+
+Authors
+ * The phasen_sb authors 2026
+"""
 
 import csv
 import io

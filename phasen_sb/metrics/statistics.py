@@ -1,4 +1,8 @@
-"""Means with confidence intervals, and paired comparisons of systems."""
+"""Means with confidence intervals, and paired comparisons of systems.
+
+Authors
+ * The phasen_sb authors 2026
+"""
 
 from typing import Any
 

@@ -43,6 +43,10 @@ class WeightAverage(AveragedModel):
         def average(averaged, current, count):
             count = int(count)
             weight = 1 - min(decay, (1 + count) / (10 + count))
+            if not averaged[0].is_floating_point():
+                # Counters, such as those of torch's own batch norm.
+                torch._foreach_copy_(averaged, current)
+                return
             torch._foreach_lerp_(averaged, current, weight)
 
         super().__init__(model, multi_avg_fn=average, use_buffers=True)

@@ -1,14 +1,16 @@
-"""YAML files that say only what differs from another one.
+"""YAML files, and command lines, that replace entries of a recipe's YAML.
 
-An overlay names the file it goes over with its key ``base``:
+A file that says only what differs names the file it goes over:
 
     base: ../phasen.yaml
     name: mine
     network: !new:my.Network
 
-Unlike an override on the command line, a key of an overlay replaces the
-base's entry as a whole, object and all, and may add new keys. Entries of the
-base that only what was replaced referred to are left out, so that setting
+Its keys replace the base's entries as a whole, object and all, and may be
+new. So does an object on the command line, ``--network "!new:my.Network {}"``;
+HyperPyYAML by itself would put its arguments into the old object.
+
+Entries that only what was replaced referred to are left out, so that setting
 them is an error and not a silent nothing.
 
 Authors
@@ -20,9 +22,11 @@ import io
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from phasen_sb.configuration import RECIPE_KEYS, read_yaml
 from phasen_sb.errors import UserError
@@ -30,19 +34,23 @@ from phasen_sb.errors import UserError
 BASE = "base"
 
 
-def expand(path: Path) -> Path:
-    """Writes an overlay out as one whole YAML file.
+def expand(path: Path, overrides: str = "") -> tuple[Path, str]:
+    """Writes a recipe's YAML out with all replacements made.
 
     Arguments
     ---------
     path : pathlib.Path
-        A recipe's YAML.
+        The YAML, whole or with a ``base``.
+    overrides : str
+        YAML text of the command line's overrides.
 
     Returns
     -------
-    pathlib.Path
-        ``path`` itself if it is no overlay, else a file of the same name in
-        a temporary folder, with the base's ``sample.yaml`` beside it.
+    path : pathlib.Path
+        ``path`` itself if nothing replaces anything, else a file of the same
+        name in a temporary folder, with the base's ``sample.yaml`` beside it.
+    overrides : str
+        Those that replace no object.
 
     Raises
     ------
@@ -52,46 +60,77 @@ def expand(path: Path) -> Path:
     Example
     -------
     >>> from phasen_sb.configuration import find_hparams
-    >>> folder = getfixture("tmp_path")
     >>> base = find_hparams("hparams/phasen.yaml").resolve()
-    >>> mine = folder / "mine.yaml"
+    >>> mine = getfixture("tmp_path") / "mine.yaml"
     >>> _ = mine.write_text(f"base: {base}\\nlr: 0.1")
-    >>> read_yaml(expand(mine))["lr"]
-    0.1
+    >>> path, rest = expand(mine, "{network: !new:my.Net {a: 1}, seed: 2}")
+    >>> rest.strip()
+    '{seed: 2}'
+    >>> read_yaml(path)["lr"], dict(read_yaml(path)["network"])
+    (0.1, {'a': 1})
     """
-    overlay = read_yaml(path)
-    if BASE not in overlay:
-        return path
-    base_path = path.parent / str(overlay.pop(BASE))
-    if not base_path.is_file():
-        raise UserError(
-            f"{path} goes over {base_path}, which does not exist; mend its "
-            f"key {BASE!r}."
-        )
-    merged = read_yaml(base_path)
-    before = _references(merged)
-    for key, value in overlay.items():
-        merged[key] = value
-    _prune(merged, before)
+    written = read_yaml(path)
+    base_path = path
+    replacements = {}
+    if BASE in written:
+        base_path = path.parent / str(written.pop(BASE))
+        if not base_path.is_file():
+            raise UserError(
+                f"{path} goes over {base_path}, which does not exist; mend "
+                f"its key {BASE!r}."
+            )
+        replacements, written = written, read_yaml(base_path)
+    objects, overrides = _take_objects(overrides, {*written, *replacements})
+    replacements = {**replacements, **objects}
+    if not replacements:
+        return path, overrides
+    before = _references(written)
+    for key, value in replacements.items():
+        written[key] = value
+    _prune(written, before)
     folder = Path(tempfile.mkdtemp(prefix="phasen-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     sample = base_path.with_name("sample.yaml")
     if sample.is_file():
         shutil.copy(sample, folder)
     with open(folder / path.name, "w", encoding="utf-8") as file:
-        YAML().dump(merged, file)
-    return folder / path.name
+        YAML().dump(written, file)
+    return folder / path.name, overrides
+
+
+def _take_objects(overrides, known):
+    """Splits overrides into objects with arguments, and the others' text."""
+    try:
+        given = YAML().load(overrides)
+    except YAMLError:
+        return {}, overrides  # the loader will say what is wrong
+    if not isinstance(given, Mapping):
+        return {}, overrides
+    objects = {
+        key: value
+        for key, value in given.items()
+        if key in known and isinstance(value, Mapping) and value.tag.value
+    }
+    if not objects:
+        return {}, overrides
+    for key in objects:
+        del given[key]
+    return objects, _dump(given)
 
 
 def _prune(merged, before):
     """Removes what was referred to before, no longer is, and nobody reads."""
-    known = before & set(merged) - RECIPE_KEYS
+    known = (before & set(merged)) - RECIPE_KEYS
     while orphans := (known - _references(merged)) & set(merged):
         for key in orphans:
             del merged[key]
 
 
 def _references(tree):
+    return set(re.findall(r"<(\w+)", _dump(tree)))
+
+
+def _dump(tree):
     text = io.StringIO()
     YAML().dump(tree, text)
-    return set(re.findall(r"<(\w+)", text.getvalue()))
+    return text.getvalue()

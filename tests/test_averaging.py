@@ -18,3 +18,12 @@ def test_evaluating_the_average_does_not_change_it():
     assert torch.equal(first, average.module(x).spectrogram)
     for name, tensor in average.state_dict().items():
         assert torch.equal(tensor, before[name]), name
+
+
+def test_counters_are_copied():
+    net = torch.nn.BatchNorm1d(2)
+    average = WeightAverage(net, decay=0.5)
+    for _ in range(3):
+        net(torch.randn(4, 2))
+        average.update_parameters(net)
+    assert average.module.num_batches_tracked == 3

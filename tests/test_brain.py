@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pytest
 import speechbrain as sb
@@ -10,9 +11,12 @@ from recipe_process import TINY
 from speechbrain.utils.run_opts import RunOptions
 
 from phasen_sb.brain import EnhancementBrain
-from phasen_sb.configuration import load_recipe
+from phasen_sb.configuration import find_hparams, load_recipe
 from phasen_sb.errors import UserError
+from phasen_sb.metrics.report import MetricReport
+from phasen_sb.overlays import expand
 from phasen_sb.run_record import write_results
+from phasen_sb.selection import selection_score
 
 
 class SpoiltLoss:
@@ -46,10 +50,19 @@ def make_brain(tmp_path, voicebank):
             "pictured_utterances": 0,
             "average_decay": 0.9,
         } | overrides
-        text = f"{json.dumps(settings)[:-1]}, network: {TINY}}}"
-        _, hparams, _ = load_recipe("hparams/phasen.yaml", text)
+        objects = [  # YAML's objects, not its values
+            (key, settings.pop(key))
+            for key, value in overrides.items()
+            if str(value).startswith("!")
+        ]
+        text = f"{json.dumps(settings)[:-1]}, network: {TINY}"
+        text += "".join(f", {key}: {value} " for key, value in objects) + "}"
+        path, text = expand(find_hparams("hparams/phasen.yaml"), text)
+        _, hparams, _ = load_recipe(path, text)
         hparams["prepare_data"]()
-        hparams["compute_cost"] = SpoiltLoss(hparams["compute_cost"], factors)
+        if factors:
+            loss = SpoiltLoss(hparams["compute_cost"], factors)
+            hparams["compute_cost"] = loss
         options = {"device": "cpu", "noprogressbar": True} | (run_opts or {})
         brain = EnhancementBrain(
             hparams["modules"],
@@ -175,7 +188,121 @@ def test_every_accumulation_makes_a_step(factor, steps, make_brain):
     assert brain.optimizer_step == steps == brain.averaged.n_averaged
 
 
+# ------------------------------------------------------- length of training
+
+
+def test_ready_loader_trains_as_a_dataset_does(make_brain):
+    brain = make_brain({"grad_accumulation_factor": 3}, number_of_epochs=2)
+    loader = sb.dataio.dataloader.make_dataloader(
+        brain.datasets["train"], batch_size=2
+    )
+    brain.fit(brain.hparams.epoch_counter, loader)
+    # Two steps an epoch: the last accumulation is cut short.
+    assert brain.optimizer_step == brain.hparams.lr_schedule.total_steps == 4
+
+
+def test_loader_of_unknown_length_is_refused(make_brain):
+    brain = make_brain()
+
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter(brain.datasets["train"])
+
+    loader = sb.dataio.dataloader.make_dataloader(Stream(), batch_size=2)
+    with pytest.raises(UserError, match="total_steps of lr_schedule"):
+        brain.fit(brain.hparams.epoch_counter, loader)
+
+
+def test_rate_falls_to_the_end_of_a_limited_training(make_brain):
+    brain = make_brain(
+        {"optimizer_step_limit": 3}, number_of_epochs=50, warmup_steps=1
+    )
+    fit(brain)
+    assert brain.optimizer_step == 3
+    # A third of the way is left at the last step.
+    assert brain.optimizer.param_groups[0]["lr"] == pytest.approx(0.0005 / 3)
+
+
+# --------------------------------------------------------- loss and metrics
+
+
+def test_trainable_kernels_do_not_shrink_the_loss(make_brain):
+    kernels = "{sample_rate: 16000, trainable: True}"
+    brain = make_brain(
+        compute_stft=f"!new:phasen_sb.ConvSTFT {kernels}",
+        compute_istft=f"!new:phasen_sb.ConvISTFT {kernels}",
+    )
+    ours, fixed = brain.hparams.compute_stft, brain.loss_stft
+    assert ours.weight.requires_grad and not fixed.weight.requires_grad
+    before = fixed.weight.clone()
+    batch = batches(brain)[0]
+    brain.on_fit_start()
+    brain.modules.train()
+    found = brain.compute_forward(batch, sb.Stage.TRAIN)
+    loss = brain.compute_objectives(found, batch, sb.Stage.TRAIN)
+    cost = brain.hparams.compute_cost
+    frames = None
+    if found["lengths"] is not None:
+        counts = torch.round(found["lengths"] * found["clean"].shape[1])
+        frames = (counts // 100 + 1) / (found["clean"].shape[1] // 100 + 1)
+    expected = cost(fixed(found["wave"]), fixed(found["clean"]), frames)
+    torch.testing.assert_close(loss, expected)
+    brain.fit_batch(batch)
+    assert torch.equal(fixed.weight, before)
+    assert not torch.equal(ours.weight, before)
+    assert ours.weight.isfinite().all()
+
+
+def test_terms_of_a_weighted_objective_are_logged(make_brain):
+    cost = "!name:speechbrain.nnet.loss.si_snr_loss.si_snr_loss"
+    compressed = "!name:phasen_sb.compressed_complex_loss"
+    brain = make_brain(
+        compute_cost=f"!new:phasen_sb.Objective {{si_snr: {{loss: {cost} }}, "
+        f"phasen: {{loss: {compressed} , weight: 0.5}}}}"
+    )
+    fit(brain, brain.datasets["valid"])
+    log = open(brain.hparams.train_log).read()
+    values = dict(re.findall(r"train (\w+): (\S+?),? ", log))
+    assert {"si_snr", "phasen", "phasen_amplitude"} <= set(values)
+    total = float(values["si_snr"]) + 0.5 * float(values["phasen"])
+    assert float(values["loss"]) == pytest.approx(total, rel=0.02)
+
+
+def test_scores_are_against_the_file_itself(make_brain):
+    brain = make_brain()
+    submitted = {}
+    brain.metric_pool.submit = lambda key, *pair: submitted.update({key: pair})
+    brain.on_fit_start = lambda: None
+    loader = brain.make_dataloader(
+        brain.datasets["valid"], sb.Stage.VALID, batch_size=2
+    )
+    for batch in loader:
+        brain.evaluate_batch(batch, sb.Stage.VALID)
+    for index, key in enumerate(brain.datasets["valid"].data_ids):
+        clean = brain.datasets["valid"][index]["clean_sig"]
+        assert torch.equal(submitted[key][0], clean)
+
+
 # --------------------------------------------------------- best checkpoint
+
+
+@pytest.mark.parametrize(
+    "scores, loss, expected",
+    [
+        ([2.0, 3.0], 0.1, 2.5),
+        ([4.0, None], 0.1, 2.5),  # not better than the line above
+        ([None, None], 0.1, -math.inf),
+        ([], 0.1, -math.inf),
+        ([4.0], math.nan, -math.inf),
+    ],
+)
+def test_what_cannot_be_scored_counts(scores, loss, expected):
+    by_key = {
+        str(i): {} if score is None else {"pesq_wb": score}
+        for i, score in enumerate(scores)
+    }
+    report = MetricReport(("pesq_wb",), by_key)
+    assert selection_score(report, loss) == expected
 
 
 def test_nan_in_validation_is_never_best(make_brain):

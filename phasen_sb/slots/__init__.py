@@ -11,6 +11,7 @@ from phasen_sb.slots.carrier import (
 )
 from phasen_sb.slots.feature_enhancer import FeatureEnhancer
 from phasen_sb.slots.magnitude_mask import MagnitudeMask
+from phasen_sb.slots.spectral_loss import SpectralLoss
 from phasen_sb.slots.waveform_map import WaveformMap
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "CarrierMaskNet",
     "FeatureEnhancer",
     "MagnitudeMask",
+    "SpectralLoss",
     "WaveformMap",
 ]

@@ -65,14 +65,15 @@ class SpectralLoss:
             What the loss gives.
         """
         samples = targets.shape[1]
+        stft = self.stft.to(targets.device)  # no Brain moves a loss
         predictions = clear_padding(predictions[:, :samples], length)
-        spectrogram = self.stft(targets.float())
+        spectrogram = stft(targets.float())
         frames = None
         if length is not None:
             counts = count_samples(length.to(targets.device), samples)
-            frames = count_frames(self.stft, counts) / spectrogram.shape[1]
+            frames = count_frames(stft, counts) / spectrogram.shape[1]
         return self.loss(
-            self.stft(predictions.float()),
+            stft(predictions.float()),
             spectrogram,
             frames,
             reduction=reduction,

@@ -1,0 +1,49 @@
+"""The README's examples of blocks, and its YAML, do what they say."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hyperpyyaml import load_hyperpyyaml
+from ruamel.yaml import YAML
+
+from phasen_sb import Objective
+from phasen_sb.slots import SpectralLoss
+
+README = Path(__file__).parents[1] / "README.md"
+SECTION = README.read_text(encoding="utf-8").split("## Swap PHASEN into")[1]
+SECTION = SECTION.split("\n## ")[0]
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", SECTION, re.DOTALL)
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_blocks_run_and_learn(code):
+    names = {}
+    exec(code, names)
+    found = names["mask"] if "mask" in names else names["speech"]
+    assert found.shape[0] == 2 and found.shape[-1] == 257
+    found.sum().backward()
+
+
+def test_yaml_of_losses_loads():
+    costs = [
+        load_hyperpyyaml(text)["compute_cost"]
+        for text in blocks("yaml")
+        if "compute_cost" in text
+    ]
+    assert [type(cost) for cost in costs] == [Objective, SpectralLoss]
+    assert list(costs[0].terms) == ["compressed", "si_snr", "distance"]
+
+
+def test_fragments_named_are_there():
+    models = README.parent / "hparams" / "models"
+    named = set(re.findall(r"phasen_\w+\.yaml", SECTION))
+    assert named == {path.name for path in models.glob("*.yaml")}
+
+
+def test_every_yaml_is_valid():
+    for text in blocks("yaml"):
+        assert YAML().load(text)

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from phasen_sb.errors import UserError
+
 
 class WeightAverage(AveragedModel):
     """Exponential moving average of weights and running statistics.
@@ -37,7 +39,7 @@ class WeightAverage(AveragedModel):
 
     def __init__(self, model: nn.Module, decay: float):
         if not 0 <= decay < 1:
-            raise ValueError(f"average_decay is {decay}; it must be in [0, 1).")
+            raise UserError(f"average_decay is {decay}; it must be in [0, 1).")
 
         @torch.no_grad()
         def average(averaged, current, count):

@@ -17,6 +17,7 @@ from ruamel.yaml.error import YAMLError
 from speechbrain.utils.run_opts import RunOptions
 
 from phasen_sb.errors import UserError
+from phasen_sb.ranges import check_ranges
 
 # Any of these on the command line says which data to train on.
 DATA_KEYS = ("data_folder", "noisy_folder", "clean_folder", "noise_folder")
@@ -96,6 +97,7 @@ def load_recipe(
         merged["output_folder"] = f"{folder}/debug"
     hparams = load_hparams(path, merged)
     check_keys(path, hparams, RECIPE_KEYS)
+    check_ranges(hparams)
     return path, hparams, merged
 
 

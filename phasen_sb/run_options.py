@@ -4,8 +4,10 @@ Authors
  * The phasen_sb authors 2026
 """
 
+import contextlib
 import dataclasses
 import difflib
+import io
 import os
 from collections.abc import Mapping
 
@@ -50,7 +52,7 @@ def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, str]:
     Raises
     ------
     phasen_sb.errors.UserError
-        If the file is missing, or a run option is abbreviated.
+        If the file is missing, or a run option is abbreviated or wrong.
 
     Example
     -------
@@ -73,7 +75,15 @@ def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, str]:
         if meant:
             [near] = difflib.get_close_matches(name, meant, n=1, cutoff=0)
             raise UserError(f"--{name} is no option; write --{near} in full.")
-    return RunOptions.from_command_line_args(arguments)
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return RunOptions.from_command_line_args(arguments)
+    except SystemExit as stop:
+        if not stop.code:  # --help
+            raise
+        sentence = complaint.getvalue().rpartition("error: ")[2].strip()
+        raise UserError(f"{sentence}.") from None
 
 
 def settle_run_options(run_opts: RunOptions, hparams: Mapping) -> RunOptions:

@@ -1,0 +1,83 @@
+"""What the numbers of a recipe's YAML may be.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+import math
+from collections.abc import Mapping
+from numbers import Real
+
+from phasen_sb.errors import UserError
+
+#: Kind, lowest and highest value; the objects that take other numbers say
+#: themselves what is wrong with them.
+RANGES = {
+    "seed": (int, 0, 2**32 - 1),
+    "data_jobs": (int, 1, math.inf),
+    "number_of_epochs": (int, 1, math.inf),
+    "validate_every": (int, 1, math.inf),
+    "batch_size": (int, 1, math.inf),
+    "num_workers": (int, 0, math.inf),
+    "crop_seconds": (Real, 0, math.inf),
+    "remix_probability": (Real, 0, 1),
+    "snr_low": (Real, -math.inf, math.inf),
+    "snr_high": (Real, -math.inf, math.inf),
+    "remix_snr_low": (Real, -math.inf, math.inf),
+    "remix_snr_high": (Real, -math.inf, math.inf),
+    "valid_fraction": (Real, 0, 1),
+    "test_fraction": (Real, 0, 1),
+    "lr": (Real, 0, math.inf),
+    "warmup_steps": (int, 0, math.inf),
+    "lr_final_share": (Real, 0, 1),
+    "phase_lr_scale": (Real, 0, math.inf),
+    "average_decay": (Real, 0, 1),
+    "max_grad_norm": (Real, -math.inf, math.inf),
+    "ckpt_interval_minutes": (Real, -math.inf, math.inf),
+    "metric_jobs": (int, 1, math.inf),
+    "metric_timeout": (Real, 0.001, math.inf),
+    "pictured_utterances": (int, 0, math.inf),
+}
+
+#: Those that may be null.
+OPTIONAL = {"data_jobs", "metric_jobs", "crop_seconds"}
+
+
+def check_ranges(hparams: Mapping) -> None:
+    """Refuses numbers that make no sense, before they do harm.
+
+    Arguments
+    ---------
+    hparams : dict
+        Of a YAML; keys that are not there are passed over.
+
+    Raises
+    ------
+    phasen_sb.errors.UserError
+        If a value is of another kind, or out of its range.
+
+    Example
+    -------
+    >>> check_ranges({"batch_size": -1})
+    Traceback (most recent call last):
+    ...
+    phasen_sb.errors.UserError: batch_size is -1; it must be a whole number,
+    at least 1.
+    """
+    for key in RANGES.keys() & hparams.keys():
+        value = hparams[key]
+        kind, low, high = RANGES[key]
+        if value is None and key in OPTIONAL:
+            continue
+        number = isinstance(value, kind) and not isinstance(value, bool)
+        if not number or not low <= value <= high or math.isinf(value):
+            name = "a whole number" if kind is int else "a number"
+            limits = ""
+            if math.isfinite(high):
+                limits = f" from {low} to {high}"
+            elif math.isfinite(low):
+                limits = f", at least {low}"
+            null = ", or null" if key in OPTIONAL else ""
+            raise UserError(
+                f"{key} is {value!r}; it must be {name}{limits}{null}."
+            )

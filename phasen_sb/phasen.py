@@ -254,7 +254,8 @@ class PHASEN(nn.Module):
         mask = frame_mask(lengths, spectrogram.shape[1])
         if mask is not None:
             spectrogram = spectrogram * mask.transpose(1, 2)
-        x = spectrogram.permute(0, 3, 1, 2)  # [B, 2, T, F]
+        visible = compress(spectrogram, self.input_power)
+        x = visible.permute(0, 3, 1, 2)  # [B, 2, T, F]
 
         amplitude = x
         for layer in self.amplitude_stem:

@@ -24,7 +24,7 @@ from phasen_sb.optimized.packing import (
 
 
 class Pointwise(NamedTuple):
-    """A 1x1 convolution as a product: ``weight`` is ``[C_in, C_out]``."""
+    """A 1x1 convolution: ``weight`` is ``[C_out, C_in, 1, 1]``."""
 
     weight: torch.Tensor
     bias: torch.Tensor
@@ -41,11 +41,12 @@ class Attention(NamedTuple):
     """
 
     squeeze: Pointwise
-    weigh: Pointwise
+    weigh: torch.Tensor
+    weigh_bias: torch.Tensor
     taps: int
     per_bin: bool
     transform: torch.Tensor
-    mix: torch.Tensor
+    mix: Pointwise
     keep: Pointwise
 
 
@@ -103,9 +104,14 @@ class Folder:
     ) -> Pointwise:
         """A 1x1 convolution, and the batch norm behind it, scaled."""
         weight, bias = fold_batch_norm(conv, norm)
-        weight = weight[:, :, 0, 0].T * scale
+        return self._as_pointwise(weight * scale, bias * scale)
+
+    def _as_pointwise(self, weight, bias):
         return Pointwise(
-            weight.to(self.dtype).contiguous(), (bias * scale).to(self.dtype)
+            weight.to(self.dtype).contiguous(
+                memory_format=torch.channels_last
+            ),
+            bias.to(self.dtype),
         )
 
     def gate(self, exchange: InformationCommunication | None):
@@ -126,17 +132,16 @@ class Folder:
         weight = weight[..., 0].view(outputs, -1, bins, taps)
         weight = weight.permute(2, 1, 3, 0).reshape(-1, taps * outputs)
         join, join_bias = fold_batch_norm(block.join.conv, block.join.norm)
-        mix, keep = join[:, :, 0, 0].T.chunk(2)
+        mix, keep = join.chunk(2, dim=1)
         return Attention(
             self.pointwise(block.squeeze.conv, block.squeeze.norm),
-            Pointwise(weight.to(self.dtype), bias.to(self.dtype)),
+            weight.to(self.dtype),
+            bias.to(self.dtype),
             taps,
             block.attention == "bin",
             block.transform.weight.detach().to(self.dtype),
-            mix.to(self.dtype).contiguous(),
-            Pointwise(
-                keep.to(self.dtype).contiguous(), join_bias.to(self.dtype)
-            ),
+            self._as_pointwise(mix, torch.zeros_like(join_bias)),
+            self._as_pointwise(keep, join_bias),
         )
 
     def amplitude(self, layer: nn.Module) -> Attention | PackedConv:

@@ -1,7 +1,8 @@
 """Streams: layers that are asked for one tile of rows after the other.
 
 A stream is called with the first row of a tile and returns that tile,
-``[tile, F, channels]``. Tiles are asked for in order. A layer asks the stream
+``[tile, F, channels]``, in the memory that it is given, if any. Tiles are
+asked for in order. A layer asks the stream
 in front of it for the rows that its kernel sees ahead and keeps those that it
 will see again, so nothing is computed twice and all that is worked on stays
 in the cache. Rows outside of the recording are zero, as the padding of a
@@ -20,7 +21,8 @@ import torch.nn.functional as F
 from phasen_sb.optimized.folding import Attention, Pointwise
 from phasen_sb.optimized.packing import PackedConv, rows_for
 
-Stream = Callable[[int], torch.Tensor]
+Stream = Callable[[int, torch.Tensor | None], torch.Tensor]
+Place = torch.Tensor | None
 
 
 def pointwise(x: torch.Tensor, weights: Pointwise, pack: int) -> torch.Tensor:
@@ -28,14 +30,14 @@ def pointwise(x: torch.Tensor, weights: Pointwise, pack: int) -> torch.Tensor:
 
     Example
     -------
-    >>> weights = Pointwise(torch.rand(24, 5), torch.zeros(5))
+    >>> weights = Pointwise(torch.rand(5, 24, 1, 1), torch.zeros(5))
     >>> pointwise(torch.rand(32, 257, 48), weights, 2).shape
     torch.Size([32, 257, 10])
     """
     rows, bins, width = x.shape
-    x = x.reshape(-1, width // pack)
-    y = torch.addmm(weights.bias, x, weights.weight)
-    return y.view(rows, bins, -1)
+    x = x.view(1, rows, bins * pack, width // pack).permute(0, 3, 1, 2)
+    y = F.conv2d(x, weights.weight, weights.bias)
+    return y[0].permute(1, 2, 0).reshape(rows, bins, -1)
 
 
 class Grid(NamedTuple):
@@ -66,12 +68,12 @@ class Grid(NamedTuple):
         whole, half = divmod(self.frames, self.pack)
         if start + self.tile <= whole:
             return tile
-        end = max(whole - start, 0)
-        if half:
+        end = whole - start
+        if half and end >= 0:
             width = tile.shape[-1] // self.pack
             tile[end, :, half * width :] = 0
             end += 1
-        tile[end:] = 0
+        tile[max(end, 0) :] = 0
         return tile
 
 
@@ -90,14 +92,18 @@ class Stored:
         self.grid = grid
         self.x = x
 
-    def __call__(self, start: int) -> torch.Tensor:
+    def __call__(self, start: int, out: Place = None) -> torch.Tensor:
         end = start + self.grid.tile
-        if start >= 0 and end <= self.grid.rows:
-            return self.x[start:end]
+        if out is None:
+            if start >= 0 and end <= self.grid.rows:
+                return self.x[start:end]
+            out = self.x.new_empty(self.grid.tile, *self.x.shape[1:])
         part = self.x[max(start, 0) : max(end, 0)]
         above = min(max(-start, 0), self.grid.tile)
-        below = self.grid.tile - above - len(part)
-        return F.pad(part, (0, 0, 0, 0, above, below))
+        out[:above] = 0
+        out[above : above + len(part)] = part
+        out[above + len(part) :] = 0
+        return out
 
     def write(self, start: int, tile: torch.Tensor) -> None:
         """Keeps the rows of a tile that belong to the recording."""
@@ -129,16 +135,14 @@ class Convolution:
         self.relu = relu
         self.seen = None
 
-    def __call__(self, start: int) -> torch.Tensor:
+    def __call__(self, start: int, out: Place = None) -> torch.Tensor:
         weight, bias, reach = self.conv
         tile = self.grid.tile
         if self.seen is None:
             first = self.source(start + reach - tile)
-            self.seen = first.new_empty(
-                tile + 2 * reach, *first.shape[1:]
-            )
+            self.seen = first.new_empty(tile + 2 * reach, *first.shape[1:])
             self.seen[: 2 * reach] = first[tile - 2 * reach :]
-        self.seen[2 * reach :] = self.source(start + reach)
+        self.source(start + reach, self.seen[2 * reach :])
         if self.grid.is_outside(start):
             y = self.seen.new_zeros(tile, self.seen.shape[1], len(bias))
         else:
@@ -149,11 +153,12 @@ class Convolution:
                 padding=(0, weight.shape[3] // 2),
             )
             y = y[0].permute(1, 2, 0)
-            if self.relu:
-                y = y.relu_()
-            self.grid.clear(y, start)
-        self.seen[: 2 * reach] = self.seen[tile:].clone()
-        return y
+        self.seen[: 2 * reach] = self.seen[tile:]
+        if self.relu:
+            y = torch.clamp_min(y, 0, out=y if out is None else out)
+        elif out is not None:
+            y = out.copy_(y)
+        return self.grid.clear(y, start)
 
 
 class FrequencyTransform:
@@ -180,7 +185,7 @@ class FrequencyTransform:
         self.seen = None  # rows of the input, from the tile's first on
         self.shares = None  # of the attention, by frame and tap
 
-    def __call__(self, start: int) -> torch.Tensor:
+    def __call__(self, start: int, out: Place = None) -> torch.Tensor:
         tile, reach, pack = self.grid.tile, self.reach, self.grid.pack
         ahead = 2 * reach * pack
         if self.seen is None:
@@ -191,28 +196,27 @@ class FrequencyTransform:
             shares = self._shares(x, first)
             self.shares = shares.new_empty(len(shares) + ahead, shares.shape[1])
             self.shares[:ahead] = shares[len(shares) - ahead :]
-        new = self.source(start + reach)
-        self.seen[reach:] = new
+        new = self.source(start + reach, self.seen[reach:])
         self.shares[ahead:] = self._shares(new, start + reach)
         y = self._transform(self.seen[:tile], self._weights(), start)
-        self.seen[:reach] = self.seen[tile:].clone()
-        self.shares[:ahead] = self.shares[tile * pack :].clone()
-        return y
+        self.seen[:reach] = self.seen[tile:]
+        self.shares[:ahead] = self.shares[tile * pack :]
+        y = torch.clamp_min(y, 0, out=y if out is None else out)
+        return self.grid.clear(y, start)
 
     def _shares(self, x, start):
         weights, pack = self.weights, self.grid.pack
         rows, bins, _ = x.shape
         if self.grid.is_outside(start):
-            width = weights.weigh.weight.shape[1]
-            return x.new_zeros(rows * pack, width)
+            return x.new_zeros(rows * pack, weights.weigh.shape[1])
         x = self.grid.clear(pointwise(x, weights.squeeze, pack).relu_(), start)
         x = x.view(rows, bins, pack, -1).transpose(1, 2)
-        return x.reshape(rows * pack, -1) @ weights.weigh.weight
+        return x.reshape(rows * pack, -1) @ weights.weigh
 
     def _weights(self):
         """``[tile * pack, outputs]``: each frame's taps lie on a diagonal."""
         taps, pack = self.weights.taps, self.grid.pack
-        bias = self.weights.weigh.bias
+        bias = self.weights.weigh_bias
         outputs = len(bias)
         width = taps * outputs
         diagonal = self.shares.as_strided(
@@ -232,13 +236,11 @@ class FrequencyTransform:
             weighted = x.view(rows, bins, pack, -1) * attention[..., None]
         else:
             weighted = x * attention.view(rows, 1, width)
-        mixed = weighted.view(-1, width // pack) @ weights.mix
-        y = torch.baddbmm(
+        return torch.baddbmm(
             pointwise(x, weights.keep, pack),
             weights.transform.expand(rows, bins, bins),
-            mixed.view(rows, bins, width),
+            pointwise(weighted.view(rows, bins, width), weights.mix, pack),
         )
-        return self.grid.clear(y.relu_(), start)
 
 
 class Sum:
@@ -248,8 +250,8 @@ class Sum:
         self.one = one
         self.other = other
 
-    def __call__(self, start: int) -> torch.Tensor:
-        return self.one(start) + self.other(start)
+    def __call__(self, start: int, out: Place = None) -> torch.Tensor:
+        return torch.add(self.one(start), self.other(start), out=out)
 
 
 class Affine:
@@ -279,11 +281,8 @@ class Affine:
         self.scale = scale.repeat(grid.pack)
         self.shift = shift.repeat(grid.pack)
 
-    def __call__(self, start: int) -> torch.Tensor:
-        x = self.source(start)
-        if self.grid.is_outside(start):
-            return x
-        y = torch.addcmul(self.shift, x, self.scale)
+    def __call__(self, start: int, out: Place = None) -> torch.Tensor:
+        y = torch.addcmul(self.shift, self.source(start), self.scale, out=out)
         return self.grid.clear(y, start)
 
 
@@ -305,14 +304,13 @@ class FrameNorm:
         self.source = source
         self.norm = norm
 
-    def __call__(self, start: int) -> torch.Tensor:
+    def __call__(self, start: int, out: Place = None) -> torch.Tensor:
         x = self.source(start)
-        if self.grid.is_outside(start):
-            return x
         rows, bins, width = x.shape
         frames = x.view(rows, bins, self.grid.pack, -1).float()
         var, mean = torch.var_mean(frames, (1, 3), correction=0, keepdim=True)
         y = (frames - mean) * torch.rsqrt(var + self.norm.eps)
         y = torch.addcmul(self.norm.bias, y, self.norm.weight)
-        y = y.to(x.dtype).view(rows, bins, width)
+        y = y.view(rows, bins, width)
+        y = y.to(x.dtype) if out is None else out.copy_(y)
         return self.grid.clear(y, start)

@@ -92,9 +92,9 @@ def expand(path: Path, overrides: str = "") -> tuple[Path, str]:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     sample = base_path.with_name("sample.yaml")
     if sample.is_file():
-        shutil.copy(sample, folder)
-    with open(folder / path.name, "w", encoding="utf-8") as file:
-        YAML().dump(written, file)
+        kept = {k: v for k, v in read_yaml(sample).items() if k in written}
+        (folder / sample.name).write_text(_dump(kept), encoding="utf-8")
+    (folder / path.name).write_text(_dump(written), encoding="utf-8")
     return folder / path.name, overrides
 
 

@@ -152,6 +152,13 @@ def test_object_on_the_command_line_replaces(tmp_path):
     )
     network = load_recipe(path, text)[1]["network"]
     assert (network.in_features, network.out_features) == (2, 3)
+    # The sample's value for what only the old object read is gone, too.
+    cost = "!new:phasen_sb.Objective {a: {loss: !name:torch.dist }}"
+    path, text = expand(
+        find_hparams("hparams/phasen.yaml"),
+        f"{{output_folder: {tmp_path}, compute_cost: {cost} }}",
+    )
+    assert "power" not in load_recipe(path, text)[1]
     # Without a tag, arguments go into the object that is there.
     path, text = expand(
         find_hparams("hparams/phasen.yaml"),

@@ -11,6 +11,7 @@ import os
 
 import speechbrain as sb
 import torch
+from speechbrain.dataio.dataloader import LoopedLoader
 from speechbrain.dataio.dataset import FilteredSortedDynamicItemDataset
 from torch.utils.data import DataLoader
 
@@ -212,7 +213,7 @@ class EnhancementBrain(SafeStepsBrain):
 
     def fit(self, epoch_counter, train_set, *args, **kwargs):
         """Trains; takes a dataset, or a DataLoader as it is."""
-        if isinstance(train_set, DataLoader):
+        if isinstance(train_set, (DataLoader, LoopedLoader)):
             self._count_batches(train_set)
         super().fit(epoch_counter, train_set, *args, **kwargs)
 

@@ -15,7 +15,6 @@ from speechbrain.inference.enhancement import (
 from speechbrain.inference.separation import SepformerSeparation
 from speechbrain.lobes.models.EnhanceResnet import EnhanceResnet
 from speechbrain.processing.features import STFT, spectral_magnitude
-from speechbrain.processing.signal_processing import resynthesize
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -207,22 +206,35 @@ def test_mask_refuses_other_shapes(tmp_path):
             load_hyperpyyaml(file)
 
 
+def from_hparams(cls, name, folder, more):
+    """Loads a fragment as a SpeechBrain user's own hyperparams.yaml does."""
+    lines = [f"    {key}: {value}" for key, value in FILLED[name].items()]
+    include = "\n".join([f"models: !include:{MODELS / name}.yaml", *lines])
+    text = f"sample_rate: {RATE}\n{include}\n{more}"
+    (folder / "hyperparams.yaml").write_text(text)
+    torch.manual_seed(0)
+    return cls.from_hparams(str(folder), savedir=str(folder / "save"))
+
+
 def test_spectral_mask_enhancement_enhances_a_file(tmp_path):
-    model = include("phasen_mask", tmp_path)["model"]
-    stft = STFT(RATE, win_length=32, hop_length=16, n_fft=512)
-    istft = load_hyperpyyaml(
-        "i: !new:speechbrain.processing.features.ISTFT {sample_rate: 16000, "
-        "win_length: 32, hop_length: 16}"
-    )["i"]
-    enhancer = SpectralMaskEnhancement(
-        {"enhance_model": model},
-        {
-            "compute_stft": stft,
-            "spectral_magnitude": lambda x: spectral_magnitude(x, power=0.5),
-            "resynth": lambda x, noisy: resynthesize(
-                x, noisy, stft, istft, normalize_wavs=False
-            ),
-        },
+    front_end = "{sample_rate: 16000, win_length: 32, hop_length: 16}"
+    enhancer = from_hparams(
+        SpectralMaskEnhancement,
+        "phasen_mask",
+        tmp_path,
+        f"""
+compute_stft: !new:speechbrain.processing.features.STFT {front_end}
+istft: !new:speechbrain.processing.features.ISTFT {front_end}
+spectral_magnitude: !name:speechbrain.processing.features.spectral_magnitude
+    power: 0.5
+resynth: !name:speechbrain.processing.signal_processing.resynthesize
+    stft: !ref <compute_stft>
+    istft: !ref <istft>
+    normalize_wavs: False
+modules:
+    enhance_model: !ref <models[model]>
+pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
+""",
     )
     wave = speech(1, 8000)
     soundfile.write(tmp_path / "noisy.wav", wave[0], RATE, subtype="FLOAT")
@@ -265,36 +277,41 @@ def test_mtl_compares_like_with_like(tmp_path):
 # ----------------------------------------------------------------- carrier
 
 
-def separator(models, num_spks=1):
-    modules = {
-        "encoder": models["Encoder"],
-        "masknet": models["MaskNet"],
-        "decoder": models["Decoder"],
-    }
-    hparams = {"num_spks": num_spks, "sample_rate": RATE}
-    return SepformerSeparation(modules, hparams)
+@pytest.fixture
+def separator(tmp_path):
+    return from_hparams(
+        SepformerSeparation,
+        "phasen_sepformer",
+        tmp_path,
+        """
+num_spks: 1
+modules:
+    encoder: !ref <models[Encoder]>
+    masknet: !ref <models[MaskNet]>
+    decoder: !ref <models[Decoder]>
+pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
+""",
+    )
 
 
 @pytest.mark.parametrize("samples", [1, 99, 100, 4300, 4321])
-def test_carrier_reconstructs(samples, tmp_path):
-    models = include("phasen_sepformer", tmp_path)
-    models["MaskNet"].network = Wire()
+def test_carrier_reconstructs(samples, separator):
+    separator.mods.masknet.network = Wire()
     x = speech(2, samples) * torch.tensor([[1.0], [1e-3]])
-    found = separator(models).separate_batch(x)
+    found = separator.separate_batch(x)
     assert found.shape == (2, samples, 1)
     assert ((found[:, :, 0] - x).abs().amax(1) < 1e-6 * x.abs().amax(1)).all()
 
 
-def test_carrier_is_exactly_the_enhancer(tmp_path):
-    models = include("phasen_sepformer", tmp_path)
+def test_carrier_is_exactly_the_enhancer(separator, tmp_path):
     enhancer = include("phasen_waveform_enhancement", tmp_path)["enhance_model"]
-    enhancer.network = models["MaskNet"].network
+    enhancer.network = separator.mods.masknet.network
     x = speech(2, 4300)  # whole hops: the same frames
     expected = enhancer.eval()(x)[0]
-    found = separator(models).separate_batch(x)[:, :, 0]
+    found = separator.separate_batch(x)[:, :, 0]
     assert (found - expected).abs().max() < 1e-6 * expected.abs().max()
     # Digital silence stays silent.
-    assert separator(models).separate_batch(torch.zeros(1, 500)).eq(0).all()
+    assert separator.separate_batch(torch.zeros(1, 500)).eq(0).all()
 
 
 # --------------------------------------------------------------- from_hparams

@@ -217,7 +217,8 @@ def from_hparams(cls, name, folder, more):
 
 
 def test_spectral_mask_enhancement_enhances_a_file(tmp_path):
-    front_end = "{sample_rate: 16000, win_length: 32, hop_length: 16}"
+    sizes = "sample_rate: 16000, win_length: 32, hop_length: 16, n_fft: 512"
+    front_end = f"{{{sizes}}}"
     enhancer = from_hparams(
         SpectralMaskEnhancement,
         "phasen_mask",

@@ -12,6 +12,7 @@ _HOME = {
     "PHASEN": "phasen",
     "PhasenOutput": "phasen",
     "PhasenEnhancer": "enhancer",
+    "optimize": "optimized",
     "Enhancer": "inference.pretrained",
     "ConvSTFT": "features",
     "ConvISTFT": "features",

@@ -108,9 +108,7 @@ class Folder:
 
     def _as_pointwise(self, weight, bias):
         return Pointwise(
-            weight.to(self.dtype).contiguous(
-                memory_format=torch.channels_last
-            ),
+            weight.to(self.dtype).contiguous(memory_format=torch.channels_last),
             bias.to(self.dtype),
         )
 

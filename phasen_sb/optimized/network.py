@@ -23,6 +23,7 @@ from phasen_sb.optimized.packing import (
     PackedConv,
     choose_pack,
     pack_frames,
+    rows_for,
     unpack_frames,
 )
 from phasen_sb.optimized.streams import (
@@ -45,17 +46,17 @@ TILE_FRAMES = 64
 KEPT_FRAMES = 4000
 
 
-class Moments(nn.Module):
-    """Mean and variance of a global layer norm's input.
+class GlobalMoments(nn.Module):
+    """Moments of a global layer norm's input, on their way to the norm.
 
-    A module of its own so that a forward hook can put the statistics of a
-    whole recording in place of those of a chunk.
+    A module of its own so that a forward hook can put those of a whole
+    recording in place of those of a chunk.
     """
 
     def forward(
         self, count: int, mean: float, variance: float
     ) -> tuple[int, float, float]:
-        """Returns what it is given."""
+        """Returns the number of values, their mean and biased variance."""
         return count, mean, variance
 
 
@@ -71,7 +72,7 @@ class TiledPHASEN(nn.Module):
         ``torch.float32`` or ``torch.bfloat16``: of all convolutions, products
         and stored streams. Statistics, masks and phases are fp32.
     tile_frames : int
-        Frames in a tile.
+        Frames in a tile, at least those that the longest kernel sees twice.
 
     Example
     -------
@@ -98,7 +99,6 @@ class TiledPHASEN(nn.Module):
         self.phase_input = network.phase_input
         self.input_power = network.input_power
         self.pack = choose_pack(network.amplitude_stem[0].conv.out_channels)
-        self.tile = tile_frames // self.pack
         fold = Folder(self.pack, dtype)
         self.amplitude_stem = [
             fold.amplitude(u) for u in network.amplitude_stem
@@ -110,8 +110,11 @@ class TiledPHASEN(nn.Module):
             self.phase_head = Folder(1, torch.float32).pointwise(
                 network.phase_head
             )
+        # A layer keeps what its kernel sees twice: no more than a tile.
+        reach = rows_for(_longest_kernel(network) // 2, self.pack)
+        self.tile = max(tile_frames // self.pack, 2 * reach)
         self.moments = nn.ModuleList(
-            nn.ModuleList(Moments() for _ in block.phase)
+            nn.ModuleList(GlobalMoments() for _ in block.phase)
             for block in self.blocks
         )
         head = network.amplitude_head
@@ -310,6 +313,14 @@ class TiledPHASEN(nn.Module):
         if self.activation is None:
             return x
         return MASK_ACTIVATIONS[self.activation](x)
+
+
+def _longest_kernel(network):
+    return max(
+        module.kernel_size[0]
+        for module in network.modules()
+        if isinstance(module, nn.Conv2d)
+    )
 
 
 def _pad(x, frames):

@@ -9,36 +9,36 @@ from phasen_sb.layers import BatchNorm
 from phasen_sb.optimized import optimize
 from phasen_sb.optimized.network import KEPT_FRAMES, TiledPHASEN
 
-SMALL = dict(
-    n_fft=32,
-    amplitude_channels=24,
-    phase_channels=12,
-    recurrent_units=6,
-    dense_units=20,
-    initialization="default",
-)
+SMALL = {
+    "n_fft": 32,
+    "amplitude_channels": 24,
+    "phase_channels": 12,
+    "recurrent_units": 6,
+    "dense_units": 20,
+    "initialization": "default",
+}
 OPTIONS = {
     "seed": {},
-    "paper": dict(
-        long_skips=False,
-        attention="bin",
-        phase_kernels=[[5, 3], [25, 1]],
-        phase_norm="frame",
-        phase_norm_first=True,
-        phase_input="unit",
-    ),
-    "whole vectors": dict(amplitude_channels=16, phase_channels=5),
-    "odd channels": dict(amplitude_channels=5, phase_channels=3),
-    "one block": dict(blocks=1),
-    "unbiased": dict(phase_norm="global_unbiased"),
-    "global first": dict(phase_norm_first=True),
-    "no norm": dict(phase_norm="none"),
-    "one stream": dict(two_streams=False),
-    "no transform": dict(frequency_transform=False),
-    "no gate to phase": dict(amplitude_to_phase=False),
-    "no gate to amplitude": dict(phase_to_amplitude=False),
-    "gru": dict(recurrent="gru"),
-    "compressed": dict(input_power=0.3, mask_activation="softplus"),
+    "paper": {
+        "long_skips": False,
+        "attention": "bin",
+        "phase_kernels": [[5, 3], [25, 1]],
+        "phase_norm": "frame",
+        "phase_norm_first": True,
+        "phase_input": "unit",
+    },
+    "whole vectors": {"amplitude_channels": 16, "phase_channels": 5},
+    "odd channels": {"amplitude_channels": 5, "phase_channels": 3},
+    "one block": {"blocks": 1},
+    "unbiased": {"phase_norm": "global_unbiased"},
+    "global first": {"phase_norm_first": True},
+    "no norm": {"phase_norm": "none"},
+    "one stream": {"two_streams": False},
+    "no transform": {"frequency_transform": False},
+    "no gate to phase": {"amplitude_to_phase": False},
+    "no gate to amplitude": {"phase_to_amplitude": False},
+    "gru": {"recurrent": "gru"},
+    "compressed": {"input_power": 0.3, "mask_activation": "softplus"},
 }
 
 

@@ -17,7 +17,7 @@ from torch import nn
 
 from phasen_sb.features import compress, magnitude, unit_phase
 from phasen_sb.heads import MASK_ACTIVATIONS
-from phasen_sb.layers import FrameLayerNorm, GlobalLayerNorm, frame_mask
+from phasen_sb.layers import FrameLayerNorm, frame_mask
 from phasen_sb.optimized.folding import Block, Folder, PhaseUnit
 from phasen_sb.optimized.packing import (
     PackedConv,
@@ -41,8 +41,8 @@ from phasen_sb.phasen import PHASEN, PhasenOutput, apply_complex_mask
 
 #: Frames in a tile: one layer's tile fits the second-level cache.
 TILE_FRAMES = 64
-#: Up to so many frames the stems' outputs are kept for the long skips; beyond,
-#: they are computed anew, which takes a tenth more time and a third less memory.
+#: Up to so many frames the stems' outputs are kept for the long skips. Beyond,
+#: they are computed anew: a tenth more time, half as much memory.
 KEPT_FRAMES = 4000
 
 

@@ -121,7 +121,8 @@ def pack_convolution(
 
     Example
     -------
-    >>> packed = pack_convolution(torch.randn(24, 24, 25, 1), torch.zeros(24), 2)
+    >>> kernel = torch.randn(24, 24, 25, 1)
+    >>> packed = pack_convolution(kernel, torch.zeros(24), 2)
     >>> packed.weight.shape, packed.reach
     (torch.Size([48, 48, 13, 1]), 6)
     """

@@ -277,6 +277,18 @@ def _check_overrides(path, overrides):
                 f"{key} of {path} has no parts to override; change it in a "
                 "copy of that file."
             )
+        plain = isinstance(value, (str, int, float, list))
+        if plain and _is_object(written[key]) and not _is_object(value):
+            raise UserError(
+                f"{key} of {path} is an object and cannot be {value!r}; give "
+                f'some of its parts, --{key} "{{part: value}}", or another '
+                f'object, --{key} "!new:module.Class".'
+            )
+
+
+def _is_object(node):
+    tag = getattr(getattr(node, "tag", None), "value", None)
+    return str(tag).startswith(("!new:", "!name:"))
 
 
 def _parse(text, subject):

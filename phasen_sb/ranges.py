@@ -13,6 +13,7 @@ from phasen_sb.errors import UserError
 #: Kind, lowest and highest value; the objects that take other numbers say
 #: themselves what is wrong with them.
 RANGES = {
+    "sample_rate": (int, 1, math.inf),
     "seed": (int, 0, 2**32 - 1),
     "data_jobs": (int, 1, math.inf),
     "number_of_epochs": (int, 1, math.inf),
@@ -28,6 +29,7 @@ RANGES = {
     "valid_fraction": (Real, 0, 1),
     "test_fraction": (Real, 0, 1),
     "lr": (Real, 0, math.inf),
+    "power": (Real, 0, math.inf),
     "warmup_steps": (int, 0, math.inf),
     "lr_final_share": (Real, 0, 1),
     "phase_lr_scale": (Real, 0, math.inf),
@@ -81,3 +83,22 @@ def check_ranges(hparams: Mapping) -> None:
             raise UserError(
                 f"{key} is {value!r}; it must be {name}{limits}{null}."
             )
+    _check_front_end(hparams)
+
+
+def _check_front_end(hparams):
+    sizes = [hparams.get(key) for key in ("hop_length", "win_length", "n_fft")]
+    if None in sizes:
+        return
+    if not all(isinstance(s, Real) and 0 < s < math.inf for s in sizes):
+        raise UserError(
+            f"hop_length, win_length and n_fft are {sizes[0]!r}, {sizes[1]!r} "
+            f"and {sizes[2]!r}; they must be positive numbers."
+        )
+    hop, window, n_fft = sizes
+    samples = window * hparams["sample_rate"] / 1000
+    if hop > window or samples > n_fft:
+        raise UserError(
+            f"hop_length ({hop} ms) must not exceed win_length ({window} ms = "
+            f"{samples:g} samples), nor that n_fft ({n_fft} samples)."
+        )

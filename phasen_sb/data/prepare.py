@@ -116,8 +116,10 @@ def prepare_data(
             **own,
             jobs=jobs,
         )
+    wrong = " and ".join(given)
+    wrong += " do not go together" if given[1:] else " is not enough"
     raise UserError(
-        f"{' and '.join(given)} do not go together; give data_folder alone, or "
+        f"{wrong}; give data_folder alone, or "
         "noisy_folder with clean_folder, or clean_folder with noise_folder, "
         "or none of them for the sample corpus."
     )

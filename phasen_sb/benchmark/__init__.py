@@ -1,0 +1,1 @@
+"""How fast and how frugal a model is on this machine."""

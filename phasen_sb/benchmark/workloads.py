@@ -1,0 +1,234 @@
+"""Workloads: what is timed, and how, in a process of its own.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+import tempfile
+from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+import torch
+from torch import nn
+
+from phasen_sb.configuration import find_hparams, load_recipe
+from phasen_sb.enhancer import level
+from phasen_sb.errors import UserError
+from phasen_sb.optimized import PRECISIONS, optimize
+
+SAMPLE_RATE = 16000
+#: A measurement is repeated until it has taken so long (s) ...
+ENOUGH = 3.0
+#: ... but not more often than this.
+REPEATS = 20
+
+
+class Workload(NamedTuple):
+    """One line of the benchmark.
+
+    Arguments
+    ---------
+    task : str
+        ``enhance`` (a waveform as a whole), ``enhance in chunks`` (a file, as
+        ``phasen enhance`` does it) or ``train`` (a step, forward to update).
+    engine : str
+        ``plain`` modules, ``optimized``, or ``other``: the model of a file
+        that the user gives.
+    precision : str
+        ``fp32`` or ``bf16``.
+    threads : int
+        Threads of PyTorch.
+    seconds : float
+        Length of the audio; of each of a batch in training.
+    batch : int
+        Waveforms at once.
+    """
+
+    task: str
+    engine: str
+    precision: str
+    threads: int
+    seconds: float
+    batch: int = 1
+
+
+class Measurement(NamedTuple):
+    """What was measured: best time (s) and peak memory above that of the
+    loaded model (MB, None where the system does not tell)."""
+
+    time: float
+    memory: float | None
+
+
+def load_other(path: Path) -> nn.Module:
+    """Loads somebody else's model to measure beside ours.
+
+    Arguments
+    ---------
+    path : pathlib.Path
+        Python file that defines ``load()``, which returns a module that maps
+        ``[batch, samples]`` to a tensor or a tuple of tensors.
+
+    Returns
+    -------
+    torch.nn.Module
+
+    Raises
+    ------
+    UserError
+        If there is no such file or function.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is not there; --other takes a Python file.")
+    spec = spec_from_file_location("other_model", path)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "load"):
+        raise UserError(
+            f"{path} defines no load(); it must return a module that maps "
+            "waveforms [batch, samples]."
+        )
+    return module.load()
+
+
+def build(hparams: str, engine: str, other: str | None) -> nn.Module:
+    """The model of a workload, untrained: speed does not depend on weights."""
+    torch.manual_seed(0)
+    if engine == "other":
+        return load_other(Path(other))
+    path = find_hparams(hparams)
+    _, loaded, _ = load_recipe(path, "{output_folder: unused}")
+    return loaded["enhancer"]
+
+
+def measure(
+    workload: Workload, hparams: str, other: str | None = None
+) -> Measurement:
+    """Measures a workload in this process.
+
+    Arguments
+    ---------
+    workload : Workload
+        What to measure.
+    hparams : str
+        Recipe that holds the enhancer.
+    other : str, optional
+        File for :func:`load_other`.
+
+    Returns
+    -------
+    Measurement
+    """
+    torch.set_num_threads(workload.threads)
+    model = build(hparams, workload.engine, other)
+    noisy = torch.randn(
+        workload.batch,
+        round(workload.seconds * SAMPLE_RATE),
+        generator=torch.Generator().manual_seed(1),
+    )
+    noisy *= 0.1
+    if workload.task == "train":
+        return _time(_training_step(model.train(), noisy, workload.precision))
+    model.eval()
+    if workload.task == "enhance":
+        return _time(_whole(model, noisy, workload))
+    with tempfile.TemporaryDirectory() as folder:
+        return _time(_chunked(model, noisy, workload, Path(folder)))
+
+
+def _autocast(precision):
+    return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
+
+
+def _whole(model, noisy, workload):
+    if workload.engine == "optimized":
+        model = optimize(model, workload.precision)
+
+    def enhance():
+        with torch.inference_mode(), _autocast(workload.precision):
+            model(noisy)
+
+    return enhance
+
+
+def _chunked(model, noisy, workload, folder):
+    from phasen_sb.inference.pretrained import Enhancer
+
+    soundfile.write(folder / "noisy.wav", noisy[0].numpy(), SAMPLE_RATE)
+    enhancer = Enhancer(
+        {"enhance_model": model},
+        {"sample_rate": SAMPLE_RATE},
+        run_opts={"device": "cpu", "precision": workload.precision},
+    )
+    return lambda: enhancer.enhance_file(
+        folder / "noisy.wav", folder / "enhanced.wav", overwrite=True
+    )
+
+
+def _training_step(model, noisy, precision):
+    from phasen_sb.losses import compressed_complex_loss
+
+    optimizer = torch.optim.Adam(model.parameters(), 1e-4)
+    clean = 0.5 * noisy
+    stft = getattr(model, "stft", None)
+
+    def step():
+        with _autocast(precision):
+            if stft is None:
+                out = model(noisy)
+                out = out if torch.is_tensor(out) else out[-1]
+                loss = out.float().square().mean()
+            else:
+                gain = level(noisy)
+                estimate = model(noisy / gain)[1]
+                target = stft(clean / gain)
+                loss = compressed_complex_loss(estimate, target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def _time(work: Callable[[], None]) -> Measurement:
+    """The first call warms up and shows the peak memory, like any other."""
+    loaded = _reset_peak()
+    work()
+    memory = None if loaded is None else _status("VmHWM") - loaded
+    times = []
+    while sum(times) < ENOUGH and len(times) < REPEATS:
+        started = perf_counter()
+        work()
+        times.append(perf_counter() - started)
+    return Measurement(min(times), memory)
+
+
+def _reset_peak():
+    """Sets the peak to the memory at hand (Linux); returns that in MB."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+        return _status("VmRSS")
+    except OSError:
+        return None
+
+
+def _status(field):
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) / 1024
+    raise OSError(field)
+
+
+def machine_peak(precision: str, threads: int) -> float:
+    """What the machine reaches (FLOP/s) in a product of large matrices."""
+    torch.set_num_threads(threads)
+    size = 2048
+    matrix = torch.from_numpy(
+        np.random.default_rng(0).standard_normal((size, size), np.float32)
+    ).to(PRECISIONS[precision])
+    return 2 * size**3 / _time(lambda: matrix @ matrix).time

@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""Measures speed and memory of enhancing and training on this machine.
+
+    python recipes/benchmark.py
+    python recipes/benchmark.py --seconds 4 60 --other their_model.py
+
+Each line runs in a process of its own, on the CPU. ``--other`` measures
+somebody else's model beside ours: a Python file whose ``load()`` returns a
+module that maps waveforms ``[batch, samples]``.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+import argparse
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from phasen_sb.benchmark.report import draw_growth, to_markdown
+from phasen_sb.benchmark.workloads import (
+    SAMPLE_RATE,
+    Workload,
+    build,
+    machine_peak,
+    measure,
+)
+from phasen_sb.data.files import write_atomically, write_json
+from phasen_sb.errors import UserError
+from phasen_sb.leaderboard.model_cost import model_cost
+from phasen_sb.optimized import PRECISIONS
+from phasen_sb.results import provenance
+
+
+def alone(function, *arguments):
+    """Calls a function in a fresh process, whose memory is its own."""
+    context = get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def workloads(options: argparse.Namespace) -> list[Workload]:
+    """Lists what is to be measured, slow baselines on few lengths."""
+    engines = ["plain", "optimized"] + ["other"] * bool(options.other)
+    rows = []
+    for threads in options.threads:
+        for seconds in options.seconds:
+            for engine in engines:
+                for precision in options.precisions:
+                    rows.append(
+                        Workload("enhance", engine, precision, threads, seconds)
+                    )
+            rows += [
+                Workload(
+                    "enhance in chunks",
+                    "optimized",
+                    precision,
+                    threads,
+                    seconds,
+                )
+                for precision in options.precisions
+            ]
+        if options.train_batch:
+            rows += [
+                Workload(
+                    "train",
+                    engine,
+                    precision,
+                    threads,
+                    options.train_seconds,
+                    options.train_batch,
+                )
+                for engine in engines
+                for precision in options.precisions
+                if engine != "optimized"
+            ]
+    return rows
+
+
+def run(options: argparse.Namespace) -> list[dict]:
+    """Measures everything and prints a line for each workload."""
+    macs = model_cost(build(options.hparams, "plain", None), SAMPLE_RATE)
+    peaks = {}
+    rows = []
+    for workload in workloads(options):
+        time, memory = alone(measure, workload, options.hparams, options.other)
+        machine = workload.precision, workload.threads
+        if machine not in peaks:
+            peaks[machine] = alone(machine_peak, *machine)
+        audio = workload.seconds * workload.batch
+        flops = None
+        if workload.engine != "other":
+            # Backward takes twice the forward's products.
+            flops = 2 * macs.macs_per_second * audio / time
+            flops *= 3 if workload.task == "train" else 1
+        row = workload._asdict() | {
+            "time": time,
+            "memory": memory,
+            "rtf": time / audio,
+            "gflops": flops and flops / 1e9,
+            "share": flops and flops / peaks[machine],
+        }
+        rows.append(row)
+        print(f"{workload}: {row['rtf']:.4f} s per second", file=sys.stderr)
+    compare(rows)
+    return rows
+
+
+def compare(rows: list[dict]) -> None:
+    """Adds the speed relative to the slowest engine in fp32."""
+    for row in rows:
+        same = [
+            other
+            for other in rows
+            if other["task"].split()[0] == row["task"].split()[0]
+            and other["threads"] == row["threads"]
+            and other["seconds"] == row["seconds"]
+            and other["precision"] == "fp32"
+        ]
+        baseline = [r for r in same if r["engine"] == "other"] or [
+            r for r in same if r["engine"] == "plain"
+        ]
+        row["speedup"] = baseline and baseline[0]["rtf"] / row["rtf"] or None
+
+
+def main(arguments: list[str]) -> None:
+    """Runs the benchmark with command-line arguments."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--hparams", default="hparams/phasen.yaml")
+    parser.add_argument(
+        "--seconds", type=float, nargs="+", default=[4.0, 20.0, 60.0]
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        nargs="+",
+        default=sorted({1, torch.get_num_threads()}),
+    )
+    parser.add_argument(
+        "--precisions",
+        nargs="+",
+        choices=list(PRECISIONS),
+        default=list(PRECISIONS),
+    )
+    parser.add_argument(
+        "--train_batch", type=int, default=4, help="0: no training"
+    )
+    parser.add_argument("--train_seconds", type=float, default=4.0)
+    parser.add_argument("--other", help="Python file with load()")
+    parser.add_argument(
+        "--output", type=Path, default=Path("results/benchmark")
+    )
+    options = parser.parse_args(arguments)
+    rows = run(options)
+    options.output.mkdir(parents=True, exist_ok=True)
+    table = to_markdown(rows)
+    settings = vars(options) | {"output": str(options.output)}
+    write_json(
+        options.output / "benchmark.json",
+        {"options": settings, "rows": rows} | provenance(),
+    )
+    write_atomically(options.output / "benchmark.md", table)
+    draw_growth(rows, options.output / "benchmark.png")
+    print(table)
+    print(f"Written to {options.output}.")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        sys.exit(str(error))

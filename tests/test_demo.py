@@ -78,8 +78,8 @@ def test_upload_is_enhanced_shown_and_can_be_downloaded(
     WebDriverWait(browser, 60).until(
         lambda driver: "small_model" in driver.page_source
     )
-    find("#source input[type=file]").send_keys(str(NOISY))
-    find("#source a[download], #source #waveform, #source audio")
+    find("#noisy input[type=file]").send_keys(str(NOISY))
+    find("#noisy a[download], #noisy #waveform, #noisy audio")
     find("#run").click()
     picture = find("#picture img")
     link = find("#enhanced a[download]").get_attribute("href")
@@ -90,7 +90,6 @@ def test_upload_is_enhanced_shown_and_can_be_downloaded(
         )
     )
     assert "real-time factor" in find("#notes").text
-    find("#noisy a[download], #noisy #waveform, #noisy audio")
     browser.save_screenshot(str(tmp_path / "demo.png"))
     downloaded = tmp_path / "downloaded.wav"
     urllib.request.urlretrieve(link, downloaded)

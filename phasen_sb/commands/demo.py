@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
     """
     model = model_or_default(arguments.model)
     try:
-        import gradio  # noqa: F401
+        import gradio
     except ImportError as error:
         raise UserError(
             "The demo needs Gradio; install it with pip install "
@@ -77,6 +77,9 @@ def run(arguments: argparse.Namespace) -> None:
             server_name=arguments.host,
             server_port=arguments.port,
             inbrowser=not arguments.no_browser,
+            # Fonts of this machine: nothing is fetched.
+            theme=gradio.themes.Default(font=["system-ui", "sans-serif"]),
+            footer_links=[],
         )
     except OSError as error:
         raise UserError(

@@ -23,7 +23,8 @@ PICTURED_SECONDS = 20
 
 INTRODUCTION = """\
 # PHASEN speech enhancement
-Model: **{model}**, {rate} Hz, on {device}. Everything stays on this machine.
+Model: **{model}** ({weights:.2g} million weights, {rate} Hz) on {device}.
+Everything stays on this machine.
 """
 
 
@@ -63,47 +64,54 @@ def make_page(enhancer: Enhancer) -> gr.Blocks:
         if result.gain != 1:
             notes.append("Scaled down to fit full scale.")
         picture = draw(enhancer, source, target)
-        return source, str(target), picture, " ".join(notes)
+        return str(target), picture, " ".join(notes)
 
     with gr.Blocks(title="PHASEN", analytics_enabled=False) as page:
         # Lives as long as the page, which removes it with all recordings.
         page.phasen_folder = folder
+        weights = sum(p.numel() for p in enhancer.mods.parameters())
         gr.Markdown(
             INTRODUCTION.format(
                 model=enhancer.source,
+                weights=weights / 1e6,
                 rate=enhancer.sample_rate,
-                device=enhancer.device,
+                device=str(enhancer.device).upper(),
             )
         )
         with gr.Row():
             source = gr.Audio(
                 sources=["upload", "microphone"],
                 type="filepath",
-                label="Noisy speech: upload or record",
-                elem_id="source",
+                label="Noisy: upload or record",
+                buttons=["download"],
+                elem_id="noisy",
             )
-            with gr.Column():
-                strength = gr.Slider(
-                    0, 1, 1, step=0.05, label="Strength", elem_id="strength"
-                )
-                button = gr.Button("Enhance", variant="primary", elem_id="run")
-                notes = gr.Markdown(elem_id="notes")
-        with gr.Row():
-            before = gr.Audio(label="Noisy", interactive=False, elem_id="noisy")
-            after = gr.Audio(
+            enhanced = gr.Audio(
                 label="Enhanced",
                 interactive=False,
                 buttons=["download"],
                 elem_id="enhanced",
             )
+        with gr.Row(equal_height=True):
+            strength = gr.Slider(
+                0,
+                1,
+                1,
+                step=0.05,
+                label="Strength: 0 noisy, 1 enhanced",
+                elem_id="strength",
+            )
+            button = gr.Button("Enhance", variant="primary", elem_id="run")
+        notes = gr.Markdown(elem_id="notes")
         picture = gr.Image(
             label=f"Spectrograms and mask, first {PICTURED_SECONDS} s",
             show_label=False,
             interactive=False,
+            buttons=["download", "fullscreen"],
             elem_id="picture",
         )
         for event in (button.click, strength.release):
-            event(enhance, [source, strength], [before, after, picture, notes])
+            event(enhance, [source, strength], [enhanced, picture, notes])
     return page
 
 
@@ -137,7 +145,7 @@ def draw(enhancer: Enhancer, noisy: str, enhanced: Path) -> np.ndarray:
         }
     top = panels["noisy"].max()
     extent = (0, len(before) / rate, 0, rate / 2000)
-    figure = Figure(figsize=(10, 2.6 * len(panels)), layout="constrained")
+    figure = Figure(figsize=(10, 2.2 * len(panels)), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.subplots(len(panels), 1, sharex=True)
     for axis, (title, values) in zip(axes, panels.items(), strict=True):

@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from phasen_sb.configuration import find_hparams
 from phasen_sb.errors import UserError
 from phasen_sb.phasen import PhasenOutput
-from phasen_sb.slots.magnitude_mask import mask_for_log_magnitude
+from phasen_sb.slots.log_mask import mask_for_log_magnitude
 
 RATE = 16000
 MODELS = find_hparams("hparams/phasen.yaml").resolve().parent / "models"

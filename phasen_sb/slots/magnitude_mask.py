@@ -14,37 +14,7 @@ from torch import nn
 from phasen_sb.blocks import TwoStreamBlock
 from phasen_sb.heads import AmplitudeHead
 from phasen_sb.layers import ConvNormAct, frame_mask
-
-# Below this, log1p(x) and x are the same in float32.
-SMALLEST_FEATURE = 1e-6
-
-
-def mask_for_log_magnitude(
-    mask: torch.Tensor, features: torch.Tensor
-) -> torch.Tensor:
-    """The factor on ``log1p|X|`` that multiplies ``|X|`` by a mask.
-
-    Arguments
-    ---------
-    mask : torch.Tensor
-        Mask of the linear magnitudes, not negative.
-    features : torch.Tensor
-        ``log1p|X|``, of the same shape.
-
-    Returns
-    -------
-    torch.Tensor
-        ``log1p(mask * |X|) / log1p|X|``, and its limit, the mask, in silence.
-
-    Example
-    -------
-    >>> x, mask = torch.tensor([0.0, 3.0]), torch.tensor([0.5, 0.5])
-    >>> factor = mask_for_log_magnitude(mask, torch.log1p(x))
-    >>> torch.expm1(factor * torch.log1p(x))
-    tensor([0.0000, 1.5000])
-    """
-    features = features.clamp(min=SMALLEST_FEATURE)
-    return torch.log1p(mask * torch.expm1(features)) / features
+from phasen_sb.slots.log_mask import mask_for_log_magnitude
 
 
 class MagnitudeMask(nn.Module):

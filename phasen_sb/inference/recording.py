@@ -15,10 +15,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from phasen_sb.enhancer import PhasenEnhancer
 from phasen_sb.inference.chunks import ChunkPlan, process_in_chunks
 from phasen_sb.inference.recording_norms import RecordingNorms
 from phasen_sb.inference.resampling import change_at_rate
 from phasen_sb.inference.survey import Survey, replace_non_finite
+from phasen_sb.optimized import optimize
+from phasen_sb.phasen import PHASEN
 
 #: Samples (of all channels together) that a chunk may have: 64 channels at
 #: 192 kHz get shorter chunks than speech does.
@@ -59,6 +62,8 @@ class RecordingEnhancer:
         self.sample_rate = sample_rate
         self.device = device
         self.precision = precision
+        if _is_optimizable(model, device):
+            model = optimize(model, precision)
         self._normalize = getattr(model, "normalize", False)
         if self._normalize:
             # The level is that of the whole recording, not of a chunk.
@@ -169,3 +174,11 @@ class RecordingEnhancer:
             # changes nothing.
             change = (self._model(x)[0] - x)[0, : len(wave)]
         return change.double().cpu().numpy() * scale
+
+
+def _is_optimizable(model, device):
+    return (
+        torch.device(device).type == "cpu"
+        and isinstance(model, PhasenEnhancer)
+        and isinstance(model.network, PHASEN)
+    )

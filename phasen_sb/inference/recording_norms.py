@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from phasen_sb.layers import GlobalLayerNorm
+from phasen_sb.optimized.network import GlobalMoments
 
 
 @dataclass
@@ -54,8 +55,9 @@ class RecordingNorms:
     Arguments
     ---------
     model : torch.nn.Module
-        Its :class:`phasen_sb.GlobalLayerNorm` layers get a hook, which does
-        nothing outside of :meth:`measure` and :meth:`use`.
+        Its :class:`phasen_sb.GlobalLayerNorm` layers, or what stands for
+        them after :func:`phasen_sb.optimize`, get a hook, which does nothing
+        outside of :meth:`measure` and :meth:`use`.
 
     Example
     -------
@@ -76,6 +78,9 @@ class RecordingNorms:
         for name, module in model.named_modules():
             if isinstance(module, GlobalLayerNorm):
                 module.register_forward_hook(self._hook(name))
+                self._layers += 1
+            elif isinstance(module, GlobalMoments):
+                module.register_forward_hook(self._moments_hook(name))
                 self._layers += 1
 
     def __bool__(self):
@@ -116,19 +121,36 @@ class RecordingNorms:
 
     def _hook(self, name):
         def normalise(module, inputs, output):
-            recording = getattr(self._thread, "moments", None)
-            if recording is None:
-                return None
             x = inputs[0].float()
-            if self._thread.measuring:
+
+            def measured():
                 var, mean = torch.var_mean(x, correction=0)
-                moments = recording.setdefault(name, Moments())
-                moments.add(x.numel(), mean.item(), var.item())
-            if name not in recording:
+                return x.numel(), mean.item(), var.item()
+
+            moments = self._moments(name, measured)
+            if moments is None:
                 return None
-            return _normalise(module, x, recording[name]).to(output.dtype)
+            return _normalise(module, x, moments).to(output.dtype)
 
         return normalise
+
+    def _moments_hook(self, name):
+        def replace(module, inputs, output):
+            moments = self._moments(name, lambda: output)
+            if moments is None:
+                return None
+            return moments.count, moments.mean, moments.var
+
+        return replace
+
+    def _moments(self, name, measured):
+        """The recording's moments at a norm, None where a call has its own."""
+        recording = getattr(self._thread, "moments", None)
+        if recording is None:
+            return None
+        if self._thread.measuring:
+            recording.setdefault(name, Moments()).add(*measured())
+        return recording.get(name)
 
 
 def _normalise(module, x, moments):

@@ -5,6 +5,7 @@
     python recipes/train.py hparams/phasen.yaml --data_folder /data/VoiceBank
     python recipes/train.py hparams/phasen.yaml \
         --clean_folder my/speech --noise_folder my/noise
+    python recipes/train.py hparams/baselines/sepformer.yaml
 
 Without data it trains on the packaged sample corpus. Started again, it goes on
 where it was stopped.

@@ -8,6 +8,7 @@ Authors
 
 import csv
 import io
+import logging
 import math
 import platform
 import shlex
@@ -168,6 +169,8 @@ def draw_spectrograms(
     sample_rate : int
         Of all samples (Hz).
     """
+    # In a run's log.txt it would tell of every font it looks at.
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -34,7 +34,7 @@ BAD_FILES = {
     ),
     "text.mp3": (
         lambda path: path.write_text("no sound"),
-        r"text.mp3 cannot be decoded as audio \(.+\); convert it to WAV",
+        r"text.mp3 cannot be decoded as audio \(Format not recognised\); conv",
     ),
     "samples.raw": (
         lambda path: path.write_bytes(b"1234"),

@@ -79,6 +79,9 @@ def open_audio(path: str | os.PathLike) -> sf.SoundFile:
     # Headerless files make soundfile ask for a rate with a TypeError.
     except (sf.SoundFileError, TypeError) as error:
         reason = getattr(error, "error_string", None) or "it has no header"
+        if "does not exist" in reason:
+            # libsndfile's word for an MP3 without a single frame; it exists.
+            reason = "Format not recognised"
         raise UserError(
             f"{path} cannot be decoded as audio ({reason.strip().rstrip('.')})"
             "; convert it to WAV or FLAC first."

@@ -1,5 +1,6 @@
 """`phasen enhance` on files, folders and pipes."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -174,6 +175,7 @@ def test_command_without_a_model_tells_how_to_get_one(tmp_path, capsys):
         (["a.wav", "--strength", "2"], "strength is 2.0; it must be"),
         (["a.wav", "--format", "mp5"], "The format 'mp5' is unknown"),
         (["no/*.wav"], "No file matches no/*.wav"),
+        (["pipe.wav"], "pipe.wav is no regular file"),
     ],
 )
 def test_wrong_arguments_get_a_sentence(
@@ -182,7 +184,8 @@ def test_wrong_arguments_get_a_sentence(
     monkeypatch.chdir(tmp_path)
     for name in ("a.wav", "b.wav"):
         write_noise(tmp_path / name, 100)
+    os.mkfifo("pipe.wav")
     assert main(["enhance", "--model", str(model_folder), *arguments]) == 1
     message = capsys.readouterr().err
     assert sentence in message and message.count("\n") == 1
-    assert names(tmp_path) == ["a.wav", "b.wav"]
+    assert names(tmp_path) == ["a.wav", "b.wav", "pipe.wav"]

@@ -315,6 +315,8 @@ def _is_done(source, target):
 
 def _seconds(path):
     """Length by the header, good enough for a progress bar."""
+    if not path.is_file():
+        return 0.0  # What opens a pipe waits for its writer.
     try:
         return sf.info(path).duration
     except (sf.SoundFileError, TypeError):

@@ -83,7 +83,7 @@ class Enhancer(WaveformEnhancement):
         source: str | os.PathLike | None = None,
         device: str | None = None,
         precision: str = "auto",
-        chunk_seconds: int = 10,
+        chunk_seconds: int = 20,
     ) -> "Enhancer":
         """Loads a model.
 

@@ -22,7 +22,6 @@ from phasen_sb.optimized.folding import Block, Folder, PhaseUnit
 from phasen_sb.optimized.packing import (
     PackedConv,
     choose_pack,
-    pack_frames,
     rows_for,
     unpack_frames,
 )
@@ -32,6 +31,7 @@ from phasen_sb.optimized.streams import (
     FrameNorm,
     FrequencyTransform,
     Grid,
+    Spectrum,
     Stored,
     Stream,
     Sum,
@@ -181,8 +181,13 @@ class TiledPHASEN(nn.Module):
                     amplitudes.write(start, amplitude)
                     if phase is not None:
                         phases.write(start, phase)
-        features, phase = self._heads(grid, streams, amplitudes.x)
-        estimate = self._estimate(features)
+        features, phase = self._heads(
+            grid, streams, amplitudes.x, phases and phases.x
+        )
+        # Copies free the larger memory that these lie in.
+        del amplitude, amplitudes, phases, stems, streams
+        phase = None if phase is None else phase.clone()
+        estimate = self._estimate(features.clone())
         if phase is None:
             return apply_complex_mask(spectrogram, estimate)
         scale = magnitude(spectrogram) * estimate
@@ -200,20 +205,21 @@ class TiledPHASEN(nn.Module):
 
     def _stems(self, grid, spectrogram):
         """What gives both stems' outputs, anew for each block."""
-        visible = compress(spectrogram, self.input_power)
-        x = pack_frames(visible, self.pack).to(self.dtype)
-        unit = x
-        if self.phase_input == "unit" and self.phase_stem is not None:
-            unit = pack_frames(unit_phase(spectrogram), self.pack)
-            unit = unit.to(self.dtype)
+
+        def visible(frames):
+            return compress(frames, self.input_power)
+
+        def spectrum(prepare):
+            return Spectrum(grid, spectrogram, prepare, self.dtype)
 
         def fresh():
-            amplitude = Stored(grid, x)
+            amplitude = spectrum(visible)
             for layer in self.amplitude_stem:
                 amplitude = self._layer(grid, amplitude, layer)
             if self.phase_stem is None:
                 return amplitude, None
-            phase = Stored(grid, unit)
+            is_unit = self.phase_input == "unit"
+            phase = spectrum(unit_phase if is_unit else visible)
             for layer in self.phase_stem:
                 phase = Convolution(grid, phase, layer.conv)
             return amplitude, phase
@@ -280,32 +286,33 @@ class TiledPHASEN(nn.Module):
             yield start, gated, p
 
     def _gate(self, source, weights, target):
-        gate = pointwise(source, weights, self.pack).float().sigmoid_()
-        target = target.float()
-        target = torch.addcmul(target, target, gate, value=-2)
-        return target.to(self.dtype)
+        gate = pointwise(source, weights, self.pack).sigmoid_()
+        return torch.addcmul(target, target, gate, value=-2)
 
-    def _heads(self, grid, streams, memory):
-        width = self.n_bins * self.squeeze.bias.numel()
-        size = grid.rows * self.pack * width
-        # In the amplitudes' memory: rows get shorter, so writing stays behind.
-        if memory.numel() < size:
-            memory = torch.empty(size, dtype=self.dtype)
-        features = memory.flatten()[:size].view(-1, width)
-        phases = None
-        if self.phase_head is not None:
-            phases = torch.empty(grid.rows * self.pack, self.n_bins, 2)
+    def _heads(self, grid, streams, *memory):
+        """Features of the mask ``[T, F * C]`` and the phase ``[T, F, 2]``."""
+        frames = grid.rows * self.pack
+        # In the streams' memory: rows get shorter, so writing stays behind.
+        features, phases = (
+            None if head is None else _reuse(place, frames, size, head[0].dtype)
+            for place, size, head in zip(
+                memory,
+                (self.n_bins * self.squeeze.bias.numel(), 2 * self.n_bins),
+                (self.squeeze, self.phase_head),
+                strict=True,
+            )
+        )
         for start, a, p in streams:
             first = start * self.pack
             a = pointwise(a, self.squeeze, self.pack).relu_()
-            a = unpack_frames(a, self.pack)[: len(features) - first]
+            a = unpack_frames(a, self.pack)[: frames - first]
             features[first : first + len(a)] = a.flatten(1)
             if p is not None:
                 p = pointwise(p.float(), self.phase_head, self.pack)
                 p = unit_phase(unpack_frames(p, self.pack)[: len(a)])
-                phases[first : first + len(a)] = p
+                phases[first : first + len(a)] = p.flatten(1)
         if phases is not None:
-            phases = phases[: grid.frames]
+            phases = phases[: grid.frames].view(-1, self.n_bins, 2)
         return features[: grid.frames], phases
 
     def _estimate(self, features):
@@ -321,6 +328,14 @@ def _longest_kernel(network):
         for module in network.modules()
         if isinstance(module, nn.Conv2d)
     )
+
+
+def _reuse(memory, rows, width, dtype):
+    """``[rows, width]`` in memory that is there, if it is large enough."""
+    memory = memory.flatten().view(dtype)
+    if len(memory) < rows * width:
+        memory = torch.empty(rows * width, dtype=dtype)
+    return memory[: rows * width].view(rows, width)
 
 
 def _pad(x, frames):

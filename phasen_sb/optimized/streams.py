@@ -19,7 +19,15 @@ import torch
 import torch.nn.functional as F
 
 from phasen_sb.optimized.folding import Attention, Pointwise
-from phasen_sb.optimized.packing import PackedConv, rows_for
+from phasen_sb.optimized.packing import (
+    PackedConv,
+    pack_frames,
+    rows_for,
+    unpack_frames,
+)
+
+#: Rows are computed in multiples of this.
+GRAIN = 8
 
 Stream = Callable[[int, torch.Tensor | None], torch.Tensor]
 Place = torch.Tensor | None
@@ -57,9 +65,15 @@ class Grid(NamedTuple):
         """First rows of its tiles."""
         return range(0, self.rows, self.tile)
 
-    def is_outside(self, start: int) -> bool:
-        """Whether a tile has no row of the recording."""
-        return start + self.tile <= 0 or start >= self.rows
+    def inside(self, start: int) -> slice:
+        """The rows of a tile that hold the recording, a few more at its end.
+
+        There are few different sizes: a library may compile kernels for each.
+        """
+        first = min(max(-start, 0), self.tile)
+        end = min(max(self.rows - start, 0), self.tile)
+        rows = -(-max(end - first, 0) // GRAIN) * GRAIN
+        return slice(first, min(first + rows, self.tile))
 
     def clear(self, tile: torch.Tensor, start: int) -> torch.Tensor:
         """Zeroes, in place, what of a tile lies outside of the recording."""
@@ -75,6 +89,49 @@ class Grid(NamedTuple):
             end += 1
         tile[max(end, 0) :] = 0
         return tile
+
+
+class Spectrum:
+    """A spectrogram, packed and prepared tile by tile.
+
+    Arguments
+    ---------
+    grid : Grid
+        The tiles.
+    spectrogram : torch.Tensor
+        ``[T, F, 2]``
+    prepare : callable
+        What to do with frames of it before they are packed.
+    dtype : torch.dtype
+        Of the tiles.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        spectrogram: torch.Tensor,
+        prepare: Callable[[torch.Tensor], torch.Tensor],
+        dtype: torch.dtype,
+    ):
+        self.grid = grid
+        self.spectrogram = spectrogram
+        self.prepare = prepare
+        self.dtype = dtype
+
+    def __call__(self, start: int, out: Place = None) -> torch.Tensor:
+        grid = self.grid
+        if out is None:
+            bins = self.spectrogram.shape[1]
+            out = torch.empty(grid.tile, bins, 2 * grid.pack, dtype=self.dtype)
+        above = min(max(-start, 0), grid.tile)
+        first = max(start, 0) * grid.pack
+        end = max(start + grid.tile, 0) * grid.pack
+        part = self.prepare(self.spectrogram[first:end])
+        part = pack_frames(part, grid.pack)
+        out[:above] = 0
+        out[above : above + len(part)] = part
+        out[above + len(part) :] = 0
+        return out
 
 
 class Stored:
@@ -143,22 +200,24 @@ class Convolution:
             self.seen = first.new_empty(tile + 2 * reach, *first.shape[1:])
             self.seen[: 2 * reach] = first[tile - 2 * reach :]
         self.source(start + reach, self.seen[2 * reach :])
-        if self.grid.is_outside(start):
-            y = self.seen.new_zeros(tile, self.seen.shape[1], len(bias))
-        else:
+        if out is None:
+            out = self.seen.new_empty(tile, self.seen.shape[1], len(bias))
+        rows = self.grid.inside(start)
+        if rows.stop > rows.start:
+            x = self.seen[rows.start : rows.stop + 2 * reach]
             y = F.conv2d(
-                self.seen.permute(2, 0, 1)[None],
+                x.permute(2, 0, 1)[None],
                 weight,
                 bias,
                 padding=(0, weight.shape[3] // 2),
             )
             y = y[0].permute(1, 2, 0)
+            if self.relu:
+                torch.clamp_min(y, 0, out=out[rows])
+            else:
+                out[rows] = y
         self.seen[: 2 * reach] = self.seen[tile:]
-        if self.relu:
-            y = torch.clamp_min(y, 0, out=y if out is None else out)
-        elif out is not None:
-            y = out.copy_(y)
-        return self.grid.clear(y, start)
+        return self.grid.clear(out, start)
 
 
 class FrequencyTransform:
@@ -198,38 +257,49 @@ class FrequencyTransform:
             self.shares[:ahead] = shares[len(shares) - ahead :]
         new = self.source(start + reach, self.seen[reach:])
         self.shares[ahead:] = self._shares(new, start + reach)
-        y = self._transform(self.seen[:tile], self._weights(), start)
+        if out is None:
+            out = torch.empty_like(new)
+        rows = self.grid.inside(start)
+        if rows.stop > rows.start:
+            y = self._transform(self.seen[rows], self._attention(rows))
+            torch.clamp_min(y, 0, out=out[rows])
         self.seen[:reach] = self.seen[tile:]
         self.shares[:ahead] = self.shares[tile * pack :]
-        y = torch.clamp_min(y, 0, out=y if out is None else out)
-        return self.grid.clear(y, start)
+        return self.grid.clear(out, start)
 
     def _shares(self, x, start):
+        """What each frame gives to the attention of the frames around it."""
         weights, pack = self.weights, self.grid.pack
-        rows, bins, _ = x.shape
-        if self.grid.is_outside(start):
-            return x.new_zeros(rows * pack, weights.weigh.shape[1])
-        x = self.grid.clear(pointwise(x, weights.squeeze, pack).relu_(), start)
-        x = x.view(rows, bins, pack, -1).transpose(1, 2)
-        return x.reshape(rows * pack, -1) @ weights.weigh
+        inside = self.grid.inside(start)
+        shares = x.new_zeros(len(x) * pack, weights.weigh.shape[1])
+        if inside.stop == inside.start:
+            return shares
+        squeezed = x.new_zeros(
+            *x.shape[:2], weights.squeeze.bias.numel() * pack
+        )
+        squeezed[inside] = pointwise(x[inside], weights.squeeze, pack).relu_()
+        frames = self.grid.clear(squeezed, start)[inside]
+        frames = unpack_frames(frames, pack).flatten(1)
+        rows = slice(inside.start * pack, inside.stop * pack)
+        shares[rows] = frames @ weights.weigh
+        return shares
 
-    def _weights(self):
-        """``[tile * pack, outputs]``: each frame's taps lie on a diagonal."""
+    def _attention(self, rows):
+        """``[frames, outputs]``: each frame's taps lie on a diagonal."""
         taps, pack = self.weights.taps, self.grid.pack
         bias = self.weights.weigh_bias
         outputs = len(bias)
         width = taps * outputs
+        first = (rows.start + self.reach) * pack - taps // 2
         diagonal = self.shares.as_strided(
-            (self.grid.tile * pack, taps, outputs),
+            ((rows.stop - rows.start) * pack, taps, outputs),
             (width, width + outputs, 1),
-            (self.reach * pack - taps // 2) * width,
+            first * width,
         )
         return (diagonal.sum(1) + bias).relu_()
 
-    def _transform(self, x, attention, start):
+    def _transform(self, x, attention):
         weights, pack = self.weights, self.grid.pack
-        if self.grid.is_outside(start):
-            return torch.zeros_like(x)
         rows, bins, width = x.shape
         if weights.per_bin:
             attention = attention.view(rows, pack, bins).transpose(1, 2)

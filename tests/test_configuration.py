@@ -19,6 +19,7 @@ from phasen_sb.configuration import (
 )
 from phasen_sb.data import sample_corpus
 from phasen_sb.errors import UserError
+from phasen_sb.overlays import expand
 from phasen_sb.run_options import settle_run_options
 
 HPARAMS = RECIPE.parents[1] / "hparams"
@@ -51,6 +52,17 @@ def test_presets_load_with_plain_hyperpyyaml(name, tmp_path, monkeypatch):
     assert sum(p.numel() for p in parameters) == PRESETS[name]
     shared = set(hparams) & set(RunOptions().as_dict())
     assert shared == {"max_grad_norm", "precision", "ckpt_interval_minutes"}
+
+
+def test_phasen_plus_goes_over_phasen(tmp_path):
+    options = f"{{output_folder: {tmp_path}, input_power: 0.4}}"
+    path, options = expand(HPARAMS / "phasen_plus.yaml", options)
+    _, hparams, _ = load_recipe(path, options)
+    network = hparams["network"]
+    assert sum(p.numel() for p in network.parameters()) == PRESETS["phasen"]
+    assert network.input_power == 0.4 and network.phase_input == "unit"
+    assert hparams["compute_stft"].hop_length == 160
+    assert hparams["augmentation"].probability == 1.0
 
 
 def test_presets_differ_in_front_end_and_network_alone():

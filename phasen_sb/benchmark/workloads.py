@@ -20,6 +20,7 @@ from phasen_sb.configuration import find_hparams, load_recipe
 from phasen_sb.enhancer import level
 from phasen_sb.errors import UserError
 from phasen_sb.optimized import PRECISIONS, optimize
+from phasen_sb.overlays import expand
 
 SAMPLE_RATE = 16000
 #: A measurement is repeated until it has taken so long (s) ...
@@ -101,8 +102,8 @@ def build(hparams: str, engine: str, other: str | None) -> nn.Module:
     torch.manual_seed(0)
     if engine == "other":
         return load_other(Path(other))
-    path = find_hparams(hparams)
-    _, loaded, _ = load_recipe(path, "{output_folder: unused}")
+    path, overrides = expand(find_hparams(hparams), "{output_folder: unused}")
+    _, loaded, _ = load_recipe(path, overrides)
     return loaded["enhancer"]
 
 

@@ -68,6 +68,8 @@ def test_equals_the_plain_network(options):
         x = torch.randn(1, frames, 17, 2)
         for ours, plain in zip(tiled(x), network(x), strict=True):
             assert distance(plain, ours) < 2e-5
+        bf16 = TiledPHASEN(network, torch.bfloat16)(x)
+        assert distance(tiled(x).mask, bf16.mask) < 0.02
 
 
 @torch.inference_mode()

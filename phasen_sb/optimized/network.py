@@ -332,7 +332,9 @@ def _longest_kernel(network):
 
 def _reuse(memory, rows, width, dtype):
     """``[rows, width]`` in memory that is there, if it is large enough."""
-    memory = memory.flatten().view(dtype)
+    memory = memory.flatten()
+    whole = len(memory) * memory.itemsize // dtype.itemsize * dtype.itemsize
+    memory = memory[: whole // memory.itemsize].view(dtype)
     if len(memory) < rows * width:
         memory = torch.empty(rows * width, dtype=dtype)
     return memory[: rows * width].view(rows, width)

@@ -1,6 +1,11 @@
 """Small corpora that recipes train on in a second."""
 
+import os
 import signal
+
+# Before PyTorch is imported: networks of tests are too small to be shared
+# among threads, which only wait for each other on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

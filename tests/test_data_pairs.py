@@ -195,5 +195,5 @@ def test_the_folders_given_choose_the_source(pairs, tmp_path):
     ],
 )
 def test_folders_that_do_not_go_together(tmp_path, given):
-    with pytest.raises(UserError, match="do not go together; give data_folder"):
+    with pytest.raises(UserError, match="(together|enough); give data_folder"):
         prepare_data(tmp_path / "s", **dict.fromkeys(given, str(tmp_path)))

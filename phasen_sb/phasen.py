@@ -145,6 +145,8 @@ class PHASEN(nn.Module):
         choose("initialization", initialization, INITIALIZATIONS)
         if n_fft % 2 or n_fft < 2:
             raise ValueError(f"n_fft is {n_fft}; it must be even.")
+        if blocks < 1:
+            raise ValueError(f"blocks is {blocks}; it must be at least 1.")
         if phase_channels < 2:
             raise ValueError(
                 f"phase_channels is {phase_channels}; a complex phase needs "
@@ -244,11 +246,7 @@ class PHASEN(nn.Module):
         ValueError
             If the shape does not end in ``(n_fft / 2 + 1, 2)``.
         """
-        if spectrogram.dim() != 4 or spectrogram.shape[2:] != (self.n_bins, 2):
-            raise ValueError(
-                "PHASEN takes a spectrogram [batch, frames, "
-                f"{self.n_bins}, 2], got {list(spectrogram.shape)}."
-            )
+        check_spectrogram(spectrogram, self.n_bins)
         if lengths is not None:
             lengths = lengths.to(spectrogram.device)
         mask = frame_mask(lengths, spectrogram.shape[1])
@@ -286,6 +284,15 @@ class PHASEN(nn.Module):
         for layer in self.phase_stem:
             x = layer(x, mask)
         return x
+
+
+def check_spectrogram(spectrogram: torch.Tensor, n_bins: int) -> None:
+    """Raises ValueError unless the shape is ``[B, T, n_bins, 2]``."""
+    if spectrogram.dim() != 4 or spectrogram.shape[2:] != (n_bins, 2):
+        raise ValueError(
+            "PHASEN takes a spectrogram [batch, frames, "
+            f"{n_bins}, 2], got {list(spectrogram.shape)}."
+        )
 
 
 def apply_complex_mask(

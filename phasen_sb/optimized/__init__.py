@@ -40,7 +40,7 @@ def optimize(
     Raises
     ------
     ValueError
-        If the network is none of ours or not on the CPU.
+        If enhancer or network are of another class, or not on the CPU.
 
     Example
     -------
@@ -56,10 +56,11 @@ def optimize(
     True
     """
     network = enhancer.network
-    if not isinstance(network, PHASEN):
+    # No subclasses: they may compute something else.
+    if type(enhancer) is not PhasenEnhancer or type(network) is not PHASEN:
         raise ValueError(
-            f"optimize takes an enhancer with a PHASEN, not with a "
-            f"{type(network).__name__}."
+            "optimize takes a PhasenEnhancer with a PHASEN, not a "
+            f"{type(enhancer).__name__} with a {type(network).__name__}."
         )
     device = next(network.parameters()).device
     if device.type != "cpu":

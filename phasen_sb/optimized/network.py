@@ -17,7 +17,7 @@ from torch import nn
 
 from phasen_sb.features import compress, magnitude, unit_phase
 from phasen_sb.heads import MASK_ACTIVATIONS
-from phasen_sb.layers import FrameLayerNorm, frame_mask
+from phasen_sb.layers import FrameLayerNorm, GlobalLayerNorm, frame_mask
 from phasen_sb.optimized.folding import Block, Folder, PhaseUnit
 from phasen_sb.optimized.packing import (
     PackedConv,
@@ -37,7 +37,12 @@ from phasen_sb.optimized.streams import (
     Sum,
     pointwise,
 )
-from phasen_sb.phasen import PHASEN, PhasenOutput, apply_complex_mask
+from phasen_sb.phasen import (
+    PHASEN,
+    PhasenOutput,
+    apply_complex_mask,
+    check_spectrogram,
+)
 
 #: Frames in a tile: one layer's tile fits the second-level cache.
 TILE_FRAMES = 64
@@ -114,7 +119,12 @@ class TiledPHASEN(nn.Module):
         reach = rows_for(_longest_kernel(network) // 2, self.pack)
         self.tile = max(tile_frames // self.pack, 2 * reach)
         self.moments = nn.ModuleList(
-            nn.ModuleList(GlobalMoments() for _ in block.phase)
+            nn.ModuleList(
+                GlobalMoments()
+                if isinstance(unit.norm, GlobalLayerNorm)
+                else nn.Identity()
+                for unit in block.phase
+            )
             for block in self.blocks
         )
         head = network.amplitude_head
@@ -140,7 +150,13 @@ class TiledPHASEN(nn.Module):
         -------
         PhasenOutput
             As :class:`phasen_sb.PHASEN` returns it.
+
+        Raises
+        ------
+        ValueError
+            If the shape does not end in ``(n_fft / 2 + 1, 2)``.
         """
+        check_spectrogram(spectrogram, self.n_bins)
         frames = spectrogram.shape[1]
         counts = [frames] * len(spectrogram)
         if lengths is not None:
@@ -187,7 +203,8 @@ class TiledPHASEN(nn.Module):
         # Copies free the larger memory that these lie in.
         del amplitude, amplitudes, phases, stems, streams
         phase = None if phase is None else phase.clone()
-        estimate = self._estimate(features.clone())
+        features = features.clone()
+        estimate = self._estimate(features)
         if phase is None:
             return apply_complex_mask(spectrogram, estimate)
         scale = magnitude(spectrogram) * estimate
@@ -274,7 +291,7 @@ class TiledPHASEN(nn.Module):
     def _exchange(self, grid, block: Block, amplitude, phase):
         for start in grid.starts():
             a = amplitude(start)
-            if phase is None or not block.phase:
+            if phase is None:
                 yield start, a, None
                 continue
             p = phase(start)

@@ -31,7 +31,7 @@ from phasen_sb.benchmark.workloads import (
 from phasen_sb.data.files import write_atomically, write_json
 from phasen_sb.errors import UserError
 from phasen_sb.leaderboard.model_cost import model_cost
-from phasen_sb.optimized import PRECISIONS
+from phasen_sb.optimized import PRECISIONS, is_optimizable
 from phasen_sb.results import provenance
 
 
@@ -42,9 +42,11 @@ def alone(function, *arguments):
         return pool.submit(function, *arguments).result()
 
 
-def workloads(options: argparse.Namespace) -> list[Workload]:
-    """Lists what is to be measured, slow baselines on few lengths."""
+def workloads(options: argparse.Namespace, optimizable: bool) -> list[Workload]:
+    """Lists what is to be measured."""
     engines = ["plain", "optimized"] + ["other"] * bool(options.other)
+    if not optimizable:
+        engines.remove("optimized")
     rows = []
     for threads in options.threads:
         for seconds in options.seconds:
@@ -56,7 +58,7 @@ def workloads(options: argparse.Namespace) -> list[Workload]:
             rows += [
                 Workload(
                     "enhance in chunks",
-                    "optimized",
+                    "optimized" if optimizable else "plain",
                     precision,
                     threads,
                     seconds,
@@ -82,10 +84,13 @@ def workloads(options: argparse.Namespace) -> list[Workload]:
 
 def run(options: argparse.Namespace) -> list[dict]:
     """Measures everything and prints a line for each workload."""
-    macs = model_cost(build(options.hparams, "plain", None), SAMPLE_RATE)
+    model = build(options.hparams, "plain", None)
+    macs = model_cost(model, SAMPLE_RATE)
+    if options.other:
+        build(options.hparams, "other", options.other)  # or fails at once
     peaks = {}
     rows = []
-    for workload in workloads(options):
+    for workload in workloads(options, is_optimizable(model)):
         time, memory = alone(measure, workload, options.hparams, options.other)
         machine = workload.precision, workload.threads
         if machine not in peaks:
@@ -110,7 +115,7 @@ def run(options: argparse.Namespace) -> list[dict]:
 
 
 def compare(rows: list[dict]) -> None:
-    """Adds the speed relative to the slowest engine in fp32."""
+    """Adds the speed relative to the other model, else ours, in fp32."""
     for row in rows:
         same = [
             other

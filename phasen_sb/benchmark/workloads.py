@@ -19,6 +19,9 @@ from torch import nn
 from phasen_sb.configuration import find_hparams, load_recipe
 from phasen_sb.enhancer import level
 from phasen_sb.errors import UserError
+from phasen_sb.features import ConvSTFT
+from phasen_sb.losses import compressed_complex_loss
+from phasen_sb.objectives import Objective
 from phasen_sb.optimized import PRECISIONS, optimize
 from phasen_sb.overlays import expand
 
@@ -98,13 +101,29 @@ def load_other(path: Path) -> nn.Module:
 
 
 def build(hparams: str, engine: str, other: str | None) -> nn.Module:
-    """The model of a workload, untrained: speed does not depend on weights."""
+    """The model of a workload, untrained: speed does not depend on weights.
+
+    Arguments
+    ---------
+    hparams : str
+        Recipe that holds the enhancer.
+    engine : str
+        See :class:`Workload`.
+    other : str or None
+        File for :func:`load_other`.
+
+    Returns
+    -------
+    torch.nn.Module
+    """
     torch.manual_seed(0)
     if engine == "other":
         return load_other(Path(other))
-    path, overrides = expand(find_hparams(hparams), "{output_folder: unused}")
-    _, loaded, _ = load_recipe(path, overrides)
-    return loaded["enhancer"]
+    with tempfile.TemporaryDirectory() as folder:
+        path, overrides = expand(
+            find_hparams(hparams), f"{{output_folder: {folder}}}"
+        )
+        return load_recipe(path, overrides)[1]["enhancer"]
 
 
 def measure(
@@ -134,7 +153,7 @@ def measure(
     )
     noisy *= 0.1
     if workload.task == "train":
-        return _time(_training_step(model.train(), noisy, workload.precision))
+        return _time(_training_step(model.train(), noisy, workload))
     model.eval()
     if workload.task == "enhance":
         return _time(_whole(model, noisy, workload))
@@ -171,26 +190,29 @@ def _chunked(model, noisy, workload, folder):
     )
 
 
-def _training_step(model, noisy, precision):
-    from phasen_sb.losses import compressed_complex_loss
-
+def _training_step(model, noisy, workload):
     optimizer = torch.optim.Adam(model.parameters(), 1e-4)
     clean = 0.5 * noisy
-    stft = getattr(model, "stft", None)
+    gain = level(noisy)
+
+    def loss():
+        if workload.engine == "other":
+            # Their loss is not ours to know: any that reaches all outputs.
+            outputs = model(noisy)
+            if torch.is_tensor(outputs):
+                outputs = [outputs]
+            return sum(out.float().square().mean() for out in outputs)
+        wave, spectrogram = model(noisy / gain)
+        return objective(wave, spectrogram, clean / gain, None, stft)[0]
+
+    objective = Objective.of(compressed_complex_loss)
+    stft = getattr(model, "stft", None) or ConvSTFT(SAMPLE_RATE)
 
     def step():
-        with _autocast(precision):
-            if stft is None:
-                out = model(noisy)
-                out = out if torch.is_tensor(out) else out[-1]
-                loss = out.float().square().mean()
-            else:
-                gain = level(noisy)
-                estimate = model(noisy / gain)[1]
-                target = stft(clean / gain)
-                loss = compressed_complex_loss(estimate, target)
+        with _autocast(workload.precision):
+            value = loss()
         optimizer.zero_grad()
-        loss.backward()
+        value.backward()
         optimizer.step()
 
     return step

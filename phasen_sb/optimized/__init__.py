@@ -6,6 +6,7 @@ Authors
 """
 
 import torch
+from torch import nn
 
 from phasen_sb.enhancer import PhasenEnhancer
 from phasen_sb.errors import choose
@@ -13,6 +14,19 @@ from phasen_sb.optimized.network import TiledPHASEN
 from phasen_sb.phasen import PHASEN
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def is_optimizable(enhancer: nn.Module) -> bool:
+    """Whether :func:`optimize` knows the classes of a model.
+
+    No subclasses: they may compute something else.
+
+    Example
+    -------
+    >>> is_optimizable(nn.Identity())
+    False
+    """
+    return type(enhancer) is PhasenEnhancer and type(enhancer.network) is PHASEN
 
 
 def optimize(
@@ -55,9 +69,8 @@ def optimize(
     >>> bool(difference.abs().max() < 1e-4)
     True
     """
-    network = enhancer.network
-    # No subclasses: they may compute something else.
-    if type(enhancer) is not PhasenEnhancer or type(network) is not PHASEN:
+    network = getattr(enhancer, "network", None)
+    if not is_optimizable(enhancer):
         raise ValueError(
             "optimize takes a PhasenEnhancer with a PHASEN, not a "
             f"{type(enhancer).__name__} with a {type(network).__name__}."

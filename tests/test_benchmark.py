@@ -1,0 +1,85 @@
+"""The benchmark measures what it says, on a small network."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from recipe_process import RECIPE
+
+from phasen_sb.benchmark.report import to_markdown
+from phasen_sb.benchmark.workloads import Workload, load_other, measure
+from phasen_sb.errors import UserError
+
+OTHER = """
+import torch
+
+def load():
+    return torch.nn.Linear(800, 800)
+"""
+
+
+@pytest.fixture
+def small(tmp_path):
+    path = tmp_path / "small.yaml"
+    base = RECIPE.parents[1] / "hparams" / "phasen.yaml"
+    path.write_text(
+        f"base: {base}\nnetwork: !new:phasen_sb.PHASEN\n"
+        "    n_fft: !ref <n_fft>\n    recurrent_units: 4\n    dense_units: 4\n"
+    )
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("task", "engine"),
+    [
+        ("enhance", "plain"),
+        ("enhance", "optimized"),
+        ("enhance in chunks", "optimized"),
+        ("train", "plain"),
+    ],
+)
+def test_measures_time_and_memory(task, engine, small, monkeypatch):
+    monkeypatch.setattr("phasen_sb.benchmark.workloads.ENOUGH", 0.01)
+    found = measure(Workload(task, engine, "bf16", 1, 0.2), small)
+    assert 0.001 < found.time < 60
+    assert found.memory is None or found.memory >= 0
+
+
+def test_measures_other_models_and_says_what_they_lack(tmp_path):
+    path = tmp_path / "other.py"
+    with pytest.raises(UserError, match="takes a Python file"):
+        load_other(path)
+    path.write_text("")
+    with pytest.raises(UserError, match=r"defines no load\(\)"):
+        load_other(path)
+    path.write_text(OTHER)
+    for task in ("enhance", "train"):
+        workload = Workload(task, "other", "fp32", 1, 0.05, batch=2)
+        assert measure(workload, "unused", str(path)).time > 0
+
+
+def test_command_writes_table_numbers_and_plot(tmp_path, small):
+    done = subprocess.run(
+        [sys.executable, str(RECIPE.with_name("benchmark.py"))]
+        + ["--hparams", small, "--output", str(tmp_path / "out")]
+        + ["--seconds", "0.2", "--threads", "1", "--train_batch", "0"]
+        + ["--precisions", "fp32"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "out" / "benchmark.json").read_text())
+    rows = record["rows"]
+    assert [row["engine"] for row in rows] == [
+        "plain",
+        "optimized",
+        "optimized",
+    ]
+    assert rows[0]["speedup"] == 1.0
+    assert rows[1]["speedup"] == rows[0]["rtf"] / rows[1]["rtf"]
+    assert to_markdown(rows) in done.stdout
+    assert (tmp_path / "out" / "benchmark.png").stat().st_size > 5000
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "small.yaml"}

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from phasen_sb.enhancer import clear_padding, level
+from phasen_sb.errors import UserError
 from phasen_sb.features import magnitude, unit_phase
 from phasen_sb.layers import apply_mask, frame_mask
 from phasen_sb.phasen import PhasenOutput
@@ -110,6 +111,11 @@ class WaveformModel(nn.Module):
             ``[B, samples]``, exactly as long as ``x``.
         spectrogram : None
             The loss analyses the waveform.
+
+        Raises
+        ------
+        phasen_sb.errors.UserError
+            If the network gives anything but one waveform for each.
         """
         samples = x.shape[1]
         x = clear_padding(x.float(), lengths)
@@ -117,6 +123,15 @@ class WaveformModel(nn.Module):
         wave = self.network(F.pad(x / gain, (0, self.padding)))
         if isinstance(wave, tuple):
             wave = wave[0]
-        wave = wave.reshape(x.shape[0], -1).float()
+        if wave.ndim == 3 and wave.shape[2] == 1:
+            wave = wave.squeeze(2)
+        if wave.ndim != 2 or len(wave) != len(x):
+            raise UserError(
+                "The network of a WaveformModel must give [batch, samples] or "
+                f"[batch, samples, 1], here {len(x)} waveforms, but gave "
+                f"{list(wave.shape)}; a model that separates must have one "
+                "output, as with masknet_numspks: 1."
+            )
+        wave = wave.float()
         wave = F.pad(wave, (0, samples - wave.shape[1])) * gain
         return clear_padding(wave, lengths), None

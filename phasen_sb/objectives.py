@@ -28,6 +28,8 @@ DOMAINS = ("waveform", *SPECTRAL)
 #: SpeechBrain's losses that make sense on waveforms alone.
 WAVEFORM_LOSSES = ("stoi_loss", "si_snr_loss")
 PARTS = ("loss", "domain", "weight")
+#: What the log of the training says beside the terms.
+LOGGED = ("loss", "skipped_steps")
 
 
 class Objective:
@@ -68,6 +70,11 @@ class Objective:
             raise ValueError("Objective needs at least one named loss.")
         self.terms = {}
         for name, parts in terms.items():
+            if name in LOGGED and len(terms) > 1:
+                raise ValueError(
+                    f"A term of the objective cannot be named {name!r}, under "
+                    "which the log has its own figure; name it otherwise."
+                )
             if not isinstance(parts, Mapping) or "loss" not in parts:
                 raise ValueError(
                     f"{name} of the objective lacks its loss; give it as "
@@ -166,11 +173,10 @@ def _usual_domain(loss):
 
 
 def _call(loss, predictions, targets, length):
+    # A module's own signature is that of nn.Module.__call__: anything.
+    function = loss.forward if isinstance(loss, nn.Module) else loss
     options = {}
-    parameters = inspect.signature(loss).parameters
-    if "return_terms" in parameters or any(
-        p.kind is p.VAR_KEYWORD for p in parameters.values()
-    ):
+    if "return_terms" in inspect.signature(function).parameters:
         options["return_terms"] = True
     result = loss(predictions, targets, length, **options)
     return result if isinstance(result, tuple) else (result, {})

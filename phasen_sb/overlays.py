@@ -11,7 +11,10 @@ new. So does an object on the command line, ``--network "!new:my.Network {}"``;
 HyperPyYAML by itself would put its arguments into the old object.
 
 Entries that only what was replaced referred to are left out, so that setting
-them is an error and not a silent nothing.
+them is an error and not a silent nothing. The base may have a base itself.
+
+Without data the base's ``sample.yaml`` goes over what such a file says, too;
+the command line has the last word.
 
 Authors
  * The phasen_sb authors 2026
@@ -19,19 +22,23 @@ Authors
 
 import atexit
 import io
+import os
 import re
 import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.tag import Tag
 
 from phasen_sb.configuration import RECIPE_KEYS, read_yaml
 from phasen_sb.errors import UserError
 
 BASE = "base"
+INCLUDE = "!include:"
 
 
 def expand(path: Path, overrides: str = "") -> tuple[Path, str]:
@@ -55,7 +62,7 @@ def expand(path: Path, overrides: str = "") -> tuple[Path, str]:
     Raises
     ------
     phasen_sb.errors.UserError
-        If the base is missing.
+        If a base is missing, or goes over itself.
 
     Example
     -------
@@ -69,33 +76,73 @@ def expand(path: Path, overrides: str = "") -> tuple[Path, str]:
     >>> read_yaml(path)["lr"], dict(read_yaml(path)["network"])
     (0.1, {'a': 1})
     """
-    written = read_yaml(path)
-    base_path = path
-    replacements = {}
-    if BASE in written:
-        base_path = path.parent / str(written.pop(BASE))
-        if not base_path.is_file():
-            raise UserError(
-                f"{path} goes over {base_path}, which does not exist; mend "
-                f"its key {BASE!r}."
-            )
-        replacements, written = written, read_yaml(base_path)
-    objects, overrides = _take_objects(overrides, {*written, *replacements})
-    replacements = {**replacements, **objects}
-    if not replacements:
+    files, layers = _read_chain(path)
+    objects, overrides = _take_objects(overrides, set().union(*layers))
+    if objects:
+        files.append(path)
+        layers.append(objects)
+    if len(layers) == 1:
         return path, overrides
-    before = _references(written)
-    for key, value in replacements.items():
-        written[key] = value
-    _prune(written, before)
+    # The included file lies beside the layer that names it, or a lower one.
+    folders = [file.parent for file in files]
+    for i, layer in enumerate(layers):
+        _find_includes(layer, folders[i::-1])
+    merged, orphans = layers[0], set()
+    for layer in layers[1:]:
+        orphans = (orphans | _references(merged)) - set(layer)
+        merged.update(layer)
     folder = Path(tempfile.mkdtemp(prefix="phasen-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    sample = base_path.with_name("sample.yaml")
+    sample = files[0].with_name("sample.yaml")
     if sample.is_file():
-        kept = {k: v for k, v in read_yaml(sample).items() if k in written}
-        (folder / sample.name).write_text(_dump(kept), encoding="utf-8")
-    (folder / path.name).write_text(_dump(written), encoding="utf-8")
+        values = read_yaml(sample)
+        removed = _prune(merged, orphans | _references(values))
+        text = _dump({k: v for k, v in values.items() if k in merged})
+        # What the sample alone refers to enters it by value.
+        for key, value in removed.items():
+            text = text.replace(f"<{key}>", str(getattr(value, "value", value)))
+        (folder / sample.name).write_text(text, encoding="utf-8")
+    else:
+        _prune(merged, orphans)
+    (folder / path.name).write_text(_dump(merged), encoding="utf-8")
     return folder / path.name, overrides
+
+
+def _read_chain(path):
+    """Reads a YAML and the bases below it; the lowest comes first."""
+    files, layers = [path], [read_yaml(path)]
+    while BASE in layers[0]:
+        base = files[0].parent / str(layers[0].pop(BASE))
+        if not base.is_file():
+            raise UserError(
+                f"{files[0]} goes over {base}, which does not exist; mend "
+                f"its key {BASE!r}."
+            )
+        if any(base.samefile(file) for file in files):
+            raise UserError(
+                f"{files[0]} goes over {base}, which goes over itself; mend "
+                f"its key {BASE!r}."
+            )
+        files.insert(0, base)
+        layers.insert(0, read_yaml(base))
+    return files, layers
+
+
+def _find_includes(node, folders):
+    """Makes the paths of ``!include:`` absolute."""
+    tag = getattr(getattr(node, "tag", None), "value", None) or ""
+    if tag.startswith(INCLUDE):
+        name = tag.removeprefix(INCLUDE)
+        for folder in folders:
+            if (found := folder / name).is_file():
+                found = quote(os.path.abspath(found))
+                node.yaml_set_ctag(Tag(suffix=INCLUDE + found))
+                break
+    if isinstance(node, Mapping):
+        node = list(node.values())
+    if isinstance(node, list):
+        for part in node:
+            _find_includes(part, folders)
 
 
 def _take_objects(overrides, known):
@@ -118,12 +165,14 @@ def _take_objects(overrides, known):
     return objects, _dump(given)
 
 
-def _prune(merged, before):
-    """Removes what was referred to before, no longer is, and nobody reads."""
-    known = (before & set(merged)) - RECIPE_KEYS
-    while orphans := (known - _references(merged)) & set(merged):
-        for key in orphans:
-            del merged[key]
+def _prune(merged, orphans):
+    """Removes, and returns, those of the orphans that nobody reads."""
+    removed = {}
+    orphans = orphans - RECIPE_KEYS
+    while unread := (orphans - _references(merged)) & set(merged):
+        for key in unread:
+            removed[key] = merged.pop(key)
+    return removed
 
 
 def _references(tree):
@@ -131,6 +180,8 @@ def _references(tree):
 
 
 def _dump(tree):
+    if not tree:
+        return ""  # "{}" is no empty command line
     text = io.StringIO()
     YAML().dump(tree, text)
     return text.getvalue()

@@ -14,14 +14,21 @@ Authors
  * The phasen_sb authors 2026
 """
 
+import logging
 import sys
 from contextlib import closing
+from pathlib import Path
 
 import speechbrain as sb
+from ruamel.yaml import YAML
 from speechbrain.utils.distributed import run_on_main
 
 from phasen_sb.brain import SELECTION_METRIC, EnhancementBrain
-from phasen_sb.configuration import find_hparams, load_recipe
+from phasen_sb.configuration import (
+    find_hparams,
+    load_recipe,
+    merge_overrides,
+)
 from phasen_sb.errors import UserError
 from phasen_sb.overlays import expand
 from phasen_sb.run_options import parse_arguments, settle_run_options
@@ -32,12 +39,18 @@ from phasen_sb.run_record import (
     write_results,
 )
 
+logger = logging.getLogger(__name__)
+
 
 def main(arguments: list[str]) -> None:
     """Runs the recipe with command-line arguments."""
     file, run_opts, overrides = parse_arguments(arguments)
-    file, overrides = expand(find_hparams(file), overrides)
-    path, hparams, overrides = load_recipe(file, overrides, run_opts.debug)
+    written = find_hparams(file)
+    file, given = expand(written, overrides)
+    try:
+        path, hparams, overrides = load_recipe(file, given, run_opts.debug)
+    except UserError as error:  # may name the expanded file
+        raise UserError(str(error).replace(str(file), str(written))) from error
     run_opts = settle_run_options(run_opts, hparams)
     sb.utils.distributed.ddp_init_group(run_opts)
     settings = settings_of(path, overrides, run_opts)
@@ -48,6 +61,7 @@ def main(arguments: list[str]) -> None:
         hyperparams_to_save=path,
         overrides=overrides,
     )
+    run_on_main(say_what_the_sample_sets, args=[path, given])
     datasets = hparams["make_datasets"]()
 
     brain = EnhancementBrain(
@@ -77,6 +91,15 @@ def main(arguments: list[str]) -> None:
             test_loader_kwargs={"batch_size": 1},
         )
         run_on_main(write_results, args=[brain, datasets])
+
+
+def say_what_the_sample_sets(path: Path, overrides: str) -> None:
+    """Logs the values that ``sample.yaml`` puts over a YAML's."""
+    given = YAML().load(overrides) or {}
+    values = merge_overrides(path, overrides)
+    said = [f"{k}: {v}" for k, v in values.items() if k not in given]
+    if said:
+        logger.info(f"sample.yaml sets {', '.join(said)}")
 
 
 if __name__ == "__main__":

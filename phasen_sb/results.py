@@ -183,7 +183,10 @@ def draw_spectrograms(
         len(rows), columns, squeeze=False, sharex="row", sharey=True
     )
     for line, (name, versions) in zip(axes, rows.items(), strict=True):
-        decibels = {t: _decibels(w, sample_rate) for t, w in versions.items()}
+        decibels = {
+            title: spectrogram_decibels(wave, sample_rate)
+            for title, wave in versions.items()
+        }
         # One scale a row, so that what was removed shows as darker.
         top = max(float(d.max()) for d in decibels.values())
         for axis, (title, values) in zip(line, decibels.items(), strict=True):
@@ -207,10 +210,32 @@ def draw_spectrograms(
     write_atomically(path, picture.getvalue())
 
 
-def _decibels(wave, sample_rate):
+def spectrogram_decibels(wave: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Level (dB) in windows of 25 ms.
+
+    Arguments
+    ---------
+    wave : np.ndarray
+        ``[samples]``.
+    sample_rate : int
+        Of the samples (Hz).
+
+    Returns
+    -------
+    np.ndarray
+        ``[bins, frames]``.
+
+    Example
+    -------
+    >>> tone = np.sin(2 * np.pi * 4000 * np.arange(16000) / 16000)
+    >>> decibels = spectrogram_decibels(tone, 16000)
+    >>> decibels.shape, int(decibels[:, 50].argmax())  # bins of 40 Hz
+    ((201, 161), 100)
+    """
     from scipy.signal import stft
 
-    window = min(round(0.025 * sample_rate), max(len(wave), 2))
+    window = round(0.025 * sample_rate)
+    wave = np.pad(wave, (0, max(0, window - len(wave))))
     _, _, spectrum = stft(
         wave, sample_rate, nperseg=window, noverlap=window * 3 // 4
     )

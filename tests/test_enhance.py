@@ -1,5 +1,8 @@
 """Waveforms and files of every kind come out of enhancement as they should."""
 
+import argparse
+import inspect
+
 import numpy as np
 import pytest
 import soundfile as sf
@@ -15,7 +18,8 @@ from small_model import (
 )
 from torch import nn
 
-from phasen_sb import ConvISTFT, ConvSTFT, PhasenEnhancer
+from phasen_sb import PHASEN, ConvISTFT, ConvSTFT, PhasenEnhancer
+from phasen_sb.commands.enhance import add_arguments
 from phasen_sb.inference.chunks import ChunkPlan
 from phasen_sb.inference.pretrained import Enhancer
 
@@ -188,6 +192,46 @@ def test_channels_do_not_mix(small, speech):
     both = small.enhance(np.stack([left, right]), 16000)
     assert np.allclose(both[0], small.enhance(left, 16000), atol=1e-6)
     assert np.allclose(both[1], small.enhance(right, 16000), atol=1e-6)
+
+
+def test_channels_that_part_later_are_enhanced_each_by_itself(small, speech):
+    left = speech[:80000]
+    right = np.concatenate([left[:56000], 9 * speech[90000:], left[:18000]])
+    small.plan = ChunkPlan(2)
+    both = small.enhance(np.stack([left, right]), 16000)
+    alone = [small.enhance(wave, 16000) for wave in (left, right)]
+    twice = small.enhance(np.stack([left, left]), 16000)
+    small.plan = ChunkPlan()
+    assert np.allclose(both, alone, atol=1e-6)
+    assert np.array_equal(twice[0], twice[1])
+    assert not np.allclose(alone[0][:32000], alone[1][:32000], atol=1e-5)
+
+
+@pytest.mark.parametrize("part", ["enhancer", "network"])
+def test_a_subclass_keeps_its_own_forward(speech, part):
+    class Halving(PhasenEnhancer):
+        def forward(self, wave, lengths=None):
+            return 0.5 * wave, None
+
+    class HalvingNetwork(PHASEN):
+        def forward(self, spectrogram, lengths=None):
+            return type("Output", (), {"spectrogram": 0.5 * spectrogram})
+
+    outer = Halving if part == "enhancer" else PhasenEnhancer
+    inner = HalvingNetwork if part == "network" else PHASEN
+    network = inner(n_fft=256, recurrent_units=6, dense_units=8)
+    model = outer(ConvSTFT(**FRONT_END), ConvISTFT(**FRONT_END), network)
+    enhancer = Enhancer({"enhance_model": model}, {"sample_rate": 16000})
+    wave = speech[:8000]
+    assert np.allclose(enhancer.enhance(wave, 16000), 0.5 * wave, atol=1e-5)
+
+
+def test_command_and_python_have_the_same_chunks():
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    python = inspect.signature(Enhancer.from_pretrained).parameters
+    chunk = parser.parse_args(["a.wav"]).chunk
+    assert chunk == python["chunk_seconds"].default == ChunkPlan().step == 10
 
 
 def test_strength_mixes_the_noisy_signal_back(speech):

@@ -101,6 +101,24 @@ def test_bad_files_get_a_sentence_and_leave_nothing(identity, tmp_path, name):
     assert names(tmp_path) == before
 
 
+@pytest.mark.parametrize("subtype, rate", [("VORBIS", 16000), ("OPUS", 48000)])
+def test_an_ogg_cut_anywhere_is_refused(identity, tmp_path, subtype, rate):
+    source = tmp_path / "whole.ogg"
+    noise = np.random.default_rng(0).uniform(-0.1, 0.1, 3 * rate)
+    sf.write(source, noise, rate, subtype, format="OGG")
+    whole = source.read_bytes()
+    last = whole.rfind(b"OggS")
+    cuts = {*range(len(whole) - 40, len(whole)), *range(last - 2, last + 30)}
+    cuts |= {len(whole) // 2, len(whole) * 3 // 4, (last + len(whole)) // 2}
+    cut_file = tmp_path / "cut.ogg"
+    for size in sorted(cuts):
+        cut_file.write_bytes(whole[:size])
+        with pytest.raises(UserError, match="cut.ogg is cut short"):
+            identity.enhance_file(cut_file)
+    identity.enhance_file(source)
+    assert names(tmp_path) == ["cut.ogg", "whole.enhanced.ogg", "whole.ogg"]
+
+
 def test_a_file_that_may_not_be_read(identity, tmp_path):
     # Opens for everybody, root too, and fails when it is read.
     with pytest.raises(

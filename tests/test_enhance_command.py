@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -50,6 +51,45 @@ def test_folder_is_mirrored_resumed_and_survives_a_bad_file(
     report = enhance_files(identity, pairs, jobs, progress=False)
     assert [file.target.name for file in report.done] == ["b.flac"]
     assert report.kept == [tmp_path / "out" / "a.wav"]
+
+
+def test_jobs_with_outputs_of_one_stem_keep_apart(tmp_path):
+    together = threading.Barrier(2, timeout=30)
+
+    def louder(wave):
+        together.wait()
+        return 4 * wave
+
+    rng = np.random.default_rng(0)
+    waves = {name: rng.uniform(-1, 1, 80000) for name in ("t.wav", "t.flac")}
+    for name, wave in waves.items():
+        sf.write(tmp_path / name, wave, 16000)
+    pairs = name_outputs(find_inputs([tmp_path]), tmp_path / "out")
+    report = enhance_files(
+        enhancer_of(louder), pairs, 2, progress=False, normalize=True
+    )
+    assert not report.failed
+    assert names(tmp_path / "out") == ["t.flac", "t.wav"]
+    for name, wave in waves.items():
+        enhanced = sf.read(tmp_path / "out" / name)[0]
+        assert np.allclose(enhanced, wave / np.abs(wave).max(), atol=1e-4)
+
+
+@pytest.mark.parametrize("pattern", ["", "*.wav"])
+def test_folder_or_pattern_with_a_single_file_is_resumed(
+    model_folder, tmp_path, capsys, pattern
+):
+    noisy = tmp_path / "noisy"
+    noisy.mkdir()
+    write_noise(noisy / "only.wav", 4000)
+    command = ["enhance", str(noisy / pattern), "--model", str(model_folder)]
+    assert main(command) == 0
+    assert names(noisy) == ["only.enhanced.wav", "only.wav"]
+    before = (noisy / "only.enhanced.wav").stat().st_mtime_ns
+    capsys.readouterr()
+    assert main(command) == 0
+    assert "1 of 1 outputs were there already" in capsys.readouterr().err
+    assert (noisy / "only.enhanced.wav").stat().st_mtime_ns == before
 
 
 def test_inputs_that_cannot_be_told_apart(tmp_path):

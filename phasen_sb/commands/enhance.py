@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from phasen_sb.errors import UserError
+from phasen_sb.inference.chunks import ChunkPlan
 from phasen_sb.inference.default_model import model_or_default
 
 DESCRIPTION = """\
@@ -92,7 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--chunk",
         type=int,
-        default=10,
+        default=ChunkPlan.step,
         metavar="S",
         help="seconds enhanced at a time; memory grows with it (default: "
         "%(default)s)",
@@ -173,6 +174,7 @@ def _enhance_files(arguments, inputs, output):
         enhance_files,
         find_inputs,
         name_outputs,
+        names_one_file,
     )
     from phasen_sb.inference.pretrained import Enhancer
 
@@ -188,6 +190,7 @@ def _enhance_files(arguments, inputs, output):
         pairs,
         arguments.jobs,
         arguments.overwrite,
+        resume=not names_one_file(inputs),
         strength=arguments.strength,
         format=arguments.format,
         normalize=arguments.normalize,

@@ -180,8 +180,18 @@ def _missing_bytes(file):
 
 
 def _ogg_is_whole(path):
+    """Whether the last page (RFC 3533, section 6) is whole and ends it."""
     with open(path, "rb") as file:
+        # Pages have less than half of this.
         file.seek(max(0, os.path.getsize(path) - 2**17))
-        page = file.read().rfind(b"OggS")
-        file.seek(max(0, os.path.getsize(path) - 2**17) + page + 5)
-        return page >= 0 and bool(file.read(1)[0] & 4)
+        ending = file.read()
+    page = ending[ending.rfind(b"OggS") :]
+    if len(page) < 27:
+        return False
+    ends_stream, segments = page[5] & 4, page[26]
+    sizes = page[27 : 27 + segments]
+    return (
+        bool(ends_stream)
+        and len(sizes) == segments
+        and len(page) >= 27 + segments + sum(sizes)
+    )

@@ -37,7 +37,7 @@ class ChunkPlan:
     [(0, 1100), (900, 2100), (1300, 2500)]
     """
 
-    step: int = 20
+    step: int = 10
     context: int = 1
     fade: float = 0.5
 

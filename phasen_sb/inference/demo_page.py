@@ -17,6 +17,7 @@ from phasen_sb.inference.audio_reading import open_audio, read_samples
 from phasen_sb.inference.pretrained import Enhancer
 from phasen_sb.inference.resampling import resample
 from phasen_sb.inference.survey import replace_non_finite
+from phasen_sb.results import spectrogram_decibels
 
 #: Seconds that the pictures show, from the start of the recording.
 PICTURED_SECONDS = 20
@@ -135,7 +136,10 @@ def draw(enhancer: Enhancer, noisy: str, enhanced: Path) -> np.ndarray:
     rate = enhancer.sample_rate
     before = _beginning(noisy, rate)
     after = _beginning(enhanced, rate)
-    panels = {"noisy": _decibels(before), "enhanced": _decibels(after)}
+    panels = {
+        "noisy": spectrogram_decibels(before, rate),
+        "enhanced": spectrogram_decibels(after, rate),
+    }
     mask = enhancer.mask(before)
     if mask is not None:
         panels = {
@@ -172,12 +176,3 @@ def _beginning(path, rate):
         block = read_samples(file, PICTURED_SECONDS * file.samplerate)
         block, _ = replace_non_finite(block[:, 0])
         return resample(block, file.samplerate, rate)
-
-
-def _decibels(wave, window=512):
-    from scipy.signal import stft
-
-    # One window at least, for a recording shorter than that.
-    wave = np.pad(wave, (0, max(0, window - len(wave))))
-    _, _, spectrum = stft(wave, nperseg=window, noverlap=window * 3 // 4)
-    return 20 * np.log10(np.abs(spectrum) + 1e-8)

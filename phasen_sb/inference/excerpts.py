@@ -59,5 +59,6 @@ class Excerpts:
         A signal shorter than a piece has none.
         """
         if not self._pieces:
-            return np.zeros((0, self.length, 1), np.float32)
+            channels = 1 if self._rest is None else self._rest.shape[1]
+            return np.zeros((0, self.length, channels), np.float32)
         return np.stack(self._pieces)

@@ -95,6 +95,22 @@ def find_inputs(names: Iterable[str | os.PathLike]) -> list[tuple[Path, Path]]:
     return list(found.items())
 
 
+def names_one_file(names: Sequence[str | os.PathLike]) -> bool:
+    """Tells a single file from what may have more, a folder or a pattern.
+
+    Example
+    -------
+    >>> [names_one_file(n) for n in (["a.wav"], ["*.wav"], ["a.wav", "b.wav"])]
+    [True, False, False]
+    """
+    if len(names) != 1:
+        return False
+    path = Path(names[0]).expanduser()
+    if path.is_dir():
+        return False
+    return path.exists() or not glob.has_magic(str(names[0]))
+
+
 def _audio_in(folder):
     files = []
     for parent, folders, names in os.walk(folder):
@@ -177,6 +193,7 @@ def enhance_files(
     jobs: int = 1,
     overwrite: bool = False,
     progress: bool | None = None,
+    resume: bool = True,
     **options,
 ) -> JobReport:
     """Enhances files; one that fails does not stop the others.
@@ -186,14 +203,16 @@ def enhance_files(
     enhancer : Enhancer
         Shared by all jobs.
     pairs : sequence of (path, path)
-        Inputs and outputs. Among several files, an output that is there and
-        no older than its input is kept as done.
+        Inputs and outputs.
     jobs : int
         Files at a time.
     overwrite : bool
         Replace outputs that are there.
     progress : bool, optional
         Show a bar; by default on a terminal.
+    resume : bool
+        Keep an output that is there and no older than its input as done,
+        unless ``overwrite``; otherwise it is refused.
     **options : dict
         Of :meth:`Enhancer.enhance_file`.
 
@@ -204,7 +223,7 @@ def enhance_files(
     report = JobReport()
     waiting = []
     for source, target in pairs:
-        if len(pairs) > 1 and not overwrite and _is_done(source, target):
+        if resume and not overwrite and _is_done(source, target):
             report.kept.append(target)
         else:
             waiting.append((source, target))

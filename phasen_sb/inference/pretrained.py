@@ -83,7 +83,7 @@ class Enhancer(WaveformEnhancement):
         source: str | os.PathLike | None = None,
         device: str | None = None,
         precision: str = "auto",
-        chunk_seconds: int = 20,
+        chunk_seconds: int = ChunkPlan.step,
     ) -> "Enhancer":
         """Loads a model.
 
@@ -306,7 +306,7 @@ def _check_strength(strength):
 
 def _write_scaled(write, target, chosen, enhanced, meter):
     """By way of a float file: the peak is known only at the end."""
-    unscaled = target.with_name(f".{target.stem}.unscaled.w64")
+    unscaled = target.with_name(f".{target.name}.unscaled.w64")
     try:
         write(unscaled, choose_format(chosen, "w64:DOUBLE"), enhanced)
         gain = 1.0 if meter.peak <= 1.0 else 1.0 / meter.peak

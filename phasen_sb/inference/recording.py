@@ -105,6 +105,7 @@ class RecordingEnhancer:
         seconds = CHUNK_LIMIT // (rate * channels) - 2 * plan.context
         plan = ChunkPlan(max(1, min(plan.step, seconds)), plan.context)
         moments = None
+        twins = _twins(facts)
 
         def read_finite(count):
             return replace_non_finite(read(count))[0]
@@ -121,8 +122,7 @@ class RecordingEnhancer:
             result = np.empty_like(chunk)
             for i, rms in enumerate(facts.levels):
                 channel = np.ascontiguousarray(chunk[:, i])
-                if i and np.array_equal(channel, chunk[:, i - 1]):
-                    # Mono in two channels, as interviews often are.
+                if twins[i] and np.array_equal(channel, chunk[:, i - 1]):
                     result[:, i] = result[:, i - 1]
                     continue
                 with self._norms.use(moments[i]):
@@ -176,9 +176,24 @@ class RecordingEnhancer:
         return change.double().cpu().numpy() * scale
 
 
+def _twins(facts):
+    """Which channels may share a chunk's result with the one before.
+
+    Mono in two channels, as interviews often are, is enhanced once. Level and
+    excerpts are all that a chunk's result depends on besides the chunk.
+    """
+    return [
+        i > 0
+        and facts.levels[i] == facts.levels[i - 1]
+        and np.array_equal(facts.excerpts[..., i], facts.excerpts[..., i - 1])
+        for i in range(len(facts.levels))
+    ]
+
+
 def _is_optimizable(model, device):
+    # Subclasses may compute something else.
     return (
         torch.device(device).type == "cpu"
-        and isinstance(model, PhasenEnhancer)
-        and isinstance(model.network, PHASEN)
+        and type(model) is PhasenEnhancer
+        and type(model.network) is PHASEN
     )

@@ -111,6 +111,24 @@ def test_waveform_model_mends_lengths_and_shapes(change):
     torch.testing.assert_close(wave, 0.5 * x)
 
 
+@pytest.mark.parametrize(
+    "change, shape",
+    [
+        (lambda y: torch.stack([y, y], 2), r"\[2, 100, 2\]"),
+        (lambda y: y.unsqueeze(1), r"\[2, 1, 100\]"),
+        (lambda y: y[:1], r"\[1, 100\]"),
+    ],
+)
+def test_waveform_model_wants_one_waveform_each(change, shape):
+    class Model(torch.nn.Module):
+        def forward(self, x):
+            return change(x)
+
+    message = rf"\[batch, samples, 1\].*gave {shape}.*masknet_numspks: 1"
+    with pytest.raises(UserError, match=message):
+        WaveformModel(Model())(torch.randn(2, 100))
+
+
 # ------------------------------------------------------------ as a user runs
 
 

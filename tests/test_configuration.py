@@ -16,6 +16,8 @@ from phasen_sb.configuration import (
     load_hparams,
     load_recipe,
     merge_overrides,
+    read_yaml,
+    resolve,
 )
 from phasen_sb.data import sample_corpus
 from phasen_sb.errors import UserError
@@ -145,6 +147,95 @@ def test_precision_is_that_of_the_device_chosen(tmp_path, monkeypatch):
     assert asked == ["cpu"]
 
 
+# ---------------------------------------------------- files that go over files
+
+BASED = f"base: {HPARAMS / 'phasen.yaml'}\n"
+NETWORK = """
+network: !new:phasen_sb.PHASEN
+    n_fft: !ref <n_fft>
+    blocks: 1
+    recurrent_units: 8
+    dense_units: 16
+"""
+
+
+def overlay(folder, text, options="", name="mine.yaml"):
+    """Writes a file that goes over another, and loads it as the recipe does."""
+    path = folder / name
+    path.write_text(text)
+    expanded, options = expand(path, options)
+    return load_recipe(expanded, options)[1]
+
+
+def test_object_alone_replaces_and_leaves_no_options(tmp_path):
+    given = "{network: !new:phasen_sb.PHASEN {blocks: 1}}"
+    path, rest = expand(HPARAMS / "phasen.yaml", given)
+    assert rest == "" and merge_overrides(path, rest)["batch_size"] == 4
+    assert dict(read_yaml(path)["network"]) == {"blocks": 1}
+
+
+@pytest.mark.parametrize("name", ["", "name: mine\n"])
+def test_what_the_sample_refers_to_stays(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = BASED + name + "output_folder: results/here\nlr: 0.5\nseed: 7"
+    with_data = overlay(tmp_path, text, "{data_folder: there}")
+    assert with_data["output_folder"] == "results/here"
+    assert with_data["lr"] == 0.5
+    # The sample goes over what the file says, and the command line over both.
+    sample = overlay(tmp_path, text)
+    folder = "mine_sample" if name else "phasen_sample"
+    assert sample["output_folder"] == f"results/{folder}/7"
+    assert sample["lr"] == read_yaml(HPARAMS / "sample.yaml")["lr"]
+    assert overlay(tmp_path, text, "lr: 0.25")["lr"] == 0.25
+
+
+def test_key_of_an_overlay_that_nothing_reads(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # What only the base's network read goes silently, what the file sets not.
+    hparams = overlay(tmp_path, BASED + NETWORK)
+    assert "mask_activation" not in hparams
+    with pytest.raises(UserError, match="reads the key 'mask_activation'"):
+        overlay(tmp_path, f"{BASED}mask_activation: softplus{NETWORK}")
+
+
+def test_bases_have_bases(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "deep").mkdir()
+    network = NETWORK.replace("blocks: 1", "blocks: !ref <mine>")
+    (tmp_path / "low.yaml").write_text(f"{BASED}seed: 5\nmine: 1{network}")
+    text = "base: ../low.yaml\nname: high\nphase_input: unit\n"
+    # An upper file may need again what a lower one no longer reads.
+    again = NETWORK + "    phase_input: !ref <phase_input>\n"
+    high = overlay(tmp_path / "deep", text + again)
+    assert high["output_folder"] == "results/high_sample/5"
+    assert "mine" not in high and high["network"].phase_input == "unit"
+    # A base alone is all that a file needs.
+    same = overlay(tmp_path, "base: low.yaml", name="same.yaml")
+    assert same["mine"] == 1 and len(same["network"].blocks) == 1
+    (tmp_path / "low.yaml").write_text("base: same.yaml")
+    with pytest.raises(UserError, match="low.yaml goes over .*over itself"):
+        expand(tmp_path / "same.yaml")
+
+
+def test_includes_are_found_beside_either_file(tmp_path):
+    above = tmp_path / "with space"
+    for folder, value in ((tmp_path, 2), (above, 1)):
+        (folder / "parts").mkdir(parents=True)
+        (folder / "parts" / "part.yaml").write_text(f"value: {value}\nmore: 0")
+    (tmp_path / "parts" / "below.yaml").write_text("value: 3")
+    (tmp_path / "low.yaml").write_text("low: !include:parts/part.yaml")
+    path = above / "high.yaml"
+    path.write_text(
+        "base: ../low.yaml\n"
+        "high: !include:parts/part.yaml\n    more: 20\n"
+        "others: [!include:parts/below.yaml ]\n"
+    )
+    found = resolve(expand(path)[0], {})
+    assert found["low"] == {"value": 2, "more": 0}
+    assert found["high"] == {"value": 1, "more": 20}
+    assert found["others"] == [{"value": 3}]
+
+
 # --------------------------------------------------------------- wrong YAMLs
 
 
@@ -248,3 +339,10 @@ def test_missing_yaml_suggests_the_nearest(tmp_path):
     assert "no hyperparameter file" in sentence
     assert "did you mean 'phasen_paper.yaml'" in sentence
     assert "hparams" in refuse(tmp_path, yaml=str(Path(HPARAMS)))
+
+
+def test_error_names_the_file_that_was_given(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"{BASED}lambda: 1")
+    sentence = refuse(tmp_path, yaml=path)
+    assert f"Nothing reads the key 'lambda' of {path}" in sentence

@@ -100,6 +100,34 @@ def test_default_loss_is_what_it_was():
     assert torch.equal(found, expected) and terms == parts
 
 
+class Module(torch.nn.Module):
+    def forward(self, predictions, targets, length=None):
+        return mse_loss(predictions, targets, length)
+
+
+class ModuleWithTerms(torch.nn.Module):
+    def forward(self, predictions, targets, length, return_terms=False):
+        assert return_terms
+        loss = mse_loss(predictions, targets, length)
+        return loss, {"half": loss / 2}
+
+
+def with_any_options(predictions, targets, length, **options):
+    return mse_loss(predictions, targets, length, **options)
+
+
+@pytest.mark.parametrize("loss", [Module(), with_any_options])
+def test_only_losses_that_offer_terms_are_asked_for_them(loss):
+    wave, clean = signals()
+    found, terms = Objective.of(loss)(wave, None, clean, None, STFT)
+    torch.testing.assert_close(found, mse_loss(STFT(wave), STFT(clean)))
+    assert terms == {}
+    again, terms = Objective.of(ModuleWithTerms())(
+        wave, None, clean, None, STFT
+    )
+    assert again == found and terms == {"half": found / 2}
+
+
 def test_weighted_sum_names_its_terms():
     wave, clean = signals()
     wave.requires_grad_()
@@ -130,6 +158,11 @@ def test_weighted_sum_names_its_terms():
         ({"a": {"domain": "waveform"}}, "lacks its loss"),
         ({"a": {"loss": mse_loss, "wieght": 1}}, "'wieght'.*loss, domain"),
         ({"a": {"loss": mse_loss, "domain": "wave"}}, "'wave'.*waveform"),
+        ({"a": {"loss": mse_loss}, "loss": {"loss": mse_loss}}, "named 'loss'"),
+        (
+            {"a": {"loss": mse_loss}, "skipped_steps": {"loss": mse_loss}},
+            "named 'skipped_steps'",
+        ),
     ],
 )
 def test_mistakes_are_named(terms, message):

@@ -19,13 +19,32 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", SECTION, re.DOTALL)
 
 
+def leaves(node):
+    """The weights that a result was computed from."""
+    found, seen, ahead = [], set(), [node]
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.append(node.variable)
+        ahead += [function for function, _ in node.next_functions]
+    return found
+
+
 @pytest.mark.parametrize("code", blocks("python"))
 def test_blocks_run_and_learn(code):
     names = {}
     exec(code, names)
     found = names["mask"] if "mask" in names else names["speech"]
     assert found.shape[0] == 2 and found.shape[-1] == 257
-    found.sum().backward()
+    found.square().sum().backward()
+    weights = leaves(found.grad_fn)
+    assert len(weights) > 5
+    for weight in weights:
+        assert weight.grad.isfinite().all()
+        assert weight.ndim == 1 or weight.grad.any()
 
 
 def test_yaml_of_losses_loads():

@@ -2,6 +2,8 @@
 
 import copy
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -341,6 +343,14 @@ def test_waveform_enhancement_loads_strictly(tmp_path):
         load(state)
 
 
-def test_fragments_are_installed():
-    setup = Path(__file__).parents[1] / "setup.py"
-    assert '"phasen_sb.hparams": ["*.yaml", "*/*.yaml"]' in setup.read_text()
+def test_yamls_are_installed(tmp_path):
+    root = Path(__file__).parents[1]
+    build = ["setup.py", "-q", "build_py", "--build-lib", str(tmp_path)]
+    subprocess.run([sys.executable, *build], cwd=root, check=True)
+
+    def yamls(folder):
+        return {path.relative_to(folder) for path in folder.rglob("*.yaml")}
+
+    installed = yamls(tmp_path / "phasen_sb" / "hparams")
+    assert installed == yamls(root / "hparams")
+    assert Path("models", "phasen_mask.yaml") in installed

@@ -26,8 +26,10 @@ class SpoiltLoss:
         self.loss = loss
         self.factors = iter(factors)
 
-    def __call__(self, *args, **kwargs):
-        loss, terms = self.loss(*args, **kwargs)
+    def __call__(self, predictions, targets, length=None, return_terms=True):
+        loss, terms = self.loss(
+            predictions, targets, length, return_terms=return_terms
+        )
         return loss * next(self.factors, 1.0), terms
 
 

@@ -14,6 +14,7 @@ Authors
 
 import argparse
 import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -131,6 +132,21 @@ def compare(rows: list[dict]) -> None:
         row["speedup"] = baseline and baseline[0]["rtf"] / row["rtf"] or None
 
 
+def number(kind: type, least: float) -> Callable[[str], float]:
+    """Reads numbers of a kind that are no smaller than the least."""
+
+    def read(text):
+        value = kind(text)
+        if not least <= value < float("inf"):
+            raise argparse.ArgumentTypeError(
+                f"{text} must be a number of at least {least}"
+            )
+        return value
+
+    read.__name__ = kind.__name__  # what argparse calls it in errors
+    return read
+
+
 def main(arguments: list[str]) -> None:
     """Runs the benchmark with command-line arguments."""
     parser = argparse.ArgumentParser(
@@ -139,11 +155,14 @@ def main(arguments: list[str]) -> None:
     )
     parser.add_argument("--hparams", default="hparams/phasen.yaml")
     parser.add_argument(
-        "--seconds", type=float, nargs="+", default=[4.0, 20.0, 60.0]
+        "--seconds",
+        type=number(float, 0.01),
+        nargs="+",
+        default=[4.0, 20.0, 60.0],
     )
     parser.add_argument(
         "--threads",
-        type=int,
+        type=number(int, 1),
         nargs="+",
         default=sorted({1, torch.get_num_threads()}),
     )
@@ -154,9 +173,11 @@ def main(arguments: list[str]) -> None:
         default=list(PRECISIONS),
     )
     parser.add_argument(
-        "--train_batch", type=int, default=4, help="0: no training"
+        "--train_batch", type=number(int, 0), default=4, help="0: no training"
     )
-    parser.add_argument("--train_seconds", type=float, default=4.0)
+    parser.add_argument(
+        "--train_seconds", type=number(float, 0.01), default=4.0
+    )
     parser.add_argument("--other", help="Python file with load()")
     parser.add_argument(
         "--output", type=Path, default=Path("results/benchmark")

@@ -1,5 +1,6 @@
 """The benchmark measures what it says, on a small network."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -83,3 +84,17 @@ def test_command_writes_table_numbers_and_plot(tmp_path, small):
     assert to_markdown(rows) in done.stdout
     assert (tmp_path / "out" / "benchmark.png").stat().st_size > 5000
     assert {path.name for path in tmp_path.iterdir()} == {"out", "small.yaml"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["--threads 0", "--seconds 4 -1", "--seconds nan", "--train_batch -2"],
+)
+def test_numbers_that_cannot_be_are_refused_at_once(words, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(RECIPE.parent))
+    main = importlib.import_module("benchmark").main
+    with pytest.raises(SystemExit):
+        main(words.split())
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert words.split()[0] in error
+    assert "must be a number of at least" in error

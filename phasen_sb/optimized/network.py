@@ -19,6 +19,7 @@ from phasen_sb.features import compress, magnitude, unit_phase
 from phasen_sb.heads import MASK_ACTIVATIONS
 from phasen_sb.layers import FrameLayerNorm, GlobalLayerNorm, frame_mask
 from phasen_sb.optimized.folding import Block, Folder, PhaseUnit
+from phasen_sb.optimized.norms import Affine, FrameNorm
 from phasen_sb.optimized.packing import (
     PackedConv,
     choose_pack,
@@ -26,9 +27,7 @@ from phasen_sb.optimized.packing import (
     unpack_frames,
 )
 from phasen_sb.optimized.streams import (
-    Affine,
     Convolution,
-    FrameNorm,
     FrequencyTransform,
     Grid,
     Spectrum,

@@ -306,8 +306,7 @@ class FrequencyTransform:
             weighted = x.view(rows, bins, pack, -1) * attention[..., None]
         else:
             weighted = x * attention.view(rows, 1, width)
-        return torch.baddbmm(
-            pointwise(x, weights.keep, pack),
+        return pointwise(x, weights.keep, pack).baddbmm_(
             weights.transform.expand(rows, bins, bins),
             pointwise(weighted.view(rows, bins, width), weights.mix, pack),
         )
@@ -322,65 +321,3 @@ class Sum:
 
     def __call__(self, start: int, out: Place = None) -> torch.Tensor:
         return torch.add(self.one(start), self.other(start), out=out)
-
-
-class Affine:
-    """Scales and shifts each channel of a stream, as a norm does.
-
-    Arguments
-    ---------
-    grid : Grid
-        The tiles.
-    source : callable
-        The stream.
-    scale : torch.Tensor
-        ``[C]``
-    shift : torch.Tensor
-        ``[C]``
-    """
-
-    def __init__(
-        self,
-        grid: Grid,
-        source: Stream,
-        scale: torch.Tensor,
-        shift: torch.Tensor,
-    ):
-        self.grid = grid
-        self.source = source
-        self.scale = scale.repeat(grid.pack)
-        self.shift = shift.repeat(grid.pack)
-
-    def __call__(self, start: int, out: Place = None) -> torch.Tensor:
-        y = torch.addcmul(self.shift, self.source(start), self.scale, out=out)
-        return self.grid.clear(y, start)
-
-
-class FrameNorm:
-    """Normalises each frame of a stream over channel and bin.
-
-    Arguments
-    ---------
-    grid : Grid
-        The tiles.
-    source : callable
-        The stream.
-    norm : phasen_sb.layers.FrameLayerNorm
-        Scale, shift and eps.
-    """
-
-    def __init__(self, grid: Grid, source: Stream, norm: torch.nn.Module):
-        self.grid = grid
-        self.source = source
-        self.norm = norm
-
-    def __call__(self, start: int, out: Place = None) -> torch.Tensor:
-        x = self.source(start)
-        rows, bins, width = x.shape
-        frames = x.view(rows, bins, self.grid.pack, -1).float()
-        var, mean = torch.var_mean(frames, (1, 3), correction=0, keepdim=True)
-        y = (frames - mean) * torch.rsqrt(var + self.norm.eps)
-        y = torch.addcmul(self.norm.bias, y, self.norm.weight)
-        y = y.view(rows, bins, width)
-        y = y.to(x.dtype) if out is None else out.copy_(y)
-        return self.grid.clear(y, start)

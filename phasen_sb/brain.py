@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from phasen_sb import processes
 from phasen_sb.averaging import WeightAverage
+from phasen_sb.data.length_batches import length_batches
 from phasen_sb.enhancer import SILENCE_RMS, level
 from phasen_sb.errors import UserError
 from phasen_sb.metrics.pool import MetricPool
@@ -35,8 +36,9 @@ class EnhancementBrain(SafeStepsBrain):
     Reads from ``hparams``: ``enhancer``, ``compute_stft``, ``compute_cost``,
     ``normalize``, ``augmentation``, ``metrics``, ``metric_jobs``,
     ``metric_timeout``, ``sample_rate``, ``lr_schedule``, ``phase_lr_scale``,
-    ``average_decay``, ``epoch_counter``, ``validate_every``, ``train_logger``,
-    ``output_folder``, ``use_tensorboard``.
+    ``average_decay``, ``epoch_counter``, ``validate_every``,
+    ``valid_batch_seconds``, ``train_logger``, ``output_folder``,
+    ``use_tensorboard``.
 
     Beyond SpeechBrain's Brain: weights are averaged, and the average is what
     is validated and tested; batches with a loss or gradient that is not
@@ -220,10 +222,17 @@ class EnhancementBrain(SafeStepsBrain):
     def make_dataloader(
         self, dataset, stage, ckpt_prefix="dataloader-", **loader_kwargs
     ):
-        """Shares validation and test data among the processes, too."""
+        """Shares validation and test data among the processes, too, and
+        evaluates utterances of like length together, unless the arguments
+        say what a batch is."""
         if stage != sb.Stage.TRAIN:
             ids = dataset.data_ids[processes.shard()]
             dataset = FilteredSortedDynamicItemDataset(dataset, ids)
+            if not loader_kwargs.keys() & {"batch_size", "batch_sampler"}:
+                loader_kwargs["batch_sampler"] = length_batches(
+                    [dataset.data[key]["length"] for key in ids],
+                    self.hparams.valid_batch_seconds,
+                )
         loader = super().make_dataloader(
             dataset, stage, ckpt_prefix, **loader_kwargs
         )

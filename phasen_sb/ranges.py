@@ -19,6 +19,7 @@ RANGES = {
     "number_of_epochs": (int, 1, math.inf),
     "validate_every": (int, 1, math.inf),
     "batch_size": (int, 1, math.inf),
+    "valid_batch_seconds": (Real, 0, math.inf),
     "num_workers": (int, 0, math.inf),
     "crop_seconds": (Real, 0, math.inf),
     "remix_probability": (Real, 0, 1),

@@ -9,7 +9,6 @@ import json
 import logging
 import os
 from collections.abc import Mapping
-from itertools import islice
 from pathlib import Path
 
 from speechbrain.utils.run_opts import RunOptions
@@ -33,6 +32,7 @@ logger = logging.getLogger(__name__)
 MAY_CHANGE = {
     "number_of_epochs",
     "validate_every",
+    "valid_batch_seconds",
     "num_workers",
     "data_jobs",
     "metrics",
@@ -235,8 +235,12 @@ def write_results(brain: EnhancementBrain, datasets: Mapping) -> dict:
     write_scores(folder / "scores.csv", brain.noisy["test"], brain.report)
     rows = {}
     test = datasets["test"]
-    for key in islice(brain.test_waves, brain.hparams.pictured_utterances):
-        item = test[test.data_ids.index(key)]
+    for index, key in enumerate(test.data_ids):
+        if len(rows) == brain.hparams.pictured_utterances:
+            break
+        if key not in brain.test_waves:  # with --debug
+            continue
+        item = test[index]
         rows[key] = {
             "noisy": item["noisy_sig"].numpy(),
             "enhanced": brain.test_waves[key],

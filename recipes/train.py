@@ -22,6 +22,7 @@ from pathlib import Path
 import speechbrain as sb
 from ruamel.yaml import YAML
 from speechbrain.utils.distributed import run_on_main
+from torch.nn import Module
 
 from phasen_sb.brain import SELECTION_METRIC, EnhancementBrain
 from phasen_sb.configuration import (
@@ -30,6 +31,8 @@ from phasen_sb.configuration import (
     merge_overrides,
 )
 from phasen_sb.errors import UserError
+from phasen_sb.export.runs import read_model
+from phasen_sb.export.weights import load_state
 from phasen_sb.overlays import expand
 from phasen_sb.run_options import parse_arguments, settle_run_options
 from phasen_sb.run_record import (
@@ -63,6 +66,8 @@ def main(arguments: list[str]) -> None:
     )
     run_on_main(say_what_the_sample_sets, args=[path, given])
     datasets = hparams["make_datasets"]()
+    if hparams["init_from"] is not None:
+        start_from(hparams["init_from"], hparams["enhancer"], written)
 
     brain = EnhancementBrain(
         modules=hparams["modules"],
@@ -83,14 +88,18 @@ def main(arguments: list[str]) -> None:
                 "shuffle": True,
                 "num_workers": hparams["num_workers"],
             },
-            valid_loader_kwargs={"batch_size": 1},
         )
         brain.evaluate(
             datasets["test"],
             max_key=SELECTION_METRIC,
-            test_loader_kwargs={"batch_size": 1},
         )
         run_on_main(write_results, args=[brain, datasets])
+
+
+def start_from(folder: str, enhancer: Module, network: Path) -> None:
+    """Loads the weights of an earlier run, or of an exported model."""
+    model = read_model(folder)
+    load_state(enhancer, model.state, str(folder), str(network))
 
 
 def say_what_the_sample_sets(path: Path, overrides: str) -> None:

@@ -285,6 +285,28 @@ def test_scores_are_against_the_file_itself(make_brain):
         assert torch.equal(submitted[key][0], clean)
 
 
+def test_utterances_of_like_length_are_evaluated_together(make_brain):
+    brain = make_brain()
+    brain.on_fit_start = lambda: None
+    waves = {}
+    for options in ({}, {"batch_size": 1}):
+        loader = brain.make_dataloader(
+            brain.datasets["test"], sb.Stage.TEST, **options
+        )
+        brain.test_waves = {}
+        counts = []
+        for batch in loader:
+            brain.evaluate_batch(batch, sb.Stage.TEST)
+            counts.append(len(batch.id))
+        brain.metric_pool.collect()
+        waves[max(counts)] = brain.test_waves
+    alone = waves.pop(1)
+    (together,) = waves.values()
+    assert together.keys() == alone.keys()
+    for key, wave in alone.items():
+        assert abs(together[key] - wave).max() < 1e-5 * abs(wave).max()
+
+
 # --------------------------------------------------------- best checkpoint
 
 

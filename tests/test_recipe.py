@@ -11,6 +11,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import soundfile
+import torch
 from conftest import RATE, pairs_of, write_pair
 from recipe_process import (
     RECIPE,
@@ -23,6 +24,7 @@ from recipe_process import (
 )
 
 from phasen_sb.data import sample_corpus
+from phasen_sb.export.runs import read_model
 
 SMALL = {
     "batch_size": 3,
@@ -154,6 +156,24 @@ def test_goes_on_and_refuses_other_data(trained, tmp_path, voicebank):
     (checkpoints[-1] / "CKPT.yaml").write_text("a: [")
     sentence = refuse(tmp_path, **more, data_folder=voicebank)
     assert checkpoints[-1].name in sentence and "delete this" in sentence
+
+
+def test_starts_from_earlier_weights(trained, tmp_path, voicebank):
+    earlier = output_folder(trained)
+    options = SMALL | {"data_folder": voicebank, "init_from": earlier}
+    missing = refuse(tmp_path, **options | {"init_from": f"{earlier}s"})
+    assert f"There is no folder {earlier}s; did you mean" in missing
+    other = refuse(
+        tmp_path, **options | {"network": TINY.replace("units: 8", "units: 9")}
+    )
+    assert "the network needs" in other and "phasen.yaml" in other
+    finish(tmp_path, **options, lr=0, average_decay=0)
+    before, after = (
+        read_model(f).state for f in (earlier, output_folder(tmp_path))
+    )
+    for name in before:
+        if "running" not in name and "num_batches" not in name:
+            assert torch.equal(before[name], after[name]), name
 
 
 def test_hostile_audio_does_no_harm(tmp_path):

@@ -91,7 +91,10 @@ def check_finite(state: Mapping[str, torch.Tensor], source: str) -> None:
 
 
 def load_state(
-    module: nn.Module, state: Mapping[str, torch.Tensor], source: str
+    module: nn.Module,
+    state: Mapping[str, torch.Tensor],
+    source: str,
+    network: str = "the hyperparams.yaml beside it",
 ) -> None:
     """Loads a state dict that must fit exactly.
 
@@ -103,6 +106,8 @@ def load_state(
         Its tensors.
     source : str
         What the error calls the state dict.
+    network : str
+        What the error calls the module.
 
     Raises
     ------
@@ -118,14 +123,14 @@ def load_state(
             raise UserError(
                 f"{source} {problem} {sorted(names)[0]!r} ({len(names)} of "
                 f"{len(expected)} tensors); it belongs to another network "
-                "than the hyperparams.yaml beside it."
+                f"than {network}."
             )
     for name, tensor in state.items():
         if tensor.shape != expected[name].shape:
             raise UserError(
                 f"{source} has {name!r} as {list(tensor.shape)}, the network "
                 f"needs {list(expected[name].shape)}; it belongs to another "
-                "network than the hyperparams.yaml beside it."
+                f"network than {network}."
             )
     check_finite(state, source)
     module.load_state_dict(state)

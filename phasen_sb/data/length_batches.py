@@ -1,0 +1,39 @@
+"""Batches of utterances of like length, for evaluation.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+from collections.abc import Sequence
+
+
+def length_batches(lengths: Sequence[float], limit: float) -> list[list[int]]:
+    """Deals utterances into batches with little padding.
+
+    Arguments
+    ---------
+    lengths : sequence of float
+        Length of each utterance.
+    limit : float
+        Longest batch, padding included, in the unit of ``lengths``. What is
+        longer makes a batch by itself.
+
+    Returns
+    -------
+    list of list of int
+        Indices; the longest utterances come first, so that memory which does
+        not suffice is noticed at once. A ``batch_sampler`` of a DataLoader.
+
+    Example
+    -------
+    >>> length_batches([2.0, 9.0, 3.0, 30.0, 8.0], 20.0)
+    [[3], [1, 4], [2, 0]]
+    """
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    batches, batch = [], []
+    for index in order:
+        if batch and (len(batch) + 1) * lengths[batch[0]] > limit:
+            batches.append(batch)
+            batch = []
+        batch.append(index)
+    return [*batches, batch] if batch else batches

@@ -1,4 +1,4 @@
-"""Writes what a run found: scores, audio to listen to, a picture to look at.
+"""Writes what a run found: scores, and audio to listen to.
 
 Every file appears whole or not at all.
 
@@ -8,7 +8,6 @@ Authors
 
 import csv
 import io
-import logging
 import math
 import platform
 import shlex
@@ -151,92 +150,3 @@ def write_audio(
         file = io.BytesIO()
         soundfile.write(file, wave, sample_rate, "FLOAT", format="WAV")
         write_atomically(folder / f"{key}.wav", file.getvalue())
-
-
-def draw_spectrograms(
-    path: Path,
-    rows: Mapping[str, Mapping[str, np.ndarray]],
-    sample_rate: int,
-) -> None:
-    """Draws spectrograms, an utterance a row, a version a column.
-
-    Arguments
-    ---------
-    path : pathlib.Path
-        PNG to write.
-    rows : dict
-        For each utterance's name its versions, ``{title: samples}``.
-    sample_rate : int
-        Of all samples (Hz).
-    """
-    # In a run's log.txt it would tell of every font it looks at.
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    columns = max(len(versions) for versions in rows.values())
-    figure = Figure(
-        figsize=(4.2 * columns, 2.4 * len(rows) + 0.6), layout="constrained"
-    )
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(
-        len(rows), columns, squeeze=False, sharex="row", sharey=True
-    )
-    for line, (name, versions) in zip(axes, rows.items(), strict=True):
-        decibels = {
-            title: spectrogram_decibels(wave, sample_rate)
-            for title, wave in versions.items()
-        }
-        # One scale a row, so that what was removed shows as darker.
-        top = max(float(d.max()) for d in decibels.values())
-        for axis, (title, values) in zip(line, decibels.items(), strict=True):
-            seconds = len(versions[title]) / sample_rate
-            image = axis.imshow(
-                values,
-                origin="lower",
-                aspect="auto",
-                cmap="magma",
-                vmin=top - 80,
-                vmax=top,
-                extent=(0, seconds, 0, sample_rate / 2000),
-            )
-            axis.set_title(f"{name}: {title}", fontsize=9)
-        line[0].set_ylabel("kHz")
-        figure.colorbar(image, ax=line[-1], label="dB")
-    for axis in axes[-1]:
-        axis.set_xlabel("s")
-    picture = io.BytesIO()
-    figure.savefig(picture, dpi=110)
-    write_atomically(path, picture.getvalue())
-
-
-def spectrogram_decibels(wave: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Level (dB) in windows of 25 ms.
-
-    Arguments
-    ---------
-    wave : np.ndarray
-        ``[samples]``.
-    sample_rate : int
-        Of the samples (Hz).
-
-    Returns
-    -------
-    np.ndarray
-        ``[bins, frames]``.
-
-    Example
-    -------
-    >>> tone = np.sin(2 * np.pi * 4000 * np.arange(16000) / 16000)
-    >>> decibels = spectrogram_decibels(tone, 16000)
-    >>> decibels.shape, int(decibels[:, 50].argmax())  # bins of 40 Hz
-    ((201, 161), 100)
-    """
-    from scipy.signal import stft
-
-    window = round(0.025 * sample_rate)
-    wave = np.pad(wave, (0, max(0, window - len(wave))))
-    _, _, spectrum = stft(
-        wave, sample_rate, nperseg=window, noverlap=window * 3 // 4
-    )
-    return 20 * np.log10(np.abs(spectrum) + 1e-8)

@@ -17,8 +17,12 @@ from phasen_sb.brain import SELECTION_METRIC, EnhancementBrain
 from phasen_sb.configuration import read_yaml, resolve
 from phasen_sb.data.files import write_atomically, write_json
 from phasen_sb.errors import UserError
-from phasen_sb.results import (
+from phasen_sb.pictures import (
+    draw_curves,
     draw_spectrograms,
+    draw_transforms,
+)
+from phasen_sb.results import (
     provenance,
     summarise,
     write_audio,
@@ -190,7 +194,7 @@ def _change(old, new, name=""):
 
 
 def write_results(brain: EnhancementBrain, datasets: Mapping) -> dict:
-    """Writes ``results.json``, ``scores.csv``, audio and spectrograms.
+    """Writes ``results.json``, ``scores.csv``, audio and pictures.
 
     Arguments
     ---------
@@ -250,6 +254,12 @@ def write_results(brain: EnhancementBrain, datasets: Mapping) -> dict:
         draw_spectrograms(
             folder / "spectrograms.png", rows, brain.hparams.sample_rate
         )
+    log = Path(brain.hparams.train_log)
+    if log.is_file():
+        draw_curves(folder / "curves.png", log.read_text(encoding="utf-8"))
+    draw_transforms(
+        folder / "frequency_transforms.png", brain.averaged.module.network
+    )
     # Last: where it is, everything else is.
     write_json(folder / "results.json", results)
     logger.info(f"Results are in {folder}\n{format_table(results)}")

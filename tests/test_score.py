@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -29,6 +30,11 @@ CLEAN = sample_corpus() / "clean_testset_wav_16k"
 NOISY = sample_corpus() / "noisy_testset_wav_16k"
 FILES = sorted(path.stem for path in CLEAN.glob("*.flac"))
 QUICK = ["--metrics", "si_sdr", "--jobs", "1"]
+# Noise and SNR of all files but the first.
+CONDITIONS = (
+    ["living", "bus", "bus", "living", "bus"],
+    [12.5, 2.5, 7.5, 2.5, 12.5],
+)
 
 
 def read(folder: Path, name: str) -> np.ndarray:
@@ -75,10 +81,17 @@ def scored(tmp_path_factory):
     (strong / f"{FILES[5]}.wav").rename(strong / "extra.wav")
     samples, _ = sf.read(strong / f"{short}.wav")
     sf.write(strong / f"{short}.wav", samples[:-160], 16000, subtype="FLOAT")
+    log = root / "log.txt"
+    lines = [
+        f"{name} {n} {s}"
+        for name, n, s in zip(FILES[1:], *CONDITIONS, strict=True)
+    ]
+    log.write_text("\n".join(lines))
     out = root / "out"
     result = run(
         *("--clean", CLEAN, "--noisy", NOISY, "--out", out, "--jobs", 2),
         *("--enhanced", weak, strong, "--enhanced", f"at 48 kHz={again}"),
+        *("--conditions", log),
     )
     assert result.returncode == 0, result.stderr
     record = json.loads((out / "scores.json").read_text())
@@ -104,6 +117,24 @@ def test_scores_are_those_of_the_functions(scored):
         low, high = noisy["ci95"][metric]
         assert min(values) <= low < noisy["mean"][metric] < high <= max(values)
         assert noisy["n"][metric] == 6
+
+
+def test_scores_by_noise_and_snr(scored):
+    _, record, result = scored
+    noises, snrs = (record["conditions"][key] for key in ("noise", "SNR"))
+    assert list(noises) == ["bus", "living"]
+    assert list(snrs) == ["2.5 dB", "7.5 dB", "12.5 dB"]
+    of_bus = [
+        pesq(read(CLEAN, name), read(NOISY, name))
+        for name, noise in zip(FILES[1:], CONDITIONS[0], strict=True)
+        if noise == "bus"
+    ]
+    noisy = noises["bus"]["noisy"]
+    assert noisy["mean"]["pesq_wb"] == pytest.approx(np.mean(of_bus))
+    assert noisy["n"]["pesq_wb"] == 3
+    assert re.search(
+        rf"\| bus +\| 3 +\| {np.mean(of_bus):.2f} \[", result.stdout
+    )
 
 
 def test_failures_are_excluded_and_shown(scored):
@@ -241,6 +272,18 @@ def test_bad_input_is_named_in_one_sentence(tmp_path, capsys):
         write()
         assert f"{bad} {text}" in message("--enhanced", good)
     bad.write_bytes(content)
+    log = tmp_path / "log.txt"
+    assert f"{log} cannot be read" in message(
+        "--enhanced", good, "--conditions", log
+    )
+    log.write_text("a bus 2.5\nb bus")
+    assert f"Line 2 of {log} is 'b bus'" in message(
+        "--enhanced", good, "--conditions", log
+    )
+    log.write_text("a bus 2.5")
+    assert "none of the files" in message(
+        "--enhanced", good, "--conditions", log
+    )
     blocked = tmp_path / "file"
     blocked.touch()
     assert f"--out {blocked}" in message("--enhanced", good, "--out", blocked)

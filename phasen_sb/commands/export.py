@@ -63,6 +63,11 @@ def add_output_arguments(parser: argparse.ArgumentParser, licence: str) -> None:
         help="licence of the weights in the model card (default: %(default)s)",
     )
     parser.add_argument(
+        "--half",
+        action="store_true",
+        help="write the weights as fp16: half as large",
+    )
+    parser.add_argument(
         "--overwrite",
         action="store_true",
         help="replace an exported model in OUT_DIR",
@@ -129,7 +134,11 @@ def write_model(
 
     check_target(arguments.out, arguments.overwrite)
     folder = write_export(
-        read(), arguments.out, arguments.license, arguments.overwrite
+        read(),
+        arguments.out,
+        arguments.license,
+        arguments.overwrite,
+        arguments.half,
     )
     print(f"Wrote {folder}; use it with: phasen enhance --model {folder} FILE")
     return folder

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from phasen_sb.errors import UserError
+from phasen_sb.metrics.conditions import read_conditions
 from phasen_sb.metrics.registry import METRICS, resolve
 
 FAMILY_SUFFIX = "_rescaled"
@@ -50,6 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="files before enhancement: scored too, used for the input SNR and "
         "to check that VoiceBank-DEMAND's test set is the literature's",
+    )
+    parser.add_argument(
+        "--conditions",
+        metavar="LOG",
+        help="text file with a line 'NAME NOISE SNR' for each file, such as "
+        "VoiceBank-DEMAND's log_testset.txt: scores are told by noise and by "
+        "SNR too",
     )
     parser.add_argument(
         "--metrics",
@@ -107,6 +115,9 @@ def run(arguments: argparse.Namespace) -> None:
     """
     metrics = [name for text in arguments.metrics for name in text.split(",")]
     resolve(filter(None, metrics))
+    conditions = None
+    if arguments.conditions is not None:
+        conditions = read_conditions(arguments.conditions)
     out = writable_folder(arguments.out)
 
     from phasen_sb.data.files import write_atomically
@@ -127,7 +138,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.jobs,
         arguments.timeout,
     )
-    record = to_record(scores)
+    record = to_record(scores, conditions)
     text = to_text(scores, record)
     write_atomically(out / "scores.csv", to_csv(scores))
     write_atomically(out / "report.md", text)

@@ -23,7 +23,7 @@ from phasen_sb.export.runs import (
     TrainedModel,
     is_export,
 )
-from phasen_sb.export.weights import load_state
+from phasen_sb.export.weights import check_finite, load_state
 
 
 def check_target(folder: str | os.PathLike, overwrite: bool = False) -> Path:
@@ -67,6 +67,7 @@ def write_export(
     folder: str | os.PathLike,
     licence: str = "apache-2.0",
     overwrite: bool = False,
+    half: bool = False,
 ) -> Path:
     """Writes ``hyperparams.yaml``, ``model.ckpt`` and the model card.
 
@@ -83,6 +84,9 @@ def write_export(
         Licence of the weights, for the card.
     overwrite : bool
         Replace an export that is there.
+    half : bool
+        Write parameters as fp16, half as large; they are computed with as
+        before. Running statistics stay fp32.
 
     Returns
     -------
@@ -97,13 +101,19 @@ def write_export(
     """
     folder = check_target(folder, overwrite)
     text = describe(model.enhancer, model.sample_rate)
-    load_state(build(text)["enhance_model"], model.state, model.source)
+    enhancer = build(text)["enhance_model"]
+    load_state(enhancer, model.state, model.source)
+    state = model.state
+    if half:
+        names = {name for name, _ in enhancer.named_parameters()}
+        state = {k: v.half() if k in names else v for k, v in state.items()}
+        check_finite(state, f"{model.source} as fp16")
     part = folder.with_name(f".{folder.name}.part")
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         (part / DESCRIPTION).write_text(text, encoding="utf-8")
-        torch.save(model.state, part / WEIGHTS)
+        torch.save(state, part / WEIGHTS)
         card = model.card
         if card is None:
             card = write_card(model, folder.resolve().name, licence)

@@ -17,7 +17,7 @@ from phasen_sb.inference.audio_reading import open_audio, read_samples
 from phasen_sb.inference.pretrained import Enhancer
 from phasen_sb.inference.resampling import resample
 from phasen_sb.inference.survey import replace_non_finite
-from phasen_sb.results import spectrogram_decibels
+from phasen_sb.pictures import spectrogram_decibels
 
 #: Seconds that the pictures show, from the start of the recording.
 PICTURED_SECONDS = 20

@@ -14,7 +14,9 @@ from typing import Any
 from phasen_sb import __version__
 from phasen_sb.data.resample import RESAMPLER
 from phasen_sb.metrics.audio import SAMPLE_RATE
+from phasen_sb.metrics.conditions import reports_by_condition
 from phasen_sb.metrics.folders import NOISY, FolderScores
+from phasen_sb.metrics.plots import PREFERRED
 from phasen_sb.metrics.registry import METRICS
 from phasen_sb.metrics.report import MetricReport
 from phasen_sb.metrics.sanity import check_voicebank
@@ -47,21 +49,34 @@ def versions(metrics: tuple[str, ...]) -> dict[str, str]:
     return {"phasen_sb": __version__} | found
 
 
-def to_record(scores: FolderScores) -> dict[str, Any]:
+def to_record(
+    scores: FolderScores, conditions: dict[str, dict[str, str]] | None = None
+) -> dict[str, Any]:
     """Everything about the scores, as `scores.json` keeps it.
 
     Arguments
     ---------
     scores : FolderScores
         What was scored.
+    conditions : dict, optional
+        From :func:`phasen_sb.metrics.conditions.read_conditions`.
 
     Returns
     -------
     dict
         "systems" by name (see `phasen_sb.metrics.statistics.summarize`),
-        "comparisons" of each two of them, "sanity", "clean_folder", "notes",
-        "versions" and "resampler".
+        "comparisons" of each two of them, "conditions" (the same as "systems"
+        for each noise and SNR), "sanity", "clean_folder", "notes", "versions"
+        and "resampler".
+
+    Raises
+    ------
+    UserError
+        If ``conditions`` are those of other files.
     """
+    groups = {}
+    if conditions is not None:
+        groups = reports_by_condition(scores, conditions)
     systems = {
         system.name: {"folder": str(system.folder)}
         | summarize(system.report)
@@ -79,6 +94,13 @@ def to_record(scores: FolderScores) -> dict[str, Any]:
             }
             for a, b in combinations(scores.systems, 2)
         ],
+        "conditions": {
+            column: {
+                value: {name: summarize(r) for name, r in reports.items()}
+                for value, reports in by_value.items()
+            }
+            for column, by_value in groups.items()
+        },
         "clean_folder": str(scores.clean_folder),
         "notes": scores.notes,
         "sample_rate": SAMPLE_RATE,
@@ -167,6 +189,10 @@ def to_text(scores: FolderScores, record: dict[str, Any]) -> str:
         "Mean [95 % bootstrap interval of the mean]",
         _means(record, metrics),
     ]
+    parts += [
+        _by_condition(column, record, metrics)
+        for column in record["conditions"]
+    ]
     if record["notes"]:
         parts.append("\n".join(f"* {note}" for note in record["notes"]))
     for system in scores.systems:
@@ -239,6 +265,30 @@ def _means(record: dict[str, Any], metrics: list[str]) -> str:
     rows.append(
         ["files"] + [f"{a}" if a == b else f"{a} to {b}" for a, b in ranges]
     )
+    return _table(rows)
+
+
+def _by_condition(
+    column: str, record: dict[str, Any], metrics: list[str]
+) -> str:
+    told = [metric for metric in PREFERRED if metric in metrics] or metrics[:3]
+    systems = list(record["systems"])
+    head = [f"{METRICS[m].label}, {name}" for m in told for name in systems]
+    rows = [[column, "files", *head]]
+    for value, found in record["conditions"][column].items():
+        files = max(max(s["n"].values()) for s in found.values())
+        row = [value, str(files)]
+        for metric in told:
+            for name in systems:
+                s = found.get(name)
+                row.append(
+                    "-"
+                    if s is None
+                    else _with_interval(
+                        metric, s["mean"][metric], s["ci95"][metric]
+                    )
+                )
+        rows.append(row)
     return _table(rows)
 
 

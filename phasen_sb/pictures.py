@@ -1,0 +1,229 @@
+"""Pictures of a run: spectrograms, learning curves, frequency transforms.
+
+Every file appears whole or not at all.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+import io
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from phasen_sb.blocks import FrequencyTransformBlock
+from phasen_sb.data.files import write_atomically
+
+
+def draw_spectrograms(
+    path: Path,
+    rows: Mapping[str, Mapping[str, np.ndarray]],
+    sample_rate: int,
+) -> None:
+    """Draws spectrograms, an utterance a row, a version a column.
+
+    Arguments
+    ---------
+    path : pathlib.Path
+        PNG to write.
+    rows : dict
+        For each utterance's name its versions, ``{title: samples}``.
+    sample_rate : int
+        Of all samples (Hz).
+    """
+    columns = max(len(versions) for versions in rows.values())
+    figure = _figure(4.2 * columns, 2.4 * len(rows) + 0.6)
+    axes = figure.subplots(
+        len(rows), columns, squeeze=False, sharex="row", sharey=True
+    )
+    for line, (name, versions) in zip(axes, rows.items(), strict=True):
+        decibels = {
+            title: spectrogram_decibels(wave, sample_rate)
+            for title, wave in versions.items()
+        }
+        # One scale a row, so that what was removed shows as darker.
+        top = max(float(d.max()) for d in decibels.values())
+        for axis, (title, values) in zip(line, decibels.items(), strict=True):
+            seconds = len(versions[title]) / sample_rate
+            image = axis.imshow(
+                values,
+                origin="lower",
+                aspect="auto",
+                cmap="magma",
+                vmin=top - 80,
+                vmax=top,
+                extent=(0, seconds, 0, sample_rate / 2000),
+            )
+            axis.set_title(f"{name}: {title}", fontsize=9)
+        line[0].set_ylabel("kHz")
+        figure.colorbar(image, ax=line[-1], label="dB")
+    for axis in axes[-1]:
+        axis.set_xlabel("s")
+    _save(figure, path)
+
+
+def draw_curves(path: Path, train_log: str) -> None:
+    """Draws loss and scores by epoch, from SpeechBrain's ``train_log.txt``.
+
+    Arguments
+    ---------
+    path : pathlib.Path
+        PNG to write.
+    train_log : str
+        Text of the log. Without an epoch in it, nothing is drawn.
+    """
+    curves = read_curves(train_log)
+    losses = {name: c for name, c in curves.items() if name.endswith("loss")}
+    scores = [
+        name
+        for name in curves
+        if name.startswith("valid") and f"{name} noisy" in curves
+    ]
+    if not losses:
+        return
+    figure = _figure(4.2 * (1 + len(scores)), 3.2)
+    first, *others = figure.subplots(1, 1 + len(scores), squeeze=False)[0]
+    for name, curve in losses.items():
+        first.plot(*zip(*curve, strict=True), marker=".", label=name)
+    first.legend(fontsize=8)
+    for axis, name in zip(others, scores, strict=True):
+        for label, line in ((name, "-"), (f"{name} noisy", ":")):
+            curve = zip(*curves[label], strict=True)
+            axis.plot(*curve, line, marker=".", label=label, color="C1")
+        axis.legend(fontsize=8)
+    for axis in (first, *others):
+        axis.set_xlabel("epoch")
+        axis.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def read_curves(train_log: str) -> dict[str, list[tuple[int, float]]]:
+    """What SpeechBrain's ``train_log.txt`` says of each epoch.
+
+    Arguments
+    ---------
+    train_log : str
+        Its text.
+
+    Returns
+    -------
+    dict
+        ``{"train loss": [(epoch, value), ...], "valid pesq_wb": ...}``; the
+        noisy input's scores follow as ``"valid pesq_wb noisy"``. Of an epoch
+        that was logged twice the last line counts.
+
+    Example
+    -------
+    >>> read_curves("epoch: 2, lr: 1 - train loss: 0.5 - valid noisy_stoi: .9")
+    {'train loss': [(2, 0.5)], 'valid stoi noisy': [(2, 0.9)]}
+    """
+    curves: dict[str, dict[int, float]] = {}
+    for line in train_log.splitlines():
+        epoch = re.match(r"epoch: (\d+)", line)
+        if epoch is None:
+            continue
+        for split, name, value in re.findall(
+            r"\b(train|valid) (\w+): ([-+.\deE]+|nan|inf)", line
+        ):
+            if name.startswith("noisy_"):
+                name = f"{name.removeprefix('noisy_')} noisy"
+            curve = curves.setdefault(f"{split} {name}", {})
+            curve[int(epoch[1])] = float(value)
+    return {name: sorted(curve.items()) for name, curve in curves.items()}
+
+
+def draw_transforms(path: Path, network: torch.nn.Module) -> None:
+    """Draws the matrices of all frequency transformation blocks.
+
+    A row tells from which bins an output bin is made. The paper, section
+    "Frequency Transformation Block", finds lines through the origin there:
+    harmonics that support each other.
+
+    Arguments
+    ---------
+    path : pathlib.Path
+        PNG to write.
+    network : torch.nn.Module
+        Without such blocks nothing is drawn.
+    """
+    matrices = {
+        name: module.transform.weight.detach().float().cpu().abs().numpy()
+        for name, module in network.named_modules()
+        if isinstance(module, FrequencyTransformBlock)
+    }
+    if not matrices:
+        return
+    rows = -(-len(matrices) // 2)
+    figure = _figure(8.4, 3.9 * rows)
+    axes = figure.subplots(rows, 2, squeeze=False).T.flatten()
+    for axis in axes[len(matrices) :]:
+        axis.remove()
+    # Down the columns: first and second transform of each block in a row.
+    for index, (name, matrix) in enumerate(matrices.items()):
+        axis = axes[index // 2 + (index % 2) * rows]
+        decibels = 20 * np.log10(matrix / matrix.max() + 1e-6)
+        image = axis.imshow(
+            decibels,
+            origin="lower",
+            cmap="magma",
+            vmin=np.percentile(decibels, 20),
+            vmax=np.percentile(decibels, 99.8),
+        )
+        axis.set_title(name, fontsize=9)
+        axis.set_xlabel("input bin")
+        axis.set_ylabel("output bin")
+        figure.colorbar(image, ax=axis, label="dB")
+    _save(figure, path)
+
+
+def spectrogram_decibels(wave: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Level (dB) in windows of 25 ms.
+
+    Arguments
+    ---------
+    wave : np.ndarray
+        ``[samples]``.
+    sample_rate : int
+        Of the samples (Hz).
+
+    Returns
+    -------
+    np.ndarray
+        ``[bins, frames]``.
+
+    Example
+    -------
+    >>> tone = np.sin(2 * np.pi * 4000 * np.arange(16000) / 16000)
+    >>> decibels = spectrogram_decibels(tone, 16000)
+    >>> decibels.shape, int(decibels[:, 50].argmax())  # bins of 40 Hz
+    ((201, 161), 100)
+    """
+    from scipy.signal import stft
+
+    window = round(0.025 * sample_rate)
+    wave = np.pad(wave, (0, max(0, window - len(wave))))
+    _, _, spectrum = stft(
+        wave, sample_rate, nperseg=window, noverlap=window * 3 // 4
+    )
+    return 20 * np.log10(np.abs(spectrum) + 1e-8)
+
+
+def _figure(width, height):
+    # In a run's log.txt it would tell of every font it looks at.
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure, path):
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=110)
+    write_atomically(path, picture.getvalue())

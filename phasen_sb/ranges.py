@@ -42,6 +42,16 @@ RANGES = {
     "pictured_utterances": (int, 0, math.inf),
 }
 
+#: Those that are on or off; any other value would count as on.
+SWITCHES = {
+    "use_tensorboard",
+    "frequency_transform",
+    "amplitude_to_phase",
+    "phase_to_amplitude",
+    "two_streams",
+    "normalize",
+}
+
 #: Those that may be null.
 OPTIONAL = {"data_jobs", "metric_jobs", "crop_seconds"}
 
@@ -67,6 +77,11 @@ def check_ranges(hparams: Mapping) -> None:
     phasen_sb.errors.UserError: batch_size is -1; it must be a whole number,
     at least 1.
     """
+    for key in SWITCHES & hparams.keys():
+        if not isinstance(hparams[key], bool):
+            raise UserError(
+                f"{key} is {hparams[key]!r}; it must be True or False."
+            )
     for key in RANGES.keys() & hparams.keys():
         value = hparams[key]
         kind, low, high = RANGES[key]

@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""Trains what a study lists, one after the other, and compares the results.
+
+    python recipes/study.py hparams/studies/ablations.yaml
+    python recipes/study.py hparams/studies/ablations.yaml \
+        --data_folder /data/VoiceBank --number_of_epochs 10
+
+Whatever follows the study's file goes to recipes/train.py in each training,
+so all have the same budget. Started again, it goes on where it was stopped.
+Results: one folder for each training and table.md, in results/STUDY or
+--study_folder.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from phasen_sb.configuration import find_hparams
+from phasen_sb.data.files import write_atomically
+from phasen_sb.errors import UserError
+from phasen_sb.study import command_line, read_study, table
+
+TRAIN = Path(__file__).with_name("train.py")
+
+
+def main(arguments: list[str]) -> None:
+    """Runs a study with command-line arguments."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("study", metavar="STUDY.yaml")
+    parser.add_argument(
+        "--study_folder",
+        type=Path,
+        metavar="DIR",
+        help="where the results go (default: results/STUDY)",
+    )
+    options, for_train = parser.parse_known_args(arguments)
+    study = read_study(find_hparams(options.study))
+    root = options.study_folder or Path("results", study.name)
+    folders = {}
+    for name in study.runs:
+        folder = root / name
+        command = command_line(study, name, folder) + for_train
+        results = folder / "results.json"
+        if results.is_file():
+            check_same_command(results, command)
+            print(f"{name}: has finished, see {folder}", flush=True)
+        else:
+            print(f"{name}: {' '.join(command)}", flush=True)
+            done = subprocess.run([sys.executable, str(TRAIN), *command])
+            if done.returncode:
+                raise UserError(
+                    f"The training {name} ended with exit status "
+                    f"{done.returncode}; see above and {folder}/log.txt. Once "
+                    "that is mended, the same command goes on from there."
+                )
+        folders[name] = folder
+        # After each: a long study can be read before it is done.
+        text = table(study, folders)
+        write_atomically(root / "table.md", text)
+    print(f"\n{text}\nThis table is in {root / 'table.md'}.")
+
+
+def check_same_command(results: Path, command: list[str]) -> None:
+    """Refuses to tabulate results of another budget or other settings."""
+    before = json.loads(results.read_text(encoding="utf-8"))["command"]
+    if not before.endswith(shlex.join(command)):
+        raise UserError(
+            f"{results} comes from another command ({before}); give another "
+            "--study_folder, or delete that folder to train anew."
+        )
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except (UserError, OSError) as error:
+        sys.exit(f"Error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

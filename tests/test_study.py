@@ -1,0 +1,75 @@
+"""Studies: the real script on tiny trainings."""
+
+import subprocess
+import sys
+
+import pytest
+from recipe_process import ARGUMENTS, RECIPE
+
+from phasen_sb.errors import UserError
+from phasen_sb.study import read_study
+
+STUDY = """\
+recipe: hparams/phasen.yaml
+runs:
+  complete: {}
+  one_stream: {two_streams: False}
+"""
+
+
+def run(folder, *options):
+    words = [str(RECIPE.with_name("study.py")), "mine.yaml", "--noprogressbar"]
+    values = ARGUMENTS | {"number_of_epochs": 1, "metrics": "[pesq_wb]"}
+    for name, value in (values | {"pictured_utterances": 0}).items():
+        words += [f"--{name}", str(value)]
+    return subprocess.run(
+        [sys.executable, *words, *options],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_study_trains_all_goes_on_and_tabulates(tmp_path, voicebank):
+    (tmp_path / "mine.yaml").write_text(STUDY)
+    data = ["--data_folder", str(voicebank)]
+    # As if it had been stopped after the first training.
+    broken = STUDY.replace("False", "maybe")
+    (tmp_path / "mine.yaml").write_text(broken)
+    stopped = run(tmp_path, *data)
+    assert stopped.returncode == 1
+    assert "two_streams is 'maybe'; it must be True" in stopped.stderr
+    assert "one_stream ended with exit status 1" in stopped.stderr
+    (tmp_path / "mine.yaml").write_text(STUDY)
+    answer = run(tmp_path, *data)
+    assert answer.returncode == 0, answer.stderr
+    assert "complete: has finished" in answer.stdout
+    table = (tmp_path / "results" / "mine" / "table.md").read_text()
+    assert table in answer.stdout
+    head, _, noisy, complete, one_stream = (
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in table.splitlines()
+    )
+    assert head == ["", "M parameters", "PESQ-wb", "gain in PESQ-wb"]
+    assert (noisy[0], complete[0]) == ("noisy input", "complete")
+    assert complete[3] == "" and one_stream[3].count(",") == 1
+    assert float(one_stream[1]) < float(complete[1])
+
+    other = run(tmp_path, *data, "--lr", "0.1")
+    assert other.returncode == 1
+    assert "comes from another command" in other.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("recipe: phasen.yaml", "has the keys recipe;"),
+        ("{recipe: a, runs: {}, run: {}}", "has the keys recipe, runs, run;"),
+        ("{recipe: a, runs: {b: 3}}", "for each name what it changes"),
+    ],
+)
+def test_wrong_studies_get_a_sentence(text, message, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_study(path)

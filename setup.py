@@ -30,7 +30,7 @@ setup(
         "phasen_sb.hparams": ["*.yaml", "*/*.yaml"],
         "phasen_sb.data": ["sample/*", "sample/*/*"],
         "phasen_sb.leaderboard": ["published.csv", "templates/*"],
-        "phasen_sb": ["py.typed"],
+        "phasen_sb": ["py.typed", "models/*/*"],
     },
     install_requires=[
         "torch>=2.11,<2.13",

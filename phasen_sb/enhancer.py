@@ -7,10 +7,13 @@ Authors
  * The phasen_sb authors 2026
 """
 
+import os
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from phasen_sb.errors import UserError
 from phasen_sb.features import count_frames
 
 # An RMS below this (-160 dB of full scale) is silence: not amplified.
@@ -125,6 +128,49 @@ class PhasenEnhancer(nn.Module):
         self.istft = istft
         self.network = network
         self.normalize = normalize
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | os.PathLike | None = None
+    ) -> "PhasenEnhancer":
+        """Loads a trained enhancer, to use it in a network or to train on.
+
+        For recordings of any rate and length see :class:`phasen_sb.Enhancer`.
+
+        Arguments
+        ---------
+        source : path, optional
+            A folder that ``phasen export`` wrote, or the output folder of a
+            training run; by default the model that ships with the package.
+
+        Returns
+        -------
+        PhasenEnhancer
+            On the CPU, in fp32 and in evaluation mode.
+
+        Raises
+        ------
+        phasen_sb.errors.UserError
+            If there is no such model, it is damaged, or of another class.
+
+        Example
+        -------
+        >>> enhancer = PhasenEnhancer.from_pretrained()
+        >>> enhancer(torch.randn(1, 4321))[0].shape
+        torch.Size([1, 4321])
+        """
+        # Here: exporting knows training, which knows this class.
+        from phasen_sb.export.folder import load_model
+        from phasen_sb.inference.default_model import model_or_default
+
+        source = model_or_default(source)
+        enhancer = load_model(source)
+        if not isinstance(enhancer, cls):
+            raise UserError(
+                f"{source} is a {type(enhancer).__name__}, no {cls.__name__}; "
+                "load it with phasen_sb.Enhancer."
+            )
+        return enhancer
 
     def forward(
         self, x: torch.Tensor, lengths: torch.Tensor | None = None

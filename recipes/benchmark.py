@@ -80,6 +80,17 @@ def workloads(options: argparse.Namespace, optimizable: bool) -> list[Workload]:
                 for precision in options.precisions
                 if engine != "optimized"
             ]
+    if options.train_batch:
+        rows.append(
+            Workload(
+                "load",
+                "1 worker",
+                "-",
+                1,
+                options.train_seconds,
+                options.train_batch,
+            )
+        )
     return rows
 
 
@@ -94,11 +105,12 @@ def run(options: argparse.Namespace) -> list[dict]:
     for workload in workloads(options, is_optimizable(model)):
         time, memory = alone(measure, workload, options.hparams, options.other)
         machine = workload.precision, workload.threads
-        if machine not in peaks:
+        known = workload.engine in ("plain", "optimized")
+        if known and machine not in peaks:
             peaks[machine] = alone(machine_peak, *machine)
         audio = workload.seconds * workload.batch
         flops = None
-        if workload.engine != "other":
+        if known:
             # Backward takes twice the forward's products.
             flops = 2 * macs.macs_per_second * audio / time
             flops *= 3 if workload.task == "train" else 1

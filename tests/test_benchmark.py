@@ -38,12 +38,13 @@ def small(tmp_path):
         ("enhance", "optimized"),
         ("enhance in chunks", "optimized"),
         ("train", "plain"),
+        ("load", "1 worker"),
     ],
 )
 def test_measures_time_and_memory(task, engine, small, monkeypatch):
     monkeypatch.setattr("phasen_sb.benchmark.workloads.ENOUGH", 0.01)
     found = measure(Workload(task, engine, "bf16", 1, 0.2), small)
-    assert 0.001 < found.time < 60
+    assert 1e-5 < found.time < 60
     assert found.memory is None or found.memory >= 0
 
 

@@ -74,7 +74,7 @@ def draw_growth(rows: list[dict], path: Path) -> None:
     threads = max(row["threads"] for row in rows)
     groups = {}
     for row in rows:
-        if row["task"] == "train" or row["threads"] != threads:
+        if row["task"] in ("train", "load") or row["threads"] != threads:
             continue
         in_chunks = " in chunks" if row["task"] != "enhance" else ""
         name = f"{row['engine']}{in_chunks}, {row['precision']}"

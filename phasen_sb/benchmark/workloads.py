@@ -16,6 +16,7 @@ import soundfile
 import torch
 from torch import nn
 
+from phasen_sb.benchmark.loading import loading_time
 from phasen_sb.configuration import find_hparams, load_recipe
 from phasen_sb.enhancer import level
 from phasen_sb.errors import UserError
@@ -39,12 +40,13 @@ class Workload(NamedTuple):
     ---------
     task : str
         ``enhance`` (a waveform as a whole), ``enhance in chunks`` (a file, as
-        ``phasen enhance`` does it) or ``train`` (a step, forward to update).
+        ``phasen enhance`` does it), ``train`` (a step, forward to update) or
+        ``load`` (training data).
     engine : str
         ``plain`` modules, ``optimized``, or ``other``: the model of a file
-        that the user gives.
+        that the user gives; ``1 worker`` that loads.
     precision : str
-        ``fp32`` or ``bf16``.
+        ``fp32`` or ``bf16``; ``-`` in loading.
     threads : int
         Threads of PyTorch.
     seconds : float
@@ -144,6 +146,8 @@ def measure(
     -------
     Measurement
     """
+    if workload.task == "load":
+        return Measurement(loading_time(workload.batch, workload.seconds), None)
     torch.set_num_threads(workload.threads)
     model = build(hparams, workload.engine, other)
     noisy = torch.randn(

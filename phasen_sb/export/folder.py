@@ -22,6 +22,7 @@ from phasen_sb.export.runs import (
     WEIGHTS,
     TrainedModel,
     is_export,
+    read_model,
 )
 from phasen_sb.export.weights import check_finite, load_state
 
@@ -134,6 +135,31 @@ def write_export(
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return folder
+
+
+def load_model(folder: str | os.PathLike) -> torch.nn.Module:
+    """Builds the enhancer of a training run or an exported model.
+
+    Arguments
+    ---------
+    folder : path
+        What the user gave.
+
+    Returns
+    -------
+    torch.nn.Module
+        On the CPU, in evaluation mode.
+
+    Raises
+    ------
+    UserError
+        If it is neither, or damaged.
+    """
+    model = read_model(folder)
+    text = describe(model.enhancer, model.sample_rate)
+    enhancer = build(text)["enhance_model"]
+    load_state(enhancer, model.state, model.source)
+    return enhancer.eval()
 
 
 def build(text: str) -> dict:

@@ -92,7 +92,7 @@ class Enhancer(WaveformEnhancement):
         source : str or path, optional
             A folder that ``phasen export`` wrote, the output folder of a
             training run, or a model's name on the Hugging Face hub. By
-            default the model that ships with the package, if one does.
+            default the model that ships with the package.
         device : str, optional
             ``cpu``, ``cuda``, ``cuda:1``, ``mps``; by default CUDA if there
             is any.

@@ -1,0 +1,56 @@
+"""How fast training data comes: decoded, cropped, batched and remixed.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+import tempfile
+from time import perf_counter
+
+import torch
+from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.dataio.dataloader import make_dataloader
+from torch.utils.data import ConcatDataset
+
+from phasen_sb.augmentation import Remix
+from phasen_sb.data import make_datasets, prepare_data
+
+#: Batches whose time is measured, after the first, which starts the worker.
+BATCHES = 100
+
+
+def loading_time(batch: int, seconds: float) -> float:
+    """Time that one worker needs for a batch of the sample corpus (s).
+
+    Arguments
+    ---------
+    batch : int
+        Utterances in a batch.
+    seconds : float
+        Length of a crop (s).
+
+    Returns
+    -------
+    float
+    """
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        prepare_data(folder, jobs=1)
+        data = make_datasets(folder, crop_seconds=seconds)["train"]
+        rounds = -(-(BATCHES + 1) * batch // len(data))
+        loader = make_dataloader(
+            ConcatDataset([data] * rounds),
+            batch_size=batch,
+            shuffle=True,
+            num_workers=1,
+            collate_fn=PaddedBatch,
+        )
+        remix = Remix(0, 20)
+        batches = iter(loader)
+        next(batches)
+        started = perf_counter()
+        for index in range(BATCHES):
+            loaded = next(batches)
+            noisy, clean = loaded.noisy_sig, loaded.clean_sig
+            remix(noisy.data, clean.data, str(index), noisy.lengths)
+        return (perf_counter() - started) / BATCHES

@@ -89,6 +89,7 @@ class EnhancementBrain(SafeStepsBrain):
         self.report = None
         self.best = {}
         self.test_waves = {}
+        self.evaluated_loss, self.evaluated = 0.0, 0
         self.train_stats = {}
 
     # ---------------------------------------------------------------- batches
@@ -144,6 +145,13 @@ class EnhancementBrain(SafeStepsBrain):
             self.add_terms(terms)
         else:
             self._submit(predictions, batch, stage)
+        return loss
+
+    def evaluate_batch(self, batch, stage):
+        """Adds up losses by utterance: batches have more or fewer."""
+        loss = super().evaluate_batch(batch, stage)
+        self.evaluated_loss += float(loss) * len(batch.id)
+        self.evaluated += len(batch.id)
         return loss
 
     def _submit(self, predictions, batch, stage):
@@ -227,6 +235,8 @@ class EnhancementBrain(SafeStepsBrain):
         say what a batch is."""
         if stage != sb.Stage.TRAIN:
             ids = dataset.data_ids[processes.shard()]
+            if self.debug:  # those that score_noisy takes, too
+                ids = ids[: self.debug_batches]
             dataset = FilteredSortedDynamicItemDataset(dataset, ids)
             if not loader_kwargs.keys() & {"batch_size", "batch_sampler"}:
                 loader_kwargs["batch_sampler"] = length_batches(
@@ -251,6 +261,7 @@ class EnhancementBrain(SafeStepsBrain):
     def on_stage_start(self, stage, epoch=None):
         """Makes all processes evaluate the same weights."""
         self.finite_evaluation = True
+        self.evaluated_loss, self.evaluated = 0.0, 0
         if stage == sb.Stage.VALID:
             # Running statistics differ between processes: each normalises
             # its own batches.
@@ -266,7 +277,9 @@ class EnhancementBrain(SafeStepsBrain):
             )
             return
         loss, report = processes.gather_report(
-            stage_loss if self.finite_evaluation else math.nan,
+            self.evaluated_loss / max(self.evaluated, 1)
+            if self.finite_evaluation
+            else math.nan,
             self.metric_pool.collect(),
         )
         self.report = report

@@ -229,6 +229,7 @@ def write_results(brain: EnhancementBrain, datasets: Mapping) -> dict:
         "optimizer_steps": brain.optimizer_step,
         "skipped_steps": brain.skipped_steps,
         "parameters": sum(p.numel() for p in network.parameters()),
+        "init_from": _last_part(getattr(brain.hparams, "init_from", None)),
         "seed": brain.hparams.seed,
         "precision": brain.precision,
         "device": str(brain.device),
@@ -254,9 +255,10 @@ def write_results(brain: EnhancementBrain, datasets: Mapping) -> dict:
         draw_spectrograms(
             folder / "spectrograms.png", rows, brain.hparams.sample_rate
         )
-    log = Path(brain.hparams.train_log)
-    if log.is_file():
-        draw_curves(folder / "curves.png", log.read_text(encoding="utf-8"))
+    log = getattr(brain.hparams.train_logger, "save_file", None)
+    if log is not None and Path(log).is_file():
+        text = Path(log).read_text(encoding="utf-8")
+        draw_curves(folder / "curves.png", text)
     draw_transforms(
         folder / "frequency_transforms.png", brain.averaged.module.network
     )
@@ -264,6 +266,11 @@ def write_results(brain: EnhancementBrain, datasets: Mapping) -> dict:
     write_json(folder / "results.json", results)
     logger.info(f"Results are in {folder}\n{format_table(results)}")
     return results
+
+
+def _last_part(folder):
+    # Results are published, paths are private.
+    return None if folder is None else Path(str(folder)).name
 
 
 def format_table(results: Mapping) -> str:

@@ -4,9 +4,13 @@ Authors
  * The phasen_sb authors 2026
 """
 
-from collections.abc import Mapping
+import io
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from ruamel.yaml import YAML
 
 from phasen_sb.configuration import read_yaml
 from phasen_sb.errors import UserError
@@ -14,6 +18,7 @@ from phasen_sb.leaderboard.runs import Run, read_runs
 from phasen_sb.leaderboard.tables import size
 from phasen_sb.metrics.registry import METRICS
 from phasen_sb.metrics.report import MetricReport
+from phasen_sb.metrics.score_report import format_interval, format_score
 from phasen_sb.metrics.statistics import compare
 
 KEYS = {"recipe", "runs", "cumulative"}
@@ -74,24 +79,85 @@ def read_study(path: Path) -> Study:
             f"{path} has the keys {', '.join(content)}; a study has 'recipe', "
             "'runs', and perhaps 'cumulative'."
         )
-    if not isinstance(runs, Mapping) or not all(
-        isinstance(changes, Mapping) for changes in runs.values()
+    if (
+        not isinstance(runs, Mapping)
+        or not runs
+        or not all(isinstance(changes, Mapping) for changes in runs.values())
     ):
         raise UserError(
             f"'runs' of {path} must say for each name what it changes, such "
             "as 'no_remix: {remix_probability: 0}'."
         )
+    cumulative = content.get("cumulative", False)
+    if not isinstance(cumulative, bool):
+        raise UserError(
+            f"'cumulative' of {path} is {cumulative!r}; it must be True or "
+            "False."
+        )
     changes: dict = {}
     settled = {}
     for name, change in runs.items():
-        base = changes if content.get("cumulative") else {}
+        if not re.fullmatch(r"[\w.+-]+", str(name)):
+            raise UserError(
+                f"{path} calls a run {name!r}, which is to be a folder's name; "
+                "use letters, digits, '_', '.', '+' and '-' alone."
+            )
+        base = changes if cumulative else {}
         changes = {**base}
         for key, value in change.items():
-            if isinstance(value, Mapping):
-                value = {**base.get(key, {}), **value}
+            if _has_parts(value) and _has_parts(base.get(key)):
+                value = {**base[key], **value}
             changes[str(key)] = value
         settled[str(name)] = changes
     return Study(path.stem, str(content["recipe"]), settled)
+
+
+def _has_parts(value):
+    # An object with a tag is another object, not parts of the one before.
+    tag = getattr(getattr(value, "tag", None), "value", None)
+    return isinstance(value, Mapping) and not tag
+
+
+def check_options(study: Study, options: Sequence[str]) -> None:
+    """Refuses options that would end the study after hours.
+
+    Arguments
+    ---------
+    study : Study
+        The study.
+    options : sequence of str
+        What the user wants to hand to each training.
+
+    Raises
+    ------
+    UserError
+        If an option is set by a run itself, or sends results elsewhere.
+
+    Example
+    -------
+    >>> study = Study("s", "phasen.yaml", {"a": {"lr": 0.1}})
+    >>> check_options(study, ["--lr", "0.2"])
+    Traceback (most recent call last):
+    ...
+    phasen_sb.errors.UserError: --lr is what the run a of the study sets; leave
+    it out.
+    """
+    given = {
+        word.removeprefix("--").partition("=")[0]
+        for word in options
+        if word.startswith("--")
+    }
+    for name, changes in study.runs.items():
+        for key in given & changes.keys():
+            raise UserError(
+                f"--{key} is what the run {name} of the study sets; leave it "
+                "out."
+            )
+    for key in given & {"output_folder", "debug"}:
+        raise UserError(
+            f"--{key} is not for a study, whose results go to --study_folder; "
+            "leave it out."
+        )
 
 
 def command_line(study: Study, name: str, output_folder: Path) -> list[str]:
@@ -123,12 +189,12 @@ def command_line(study: Study, name: str, output_folder: Path) -> list[str]:
 
 
 def _as_yaml(value):
-    if isinstance(value, Mapping):
-        parts = (f"{key}: {_as_yaml(part)}" for key, part in value.items())
-        return f"{{{', '.join(parts)}}}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_as_yaml, value))}]"
-    return "null" if value is None else str(value)
+    text = io.StringIO()
+    yaml = YAML()
+    yaml.default_flow_style = True
+    yaml.width = 10**6
+    yaml.dump({"_": value}, text)
+    return text.getvalue().strip().removeprefix("{_: ").removesuffix("}")
 
 
 def table(study: Study, folders: Mapping[str, Path]) -> str:
@@ -147,13 +213,8 @@ def table(study: Study, folders: Mapping[str, Path]) -> str:
         A Markdown table; brackets hold 95 % bootstrap intervals, of the mean
         difference over the same files where a difference stands.
     """
-    runs = dict(
-        zip(
-            folders,
-            read_runs(f"{name}={folder}" for name, folder in folders.items()),
-            strict=True,
-        )
-    )
+    found = read_runs(f"{name}={folder}" for name, folder in folders.items())
+    runs = dict(zip(folders, found, strict=True))
     reports = {name: _report(run) for name, run in runs.items()}
     first_name, first = next(iter(reports.items()))
     metrics = first.metrics
@@ -163,7 +224,7 @@ def table(study: Study, folders: Mapping[str, Path]) -> str:
     ]
     noisy = next(iter(runs.values())).noisy
     if noisy is not None:
-        cells = [_number(m, noisy.scores.get(m)) for m in metrics]
+        cells = [format_score(m, noisy.scores.get(m)) for m in metrics]
         rows.append(["noisy input", "", *cells, *[""] * len(metrics)])
     for name, run in runs.items():
         gains = [""] * len(metrics)
@@ -174,7 +235,7 @@ def table(study: Study, folders: Mapping[str, Path]) -> str:
             [
                 name,
                 size(run.entry.parameters_M),
-                *(_number(m, run.entry.scores.get(m)) for m in metrics),
+                *(format_score(m, run.entry.scores.get(m)) for m in metrics),
                 *gains,
             ]
         )
@@ -186,15 +247,6 @@ def _report(run: Run) -> MetricReport:
     return MetricReport(tuple(run.entry.scores), run.per_file)
 
 
-def _number(metric, value, sign=""):
-    if value is None:
-        return "-"
-    return f"{value:{sign}.{3 if 'stoi' in metric else 2}f}"
-
-
 def _gain(metric, comparison):
-    text = _number(metric, comparison["mean_difference"], "+")
-    if comparison["ci95"] is None:
-        return text
-    low, high = (_number(metric, end, "+") for end in comparison["ci95"])
-    return f"{text} [{low}, {high}]"
+    mean, interval = comparison["mean_difference"], comparison["ci95"]
+    return format_interval(metric, mean, interval, "+")

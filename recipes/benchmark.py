@@ -185,7 +185,10 @@ def main(arguments: list[str]) -> None:
         default=list(PRECISIONS),
     )
     parser.add_argument(
-        "--train_batch", type=number(int, 0), default=4, help="0: no training"
+        "--train_batch",
+        type=number(int, 0),
+        default=4,
+        help="0: neither training nor loading of its data",
     )
     parser.add_argument(
         "--train_seconds", type=number(float, 0.01), default=4.0

@@ -24,7 +24,7 @@ from pathlib import Path
 from phasen_sb.configuration import find_hparams
 from phasen_sb.data.files import write_atomically
 from phasen_sb.errors import UserError
-from phasen_sb.study import command_line, read_study, table
+from phasen_sb.study import check_options, command_line, read_study, table
 
 TRAIN = Path(__file__).with_name("train.py")
 
@@ -44,7 +44,10 @@ def main(arguments: list[str]) -> None:
     )
     options, for_train = parser.parse_known_args(arguments)
     study = read_study(find_hparams(options.study))
+    check_options(study, for_train)
     root = options.study_folder or Path("results", study.name)
+    if "=" in str(root):
+        raise UserError(f"{root} has a '=' in it; give another --study_folder.")
     folders = {}
     for name in study.runs:
         folder = root / name

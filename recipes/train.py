@@ -16,13 +16,13 @@ Authors
 
 import logging
 import sys
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
 import speechbrain as sb
 from ruamel.yaml import YAML
 from speechbrain.utils.distributed import run_on_main
-from torch.nn import Module
 
 from phasen_sb.brain import SELECTION_METRIC, EnhancementBrain
 from phasen_sb.configuration import (
@@ -66,8 +66,7 @@ def main(arguments: list[str]) -> None:
     )
     run_on_main(say_what_the_sample_sets, args=[path, given])
     datasets = hparams["make_datasets"]()
-    if hparams["init_from"] is not None:
-        start_from(hparams["init_from"], hparams["enhancer"], written)
+    start_from(hparams, written)
 
     brain = EnhancementBrain(
         modules=hparams["modules"],
@@ -96,10 +95,13 @@ def main(arguments: list[str]) -> None:
         run_on_main(write_results, args=[brain, datasets])
 
 
-def start_from(folder: str, enhancer: Module, network: Path) -> None:
-    """Loads the weights of an earlier run, or of an exported model."""
-    model = read_model(folder)
-    load_state(enhancer, model.state, str(folder), str(network))
+def start_from(hparams: Mapping, path: Path) -> None:
+    """Loads ``init_from``, unless a checkpoint of this run will follow."""
+    source = hparams["init_from"]
+    if source is None or hparams["checkpointer"].find_checkpoint() is not None:
+        return
+    model = read_model(str(source))
+    load_state(hparams["enhancer"], model.state, str(source), str(path))
 
 
 def say_what_the_sample_sets(path: Path, overrides: str) -> None:

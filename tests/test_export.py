@@ -300,3 +300,18 @@ def test_onnx_example_enhances_a_file_as_we_do(
     enhancer = Enhancer.from_pretrained(exported, "cpu", "fp32")
     expected = enhancer.enhance(sf.read(noisy)[0], 16000)
     assert np.abs(sf.read(clean)[0] - expected).max() < 2 / 32768
+
+
+def test_half_is_half_as_large_and_nearly_the_same(
+    run_folder, exported, tmp_path, speech
+):
+    half = tmp_path / "half"
+    assert main(["export", "--half", str(run_folder), str(half)]) == 0
+    sizes = [(f / "model.ckpt").stat().st_size for f in (half, exported)]
+    assert sizes[0] < 0.6 * sizes[1]
+    one, two = (
+        Enhancer.from_pretrained(folder, "cpu", "fp32").enhance(speech, 16000)
+        for folder in (half, exported)
+    )
+    assert 0 < np.abs(one - two).max() < 1e-2 * np.abs(two).max()
+    assert "before rounding to fp16" in (half / "README.md").read_text()

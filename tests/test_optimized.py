@@ -32,6 +32,7 @@ OPTIONS = {
     "one block": {"blocks": 1},
     "unbiased": {"phase_norm": "global_unbiased"},
     "global first": {"phase_norm_first": True},
+    "frames first": {"phase_norm": "frame", "phase_norm_first": True},
     "no norm": {"phase_norm": "none"},
     "exchange alone": {"phase_kernels": []},
     "one stream": {"two_streams": False},

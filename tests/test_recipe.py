@@ -101,6 +101,8 @@ def test_default_run_and_what_follows(tmp_path):
     assert "matplotlib.font_manager" not in (folder / "log.txt").read_text()
     picture = (folder / "spectrograms.png").read_bytes()
     assert picture.startswith(b"\x89PNG") and len(picture) > 50_000
+    for name in ("curves", "frequency_transforms"):
+        assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
     # The same command again only tests.
     again = finish(tmp_path, **tiny)

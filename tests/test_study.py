@@ -5,9 +5,10 @@ import sys
 
 import pytest
 from recipe_process import ARGUMENTS, RECIPE
+from ruamel.yaml import YAML
 
 from phasen_sb.errors import UserError
-from phasen_sb.study import read_study
+from phasen_sb.study import check_options, command_line, read_study
 
 STUDY = """\
 recipe: hparams/phasen.yaml
@@ -60,11 +61,38 @@ def test_study_trains_all_goes_on_and_tabulates(tmp_path, voicebank):
     assert "comes from another command" in other.stderr.splitlines()[-1]
 
 
+def test_settings_reach_the_training_as_they_are_written(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "recipe: a.yaml\ncumulative: True\nruns:\n"
+        "  one: {network: {blocks: 2}, name: '1e-3', metrics: [a, 'b: c']}\n"
+        "  two: {network: !new:my.Net {a: 1}, remix: null}\n"
+        "  three: {network: {b: 2.0}}\n"
+    )
+    study = read_study(path)
+    words = command_line(study, "one", tmp_path)[3:]
+    assert words[:4] == ["--network", "{blocks: 2}", "--name", "'1e-3'"]
+    assert YAML().load(words[5]) == ["a", "b: c"]
+    words = command_line(study, "two", tmp_path)[3:]
+    assert words[1] == "!new:my.Net {a: 1}" and words[-1] == "null"
+    # Parts of an object replace the object of the run before.
+    assert study.runs["three"]["network"] == {"b": 2.0}
+    for options, message in (
+        (["--name=2"], "--name is what the run one of the study sets"),
+        (["--output_folder", "x"], "--output_folder is not for a study"),
+    ):
+        with pytest.raises(UserError, match=message):
+            check_options(study, options)
+
+
 @pytest.mark.parametrize(
     "text, message",
     [
         ("recipe: phasen.yaml", "has the keys recipe;"),
         ("{recipe: a, runs: {}, run: {}}", "has the keys recipe, runs, run;"),
+        ("{recipe: a, runs: {}}", "for each name what it changes"),
+        ("{recipe: a, runs: {lr=1: {lr: 1}}}", "calls a run 'lr=1'"),
+        ("{recipe: a, runs: {b: {}}, cumulative: no}", "must be True or"),
         ("{recipe: a, runs: {b: 3}}", "for each name what it changes"),
     ],
 )

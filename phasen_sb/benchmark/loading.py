@@ -20,7 +20,10 @@ BATCHES = 100
 
 
 def loading_time(batch: int, seconds: float) -> float:
-    """Time that one worker needs for a batch of the sample corpus (s).
+    """Time that one worker needs for a batch of speech (s).
+
+    Utterances of the sample corpus that are shorter than a crop count as
+    long as they are.
 
     Arguments
     ---------
@@ -48,9 +51,12 @@ def loading_time(batch: int, seconds: float) -> float:
         remix = Remix(0, 20)
         batches = iter(loader)
         next(batches)
+        samples = 0
         started = perf_counter()
         for index in range(BATCHES):
             loaded = next(batches)
             noisy, clean = loaded.noisy_sig, loaded.clean_sig
             remix(noisy.data, clean.data, str(index), noisy.lengths)
-        return (perf_counter() - started) / BATCHES
+            samples += float(noisy.lengths.sum()) * noisy.data.shape[1]
+        taken = perf_counter() - started
+        return taken / samples * 16000 * batch * seconds

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from phasen_sb.errors import UserError
-from phasen_sb.metrics.conditions import read_conditions
 from phasen_sb.metrics.registry import METRICS, resolve
 
 FAMILY_SUFFIX = "_rescaled"
@@ -115,13 +114,11 @@ def run(arguments: argparse.Namespace) -> None:
     """
     metrics = [name for text in arguments.metrics for name in text.split(",")]
     resolve(filter(None, metrics))
-    conditions = None
-    if arguments.conditions is not None:
-        conditions = read_conditions(arguments.conditions)
     out = writable_folder(arguments.out)
 
     from phasen_sb.data.files import write_atomically
-    from phasen_sb.metrics.folders import score_folders
+    from phasen_sb.metrics.conditions import check_names, read_conditions
+    from phasen_sb.metrics.folders import find_systems, score_folders
     from phasen_sb.metrics.plots import plot_scores
     from phasen_sb.metrics.score_report import (
         to_csv,
@@ -130,14 +127,18 @@ def run(arguments: argparse.Namespace) -> None:
         to_text,
     )
 
+    conditions, note = None, None
+    folders = arguments.clean, arguments.enhanced, arguments.noisy
+    if arguments.conditions is not None:
+        conditions = read_conditions(arguments.conditions)
+        note = check_names(conditions, find_systems(*folders)[0], folders[0])
     scores = score_folders(
-        arguments.clean,
-        arguments.enhanced,
-        arguments.noisy,
+        *folders,
         filter(None, metrics),
         arguments.jobs,
         arguments.timeout,
     )
+    scores.notes += [note] if note else []
     record = to_record(scores, conditions)
     text = to_text(scores, record)
     write_atomically(out / "scores.csv", to_csv(scores))

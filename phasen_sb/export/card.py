@@ -23,6 +23,8 @@ SCORES = {
     "ssnr": "segmental SNR (dB)",
 }
 
+ROUNDED = "\n\nThe scores are those of the weights before rounding to fp16."
+
 TEXT = """\
 # {name}
 
@@ -77,7 +79,10 @@ of their own, which may ask for attribution.
 
 
 def write_card(
-    model: TrainedModel, name: str, licence: str = "apache-2.0"
+    model: TrainedModel,
+    name: str,
+    licence: str = "apache-2.0",
+    half: bool = False,
 ) -> str:
     """Writes the model card of an exported model.
 
@@ -89,6 +94,8 @@ def write_card(
         Name of the model.
     licence : str
         Licence of the weights, as a hub identifier.
+    half : bool
+        Whether the weights are written as fp16.
 
     Returns
     -------
@@ -110,7 +117,7 @@ def write_card(
     text = TEXT.format(
         name=name,
         version=__version__,
-        scores=_score_table(model.results),
+        scores=_score_table(model.results) + ROUNDED * half,
         data=_data(model),
         sample_rate=model.sample_rate,
         band=model.sample_rate / 2000,
@@ -212,6 +219,9 @@ def _data(model):
     if not model.settings:
         return f"Unknown: converted from {model.source.rsplit('/', 1)[-1]}."
     lines = [f"{_data_name(model)}."]
+    if model.settings.get("init_from"):
+        source = str(model.settings["init_from"]).rstrip("/").rsplit("/", 1)[-1]
+        lines.append(f"The training started from the weights of {source}.")
     for split, facts in model.data.get("splits", {}).items():
         lines.append(
             f"{split}: {facts['files']} files, {facts['seconds'] / 60:.1f} min."

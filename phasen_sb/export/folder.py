@@ -24,7 +24,7 @@ from phasen_sb.export.runs import (
     is_export,
     read_model,
 )
-from phasen_sb.export.weights import check_finite, load_state
+from phasen_sb.export.weights import load_state
 
 
 def check_target(folder: str | os.PathLike, overwrite: bool = False) -> Path:
@@ -108,7 +108,11 @@ def write_export(
     if half:
         names = {name for name, _ in enhancer.named_parameters()}
         state = {k: v.half() if k in names else v for k, v in state.items()}
-        check_finite(state, f"{model.source} as fp16")
+        if not all(v.isfinite().all() for v in state.values()):
+            raise UserError(
+                f"{model.source} has weights beyond what fp16 holds, 65504; "
+                "export it without --half."
+            )
     part = folder.with_name(f".{folder.name}.part")
     try:
         shutil.rmtree(part, ignore_errors=True)
@@ -117,7 +121,7 @@ def write_export(
         torch.save(state, part / WEIGHTS)
         card = model.card
         if card is None:
-            card = write_card(model, folder.resolve().name, licence)
+            card = write_card(model, folder.resolve().name, licence, half)
         (part / CARD).write_text(card, encoding="utf-8")
         if model.results:
             results = json.dumps(model.results, indent=2)

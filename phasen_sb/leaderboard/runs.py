@@ -133,6 +133,7 @@ def _training_run(name: str, folder: Path) -> Run:
         files = test["enhanced"]["utterances"]
         seed, epoch = results["seed"], results["epoch"]
         chosen_by = results["selected_by"]
+        started = results.get("init_from")
     except (KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, error) from error
     reports = _per_file_training(folder / PER_FILE, means["enhanced"])
@@ -150,6 +151,7 @@ def _training_run(name: str, folder: Path) -> Run:
             cost if key == "enhanced" else None,
             is_input=key == "noisy",
             selected_on_test=UNKNOWN if "test" in chosen_by else NO,
+            extra_data=UNKNOWN if started and key == "enhanced" else NO,
         )
         for key in ("enhanced", "noisy")
     }
@@ -226,6 +228,7 @@ def _entry(
     cost: ModelCost | None,
     is_input: bool = False,
     selected_on_test: str = UNKNOWN,
+    extra_data: str = NO,
 ) -> Entry:
     known_network = cost is not None and cost.network == "PHASEN"
     domain = "magnitude and phase" if known_network else UNKNOWN
@@ -240,7 +243,7 @@ def _entry(
         parameters_M=cost and cost.parameters / 1e6,
         macs_G_per_s=cost and cost.macs_per_second / 1e9,
         scores=scores,
-        extra_data=NO,
+        extra_data=extra_data,
         evidence=SELF_MEASURED,
         selected_on_test=selected_on_test,
         metric_optimised=NO if is_input or known_network else UNKNOWN,

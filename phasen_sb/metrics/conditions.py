@@ -5,11 +5,15 @@ Authors
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from phasen_sb.errors import UserError
-from phasen_sb.metrics.folders import FolderScores
 from phasen_sb.metrics.report import MetricReport
+
+if TYPE_CHECKING:  # loads torch
+    from phasen_sb.metrics.folders import FolderScores
 
 #: What the columns behind the file's name are called in tables.
 COLUMNS = ("noise", "SNR")
@@ -64,8 +68,49 @@ def read_conditions(path: str | os.PathLike) -> dict[str, dict[str, str]]:
     return conditions
 
 
+def check_names(
+    conditions: dict[str, dict[str, str]], names: Iterable[str], folder: str
+) -> str | None:
+    """Notices, before any work, conditions that are those of other files.
+
+    Arguments
+    ---------
+    conditions : dict
+        From :func:`read_conditions`.
+    names : iterable of str
+        The files of the clean folder, without suffix.
+    folder : str
+        What the error calls that.
+
+    Returns
+    -------
+    str or None
+        A note on files that have no conditions.
+
+    Raises
+    ------
+    UserError
+        If no file has any.
+
+    Example
+    -------
+    >>> check_names({"a": {}}, ["a", "b"], "clean")
+    '--conditions says nothing of 1 file (such as b).'
+    """
+    unknown = [name for name in names if name not in conditions]
+    if not conditions.keys() & set(names):
+        raise UserError(
+            f"--conditions names none of the files of {folder}; give the log "
+            "of this test set."
+        )
+    if not unknown:
+        return None
+    files = "1 file" if len(unknown) == 1 else f"{len(unknown)} files"
+    return f"--conditions says nothing of {files} (such as {min(unknown)})."
+
+
 def reports_by_condition(
-    scores: FolderScores, conditions: dict[str, dict[str, str]]
+    scores: "FolderScores", conditions: dict[str, dict[str, str]]
 ) -> dict[str, dict[str, dict[str, MetricReport]]]:
     """Splits the scores of each system by condition.
 
@@ -80,11 +125,7 @@ def reports_by_condition(
     -------
     dict
         ``{"noise": {"bus": {system: report}}, "SNR": ...}``, SNRs rising.
-
-    Raises
-    ------
-    UserError
-        If no file that was scored is in ``conditions``.
+        Files that ``conditions`` does not name are left out.
     """
     groups = {}
     for column in COLUMNS:
@@ -94,14 +135,13 @@ def reports_by_condition(
                 if key not in conditions:
                     continue
                 reports = by_value.setdefault(conditions[key][column], {})
-                empty = MetricReport(system.report.metrics, {})
-                reports.setdefault(system.name, empty).scores[key] = values
+                empty = MetricReport(system.report.metrics)
+                report = reports.setdefault(system.name, empty)
+                report.scores[key] = values
+                report.failures += [
+                    f for f in system.report.failures if f["key"] == key
+                ]
         groups[column] = dict(sorted(by_value.items(), key=_order))
-    if not groups[COLUMNS[0]]:
-        raise UserError(
-            "--conditions names none of the files that were scored; give the "
-            "log of this test set."
-        )
     return groups
 
 

@@ -7,6 +7,7 @@ Authors
 import csv
 import io
 import json
+from collections.abc import Sequence
 from importlib import metadata
 from itertools import combinations
 from typing import Any
@@ -68,11 +69,6 @@ def to_record(
         "comparisons" of each two of them, "conditions" (the same as "systems"
         for each noise and SNR), "sanity", "clean_folder", "notes", "versions"
         and "resampler".
-
-    Raises
-    ------
-    UserError
-        If ``conditions`` are those of other files.
     """
     groups = {}
     if conditions is not None:
@@ -226,17 +222,36 @@ _READING_ORDER = {
 }
 
 
-def _number(metric: str, value: float | None, sign: str = "") -> str:
+def format_score(metric: str, value: float | None, sign: str = "") -> str:
+    """A score with the decimals that are usual, "-" if there is none.
+
+    Example
+    -------
+    >>> format_score("stoi", 0.9), format_score("pesq_wb", 0.25, "+")
+    ('0.900', '+0.25')
+    """
     if value is None:
         return "-"
     return f"{value:{sign}.{3 if 'stoi' in metric else 2}f}"
 
 
-def _with_interval(metric: str, value, interval, sign: str = "") -> str:
-    text = _number(metric, value, sign)
+def format_interval(
+    metric: str,
+    value: float | None,
+    interval: Sequence[float] | None,
+    sign: str = "",
+) -> str:
+    """A score and, if it is known, its interval.
+
+    Example
+    -------
+    >>> format_interval("pesq_wb", 2.5, [2.4, 2.6])
+    '2.50 [2.40, 2.60]'
+    """
+    text = format_score(metric, value, sign)
     if interval is None:
         return text
-    low, high = (_number(metric, end, sign) for end in interval)
+    low, high = (format_score(metric, end, sign) for end in interval)
     return f"{text} [{low}, {high}]"
 
 
@@ -256,7 +271,7 @@ def _means(record: dict[str, Any], metrics: list[str]) -> str:
         rows.append(
             [METRICS[metric].label]
             + [
-                _with_interval(metric, s["mean"][metric], s["ci95"][metric])
+                format_interval(metric, s["mean"][metric], s["ci95"][metric])
                 for s in systems.values()
             ]
         )
@@ -284,7 +299,7 @@ def _by_condition(
                 row.append(
                     "-"
                     if s is None
-                    else _with_interval(
+                    else format_interval(
                         metric, s["mean"][metric], s["ci95"][metric]
                     )
                 )
@@ -320,7 +335,7 @@ def _comparison(comparison: dict[str, Any], metrics: list[str]) -> str:
     rows = [["", "mean difference", "wins", "ties", "losses"]]
     for metric in metrics:
         c = comparison["metrics"][metric]
-        difference = _with_interval(
+        difference = format_interval(
             metric, c["mean_difference"], c["ci95"], sign="+"
         )
         counts = [str(c[k]) for k in ("wins", "ties", "losses")]
@@ -330,7 +345,7 @@ def _comparison(comparison: dict[str, Any], metrics: list[str]) -> str:
 
 def _worst(name: str, report: MetricReport, metric: str) -> str:
     files = ", ".join(
-        f"{key} {_number(metric, score)}"
+        f"{key} {format_score(metric, score)}"
         for key, score in worst_files(report, metric)
     )
     return f"Worst files of {name} by {METRICS[metric].label}: {files}"

@@ -84,8 +84,9 @@ class FrameNorm:
             weight, bias = self.norm.weight, self.norm.bias
             self.weight = as_row(weight.repeat(self.grid.pack), x.shape[1])
             self.bias = as_row(bias.repeat(self.grid.pack), x.shape[1])
+        # A new tensor: in fp32 x itself may lie in a stream's memory.
         y = x.float()
-        y -= self._frame_means(y)
+        y = y - self._frame_means(y)
         y *= torch.rsqrt(self._frame_means(y.square()) + self.norm.eps)
         y = torch.addcmul(self.bias, y, self.weight)
         y = y.to(x.dtype) if out is None else out.copy_(y)

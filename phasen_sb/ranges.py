@@ -53,7 +53,12 @@ SWITCHES = {
 }
 
 #: Those that may be null.
-OPTIONAL = {"data_jobs", "metric_jobs", "crop_seconds"}
+OPTIONAL = {
+    "data_jobs",
+    "metric_jobs",
+    "crop_seconds",
+    "valid_batch_seconds",
+}
 
 
 def check_ranges(hparams: Mapping) -> None:

@@ -286,7 +286,7 @@ def test_scores_are_against_the_file_itself(make_brain):
 
 
 def test_utterances_of_like_length_are_evaluated_together(make_brain):
-    brain = make_brain()
+    brain = make_brain(valid_batch_seconds=40)
     brain.on_fit_start = lambda: None
     waves = {}
     for options in ({}, {"batch_size": 1}):

@@ -73,6 +73,7 @@ def run_folder(tmp_path_factory):
             torch.save(averaged.module.state_dict(), folder / "best.pt")
     results = {
         "epoch": 1,
+        "command": "python train.py --data_folder /private/VB --a=/private/b/",
         "test": {
             "noisy": {"pesq_wb": 1.97, "utterances": 824},
             "enhanced": {"pesq_wb": 2.99, "utterances": 824},
@@ -157,6 +158,8 @@ def test_card_has_front_matter_scores_and_no_private_paths(exported):
     assert "| PESQ (wideband) | 1.970 | 2.990 |" in text
     assert "824 utterances" in text and "VoiceBank" in text
     assert "/private" not in text + (exported / "hyperparams.yaml").read_text()
+    command = json.loads((exported / "results.json").read_text())["command"]
+    assert command == "python train.py --data_folder VB --a=b"
 
 
 def test_scores_of_other_weights_are_left_out(run_folder, tmp_path):

@@ -6,6 +6,8 @@ Authors
 
 import json
 import os
+import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -124,7 +126,7 @@ def write_export(
             card = write_card(model, folder.resolve().name, licence, half)
         (part / CARD).write_text(card, encoding="utf-8")
         if model.results:
-            results = json.dumps(model.results, indent=2)
+            results = json.dumps(_public(model.results), indent=2)
             (part / RESULTS).write_text(results, encoding="utf-8")
         if folder.is_dir():
             shutil.rmtree(folder)
@@ -139,6 +141,17 @@ def write_export(
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return folder
+
+
+def _public(results):
+    # Exports are published, paths are private.
+    if "command" not in results:
+        return results
+    words = (
+        re.sub(r"^(-*\w*=)?/.*?([^/]*)/?$", r"\1\2", word)
+        for word in shlex.split(results["command"])
+    )
+    return {**results, "command": shlex.join(words)}
 
 
 def load_model(folder: str | os.PathLike) -> torch.nn.Module:

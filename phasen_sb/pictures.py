@@ -159,12 +159,9 @@ def draw_transforms(path: Path, network: torch.nn.Module) -> None:
         return
     rows = -(-len(matrices) // 2)
     figure = _figure(8.4, 3.9 * rows)
-    axes = figure.subplots(rows, 2, squeeze=False).T.flatten()
-    for axis in axes[len(matrices) :]:
-        axis.remove()
-    # Down the columns: first and second transform of each block in a row.
-    for index, (name, matrix) in enumerate(matrices.items()):
-        axis = axes[index // 2 + (index % 2) * rows]
+    axes = figure.subplots(rows, 2, squeeze=False).flatten()
+    # A block a row: it has two of them.
+    for axis, (name, matrix) in zip(axes, matrices.items(), strict=True):
         decibels = 20 * np.log10(matrix / matrix.max() + 1e-6)
         image = axis.imshow(
             decibels,

@@ -10,12 +10,14 @@ import math
 import speechbrain as sb
 import torch
 import yaml
+from speechbrain.dataio.dataloader import LoopedLoader
 from speechbrain.utils.checkpoints import (
     mark_as_loader,
     mark_as_saver,
     register_checkpoint_hooks,
 )
 from speechbrain.utils.distributed import ddp_broadcast
+from torch.utils.data import DataLoader
 
 from phasen_sb.errors import UserError
 
@@ -46,7 +48,6 @@ class SafeStepsBrain(sb.Brain):
             )
         self.batches_per_epoch = None
         self.batch_ids = []
-        self.finite_evaluation = True
         self.skipped_steps = 0
         self.skipped_in_a_row = 0
         self.term_sums = {}
@@ -54,6 +55,31 @@ class SafeStepsBrain(sb.Brain):
 
     def on_step(self):
         """Gets called after each step that was not skipped."""
+
+    def fit(self, epoch_counter, train_set, *args, **kwargs):
+        """Trains; takes a dataset, or a DataLoader as it is."""
+        if isinstance(train_set, (DataLoader, LoopedLoader)):
+            self._count_batches(train_set)
+        super().fit(epoch_counter, train_set, *args, **kwargs)
+
+    def make_dataloader(
+        self, dataset, stage, ckpt_prefix="dataloader-", **loader_kwargs
+    ):
+        """Makes a loader; counts the batches of the training's."""
+        loader = super().make_dataloader(
+            dataset, stage, ckpt_prefix, **loader_kwargs
+        )
+        if stage == sb.Stage.TRAIN:
+            self._count_batches(loader)
+        return loader
+
+    def _count_batches(self, loader):
+        try:
+            self.batches_per_epoch = len(loader)
+        except TypeError:  # of an iterable dataset
+            return
+        if self.debug:
+            self.batches_per_epoch = min(len(loader), self.debug_batches)
 
     def fit_batch(self, batch):
         """Takes one step; a batch that is not finite leaves no trace.
@@ -132,13 +158,6 @@ class SafeStepsBrain(sb.Brain):
                 f"{self.skipped_in_a_row} steps in a row, last with {ids}; "
                 "check these files, lower lr or use --precision=fp32."
             )
-
-    def evaluate_batch(self, batch, stage):
-        """Remembers a loss that is not finite, which the mean leaves out."""
-        loss = super().evaluate_batch(batch, stage)
-        if not torch.isfinite(loss):
-            self.finite_evaluation = False
-        return loss
 
     def add_terms(self, terms: dict[str, torch.Tensor]) -> None:
         """Adds up a training batch's parts of the loss, for the log."""

@@ -288,18 +288,21 @@ def test_scores_are_against_the_file_itself(make_brain):
 def test_utterances_of_like_length_are_evaluated_together(make_brain):
     brain = make_brain(valid_batch_seconds=40)
     brain.on_fit_start = lambda: None
-    waves = {}
+    waves, losses = {}, []
     for options in ({}, {"batch_size": 1}):
         loader = brain.make_dataloader(
             brain.datasets["test"], sb.Stage.TEST, **options
         )
         brain.test_waves = {}
+        brain.evaluated_loss, brain.evaluated = 0.0, 0
         counts = []
         for batch in loader:
             brain.evaluate_batch(batch, sb.Stage.TEST)
             counts.append(len(batch.id))
         brain.metric_pool.collect()
         waves[max(counts)] = brain.test_waves
+        losses.append(brain.evaluated_loss / brain.evaluated)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     alone = waves.pop(1)
     (together,) = waves.values()
     assert together.keys() == alone.keys()

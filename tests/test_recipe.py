@@ -161,7 +161,8 @@ def test_goes_on_and_refuses_other_data(trained, tmp_path, voicebank):
 
 
 def test_starts_from_earlier_weights(trained, tmp_path, voicebank):
-    earlier = output_folder(trained)
+    earlier = tmp_path / "earlier"
+    shutil.copytree(output_folder(trained), earlier)
     options = SMALL | {"data_folder": voicebank, "init_from": earlier}
     missing = refuse(tmp_path, **options | {"init_from": f"{earlier}s"})
     assert f"There is no folder {earlier}s; did you mean" in missing
@@ -176,6 +177,10 @@ def test_starts_from_earlier_weights(trained, tmp_path, voicebank):
     for name in before:
         if "running" not in name and "num_batches" not in name:
             assert torch.equal(before[name], after[name]), name
+    assert results(output_folder(tmp_path))["init_from"] == "earlier"
+    # Its own checkpoint takes their place: they may be gone.
+    shutil.rmtree(earlier)
+    finish(tmp_path, **options, lr=0, average_decay=0)
 
 
 def test_hostile_audio_does_no_harm(tmp_path):

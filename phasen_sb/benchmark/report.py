@@ -4,7 +4,10 @@ Authors
  * The phasen_sb authors 2026
 """
 
+import io
 from pathlib import Path
+
+from phasen_sb.data.files import write_atomically
 
 COLUMNS = (
     ("task", "task"),
@@ -95,4 +98,6 @@ def draw_growth(rows: list[dict], path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     time.legend(frameon=False, fontsize="small")
     figure.suptitle(f"{threads} threads")
-    figure.savefig(path, dpi=110)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=110)
+    write_atomically(path, picture.getvalue())

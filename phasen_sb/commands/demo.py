@@ -3,7 +3,6 @@
 import argparse
 
 from phasen_sb.errors import UserError
-from phasen_sb.inference.default_model import model_or_default
 
 DESCRIPTION = """\
 Opens a page where speech can be uploaded or recorded and heard noisy and
@@ -59,7 +58,6 @@ def run(arguments: argparse.Namespace) -> None:
         If Gradio is not installed, the model cannot be loaded or the port is
         taken.
     """
-    model = model_or_default(arguments.model)
     try:
         import gradio
     except ImportError as error:
@@ -70,7 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
     from phasen_sb.inference.demo_page import make_page
     from phasen_sb.inference.pretrained import Enhancer
 
-    enhancer = Enhancer.from_pretrained(model, arguments.device)
+    enhancer = Enhancer.from_pretrained(arguments.model, arguments.device)
     page = make_page(enhancer)
     try:
         page.launch(

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from phasen_sb.errors import UserError
 from phasen_sb.inference.chunks import ChunkPlan
-from phasen_sb.inference.default_model import model_or_default
 
 DESCRIPTION = """\
 Removes noise from the speech in audio files: WAV, FLAC, OGG, Opus, MP3, AIFF
@@ -113,7 +112,6 @@ def run(arguments: argparse.Namespace) -> None:
     UserError
         If an argument cannot be used, or a file could not be enhanced.
     """
-    arguments.model = model_or_default(arguments.model)
     if arguments.jobs < 1:
         raise UserError(f"--jobs is {arguments.jobs}; it must be at least 1.")
     if "-" in arguments.inputs:

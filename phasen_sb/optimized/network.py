@@ -19,7 +19,7 @@ from phasen_sb.features import compress, magnitude, unit_phase
 from phasen_sb.heads import MASK_ACTIVATIONS
 from phasen_sb.layers import FrameLayerNorm, GlobalLayerNorm, frame_mask
 from phasen_sb.optimized.folding import Block, Folder, PhaseUnit
-from phasen_sb.optimized.norms import Affine, FrameNorm
+from phasen_sb.optimized.norms import Affine, FrameNorm, as_row
 from phasen_sb.optimized.packing import (
     PackedConv,
     choose_pack,
@@ -268,7 +268,7 @@ class TiledPHASEN(nn.Module):
 
     def _norm(self, grid, source: Stream, norm, memory: Stored, moments):
         if isinstance(norm, FrameLayerNorm):
-            return FrameNorm(grid, source, norm)
+            return FrameNorm(grid, source, norm, self.n_bins)
         total, squares = 0.0, 0.0
         for start in grid.starts():
             tile = source(start)
@@ -285,7 +285,11 @@ class TiledPHASEN(nn.Module):
             variance *= count / max(count - 1, 1)
         scale = norm.weight * (variance + norm.eps) ** -0.5
         shift = norm.bias - mean * scale
-        return Affine(grid, memory, scale.to(self.dtype), shift.to(self.dtype))
+        scale, shift = (
+            as_row(values.to(self.dtype), self.n_bins, grid.pack)
+            for values in (scale, shift)
+        )
+        return Affine(grid, memory, scale, shift)
 
     def _exchange(self, grid, block: Block, amplitude, phase):
         for start in grid.starts():

@@ -9,21 +9,21 @@ import torch
 from phasen_sb.optimized.streams import Grid, Place, Stream
 
 
-def as_row(values: torch.Tensor, bins: int) -> torch.Tensor:
-    """Repeats values of channels for each bin: ``[F, channels]``.
+def as_row(values: torch.Tensor, bins: int, pack: int) -> torch.Tensor:
+    """Repeats ``[C]`` for each bin and packed frame: ``[F, pack * C]``.
 
     Products with a whole row are nine times faster than a broadcast.
 
     Example
     -------
-    >>> as_row(torch.rand(24), 257).shape
+    >>> as_row(torch.rand(12), 257, 2).shape
     torch.Size([257, 24])
     """
-    return values.expand(bins, -1).contiguous()
+    return values.repeat(pack).expand(bins, -1).contiguous()
 
 
 class Affine:
-    """Scales and shifts each channel of a stream, as a norm does.
+    """Scales and shifts a stream, as a norm does.
 
     Arguments
     ---------
@@ -32,9 +32,9 @@ class Affine:
     source : callable
         The stream.
     scale : torch.Tensor
-        ``[C]``
+        From :func:`as_row`, ``[F, channels]``.
     shift : torch.Tensor
-        ``[C]``
+        Likewise.
     """
 
     def __init__(
@@ -46,15 +46,11 @@ class Affine:
     ):
         self.grid = grid
         self.source = source
-        self.scale = scale.repeat(grid.pack)
-        self.shift = shift.repeat(grid.pack)
+        self.scale = scale
+        self.shift = shift
 
     def __call__(self, start: int, out: Place = None) -> torch.Tensor:
-        x = self.source(start)
-        if self.scale.dim() == 1:
-            self.scale = as_row(self.scale, x.shape[1])
-            self.shift = as_row(self.shift, x.shape[1])
-        y = torch.addcmul(self.shift, x, self.scale, out=out)
+        y = torch.addcmul(self.shift, self.source(start), self.scale, out=out)
         return self.grid.clear(y, start)
 
 
@@ -69,25 +65,25 @@ class FrameNorm:
         The stream.
     norm : phasen_sb.layers.FrameLayerNorm
         Scale, shift and eps.
+    bins : int
+        Frequency bins, F.
     """
 
-    def __init__(self, grid: Grid, source: Stream, norm: torch.nn.Module):
+    def __init__(
+        self, grid: Grid, source: Stream, norm: torch.nn.Module, bins: int
+    ):
         self.grid = grid
         self.source = source
-        self.norm = norm
-        self.weight = None
-        self.bias = None
+        self.eps = norm.eps
+        self.weight = as_row(norm.weight, bins, grid.pack)
+        self.bias = as_row(norm.bias, bins, grid.pack)
 
     def __call__(self, start: int, out: Place = None) -> torch.Tensor:
         x = self.source(start)
-        if self.weight is None:
-            weight, bias = self.norm.weight, self.norm.bias
-            self.weight = as_row(weight.repeat(self.grid.pack), x.shape[1])
-            self.bias = as_row(bias.repeat(self.grid.pack), x.shape[1])
         # A new tensor: in fp32 x itself may lie in a stream's memory.
         y = x.float()
         y = y - self._frame_means(y)
-        y *= torch.rsqrt(self._frame_means(y.square()) + self.norm.eps)
+        y *= torch.rsqrt(self._frame_means(y.square()) + self.eps)
         y = torch.addcmul(self.bias, y, self.weight)
         y = y.to(x.dtype) if out is None else out.copy_(y)
         return self.grid.clear(y, start)

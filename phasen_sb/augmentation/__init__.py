@@ -1,0 +1,15 @@
+"""Augmentation of pairs of noisy and clean speech, a batch at a time.
+
+Every draw comes from a seed of text: a resumed training hears what an unbroken
+one hears.
+"""
+
+from phasen_sb.augmentation.effects import (
+    Coloration,
+    Hiss,
+    Reverberation,
+    Speed,
+)
+from phasen_sb.augmentation.remix import Remix
+
+__all__ = ["Coloration", "Hiss", "Remix", "Reverberation", "Speed"]

@@ -1,0 +1,136 @@
+"""New mixtures of the speech and the noises of a batch.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+from collections.abc import Sequence
+
+import torch
+from speechbrain.processing.signal_processing import dB_to_amplitude
+
+from phasen_sb.augmentation.effects import Effect
+from phasen_sb.enhancer import clear_padding
+from phasen_sb.seeding import seeded_generator
+
+
+class Remix:
+    """Gives every utterance the noise of another, at a random SNR.
+
+    The noise of a pair is noisy minus clean; it is dealt out anew within the
+    batch. That makes many mixtures of few recordings. A pair without noise (its
+    noisy file is the clean one) gets that of another, too. After Defossez et
+    al., "Real Time Speech Enhancement in the Waveform Domain", 2020, who keep
+    the noises' levels.
+
+    Arguments
+    ---------
+    snr_low : float
+        Lowest signal-to-noise ratio (dB).
+    snr_high : float
+        Highest signal-to-noise ratio (dB).
+    probability : float
+        Share of the batches that are mixed anew; 0 switches it off.
+    second_probability : float
+        Share of the utterances that get a second noise, 0 to 12 dB softer.
+    speech_effects : sequence of Effect
+        Change the speech, and so the target, before it is mixed.
+    noise_effects : sequence of Effect
+        Change the noises.
+
+    Example
+    -------
+    >>> clean = torch.randn(4, 16000)
+    >>> noisy, same = Remix(0, 0)(clean + torch.randn(4, 16000), clean, "1")
+    >>> same is clean
+    True
+    >>> ((noisy - clean).square().mean() / clean.square().mean()).round()
+    tensor(1.)
+    """
+
+    def __init__(
+        self,
+        snr_low: float,
+        snr_high: float,
+        probability: float = 1.0,
+        second_probability: float = 0.0,
+        speech_effects: Sequence[Effect] = (),
+        noise_effects: Sequence[Effect] = (),
+    ):
+        if snr_low > snr_high:
+            raise ValueError(
+                f"snr_low ({snr_low}) must not exceed snr_high ({snr_high})."
+            )
+        self.snr_low = snr_low
+        self.snr_high = snr_high
+        self.probability = probability
+        self.second_probability = second_probability
+        self.speech_effects = list(speech_effects)
+        self.noise_effects = list(noise_effects)
+
+    def __call__(
+        self,
+        noisy: torch.Tensor,
+        clean: torch.Tensor,
+        seed: str,
+        lengths: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mixes a batch anew.
+
+        Arguments
+        ---------
+        noisy : torch.Tensor
+            ``[B, samples]``, zero past each utterance's end.
+        clean : torch.Tensor
+            ``[B, samples]``, likewise.
+        seed : str
+            The same text gives the same mixtures, on any device: a resumed
+            training sees what an unbroken one sees.
+        lengths : torch.Tensor, optional
+            Relative lengths ``[B]``.
+
+        Returns
+        -------
+        noisy : torch.Tensor
+            ``[B, samples]``, zero past each utterance's end. The noise of a
+            shorter utterance does not reach a longer one's end.
+        clean : torch.Tensor
+            As given, but for the effects.
+        """
+        generator = seeded_generator(seed)
+        if torch.rand((), generator=generator) >= self.probability:
+            return noisy, clean
+        noise = noisy - clean
+        for effect in self.speech_effects:
+            clean = clear_padding(effect(clean, generator), lengths)
+        for effect in self.noise_effects:
+            noise = effect(noise, generator)
+        order = _deal(noise, generator)
+        position = torch.rand(len(noisy), 1, generator=generator)
+        snr = self.snr_low + position * (self.snr_high - self.snr_low)
+        dealt = clear_padding(noise[order], lengths)
+        if self.second_probability:
+            second = clear_padding(noise[_deal(noise, generator)], lengths)
+            draws = torch.rand(2, len(noisy), 1, generator=generator)
+            gain = dB_to_amplitude(-12 * draws[0])
+            gain *= draws[1] < self.second_probability
+            dealt = dealt + gain.to(noisy) * _gain(dealt, second) * second
+        gain = _gain(clean, dealt) / dB_to_amplitude(snr.to(noisy))
+        return clean + gain * dealt, clean
+
+
+def _deal(noise: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Chooses whose noise each utterance gets: everyone's is used evenly."""
+    order = torch.randperm(len(noise), generator=generator).to(noise.device)
+    donors = order[noise[order].any(1)]
+    if not len(donors):
+        return order
+    return donors.repeat(-(-len(noise) // len(donors)))[: len(noise)]
+
+
+def _gain(reference: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    """Finds the gain at which a noise has the energy of a reference."""
+    # Both sums run over the same samples: their ratio is the SNR.
+    wanted = reference.square().sum(1, keepdim=True)
+    energy = noise.square().sum(1, keepdim=True).clamp(min=1e-12)
+    return (wanted / energy).sqrt()

@@ -125,7 +125,22 @@ def _read_chain(path):
             )
         files.insert(0, base)
         layers.insert(0, read_yaml(base))
+    if layers[1:]:
+        for layer in layers:
+            _remove_comments(layer)
     return files, layers
+
+
+def _remove_comments(node):
+    """Removes what ruamel would write between an object and its arguments."""
+    if hasattr(node, "ca"):
+        node.ca.comment = None
+        node.ca.items.clear()
+    if isinstance(node, Mapping):
+        node = list(node.values())
+    if isinstance(node, list):
+        for part in node:
+            _remove_comments(part)
 
 
 def _find_includes(node, folders):

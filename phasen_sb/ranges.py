@@ -105,6 +105,17 @@ def check_ranges(hparams: Mapping) -> None:
                 f"{key} is {value!r}; it must be {name}{limits}{null}."
             )
     _check_front_end(hparams)
+    _check_extra_speech(hparams)
+
+
+def _check_extra_speech(hparams):
+    folder = hparams.get("extra_clean_folder")
+    mixed = hparams.get("noise_folder") or hparams.get("remix_probability")
+    if folder is not None and not mixed:
+        raise UserError(
+            f"extra_clean_folder is {folder}, but remix_probability is 0, so "
+            "that this speech would have no noise; give --remix_probability 1."
+        )
 
 
 def _check_front_end(hparams):

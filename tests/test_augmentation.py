@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from phasen_sb.augmentation import Remix
+from phasen_sb.augmentation import (
+    Coloration,
+    Hiss,
+    Remix,
+    Reverberation,
+    Speed,
+)
 
 
 def snr(noisy, clean):
@@ -41,3 +47,104 @@ def test_silence_gives_no_nan():
         assert torch.equal(mixed, clean)
     with pytest.raises(ValueError, match="must not exceed"):
         Remix(10, 0)
+
+
+def test_pairs_without_noise_get_that_of_others():
+    torch.manual_seed(0)
+    clean, noise = torch.randn(6, 800), torch.randn(6, 800)
+    noise[[0, 3, 4, 5]] = 0
+    mixed, _ = Remix(5, 5)(clean + noise, clean, "1")
+    assert torch.allclose(snr(mixed, clean), torch.full((6,), 5.0), atol=1e-3)
+    kinds = (mixed - clean) / (mixed - clean).norm(dim=1, keepdim=True)
+    alike = (kinds @ kinds.T > 0.9).sum(1)
+    assert (alike == 3).all()  # two noises, three utterances each
+
+
+def test_second_noise_is_softer():
+    torch.manual_seed(0)
+    clean, noise = torch.randn(8, 4000), torch.randn(8, 4000)
+    remix = Remix(0, 0, second_probability=1)
+    mixed, _ = remix(clean + noise, clean, "1")
+    shares = ((mixed - clean) @ noise.T / 4000).square().sort(1).values
+    ratio = 10 * torch.log10(shares[:, -1] / shares[:, -2])
+    several = shares[:, -2] > 0.01  # not dealt the same noise twice
+    assert several.sum() >= 4
+    assert (ratio[several] < 13).all() and (ratio[several] > -1).all()
+    assert torch.allclose(snr(mixed, clean), torch.zeros(8), atol=1e-3)
+
+
+def test_rooms_ring_as_long_as_they_should():
+    room = Reverberation(1, 16000, 0.4, 0.4, direct_low=0, direct_high=0)
+    responses = room.draw_rooms(64, torch.Generator().manual_seed(0))
+    tails = responses[:, 1:].square()
+    assert torch.allclose(tails.sum(1), torch.ones(64), atol=1e-4)
+    # Its low frequencies, of the last 0.2 s before the end, fall by 30 dB.
+    low = (responses[:, 1:] + responses[:, :-1]).square().mean(0)
+    levels = 10 * torch.log10(low.unfold(0, 400, 400).mean(1))
+    assert -33 < levels[13] - levels[5] < -27
+    click = torch.zeros(1, 4000)
+    click[0, 100] = 1
+    heard = room(click, torch.Generator())
+    assert not heard[0, :90].abs().gt(1e-5).any()
+
+
+def test_speed_shifts_the_pitch_and_repeats_noise():
+    tone = torch.sin(torch.arange(16000) * 2 * torch.pi * 1000 / 16000)[None]
+    for repeat in (False, True):
+        fast = Speed(1, speeds=[1.25], repeat=repeat)(tone, torch.Generator())
+        assert fast.shape == tone.shape
+        spectrum = torch.fft.rfft(fast[0, :8000]).abs()
+        assert spectrum.argmax() == 1250 * 8000 / 16000
+        assert fast[0, 13000:].any() == repeat
+
+
+def test_colours_keep_time_and_limit_the_band():
+    torch.manual_seed(0)
+    wave = torch.randn(4, 16000)
+    limit = Coloration(
+        1, spread=0, limit_probability=1, limit_low=4000, limit_high=4000
+    )
+    spectrum = torch.fft.rfft(limit(wave, torch.Generator())).abs()
+    before = torch.fft.rfft(wave).abs()
+    assert torch.allclose(
+        spectrum[:, 100:3900], before[:, 100:3900], rtol=0.2, atol=5
+    )
+    assert spectrum[:, 4800:].mean() < 0.01 * before[:, 4800:].mean()
+    click = torch.zeros(1, 16000)
+    click[0, 8000] = 1
+    heard = Coloration(1, limit_probability=0)(
+        click, torch.Generator().manual_seed(0)
+    )
+    assert heard.abs().argmax() == 8000
+
+
+@pytest.mark.parametrize(
+    "effect", [Speed(0.5), Reverberation(0.5), Coloration(0.5), Hiss(0.5)]
+)
+def test_effects_change_a_share_and_follow_the_generator(effect):
+    torch.manual_seed(0)
+    waves = torch.randn(64, 1600)
+    one = effect(waves, torch.Generator().manual_seed(1))
+    other = effect(waves, torch.Generator().manual_seed(1))
+    assert torch.equal(one, other)
+    changed = (one != waves).any(1).sum()
+    assert 16 < changed < 48
+    assert torch.isfinite(one).all()
+    silent = effect(torch.zeros(8, 1600), torch.Generator().manual_seed(1))
+    assert not silent.any()
+    with pytest.raises(ValueError, match="probability"):
+        type(effect)(1.5)
+
+
+def test_effects_change_the_target_and_leave_padding_alone():
+    torch.manual_seed(0)
+    clean, noise = torch.randn(4, 1600), torch.randn(4, 1600)
+    clean[1, 800:] = noise[1, 800:] = 0
+    lengths = torch.tensor([1.0, 0.5, 1.0, 1.0])
+    remix = Remix(
+        5, 5, speech_effects=[Reverberation(1)], noise_effects=[Hiss(1)]
+    )
+    mixed, target = remix(clean + noise, clean, "1", lengths)
+    assert not torch.equal(target, clean)
+    assert not target[1, 800:].any() and not mixed[1, 800:].any()
+    assert torch.allclose(snr(mixed, target), torch.full((4,), 5.0), atol=1e-3)

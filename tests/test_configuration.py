@@ -63,7 +63,9 @@ def test_phasen_plus_goes_over_phasen(tmp_path):
     network = hparams["network"]
     assert sum(p.numel() for p in network.parameters()) == PRESETS["phasen"]
     assert network.input_power == 0.4 and network.phase_input == "unit"
-    assert hparams["compute_stft"].hop_length == 160
+    assert hparams["compute_stft"].hop_length == 256
+    kinds = [type(e).__name__ for e in hparams["augmentation"].noise_effects]
+    assert kinds == ["Speed", "Coloration", "Hiss"]
     assert hparams["augmentation"].probability == 1.0
 
 
@@ -298,6 +300,10 @@ def test_key_that_nothing_reads(tmp_path):
         (["--data_folder=no/where"], "no/where"),
         (["--clean_folder=/tmp"], "clean_folder is not enough; .*noise_folder"),
         (["--crop_seconds=-1"], "crop_seconds"),
+        (
+            ["--extra_clean_folder=/tmp", "--remix_probability=0"],
+            "no noise; give --remix_probability 1",
+        ),
         (["--metrics", "[stoi]"], "metrics lacks pesq_wb"),
         (["--metrics", "[pesq_wb, stoy]"], "stoy"),
         (["--precision=fp16", "--device=cpu"], "fp16 needs a GPU"),

@@ -8,10 +8,12 @@ import pytest
 import soundfile as sf
 
 from phasen_sb.data import (
+    make_datasets,
     prepare_data,
     prepare_mix,
     prepare_pairs,
     sample_corpus,
+    select_clean,
 )
 from phasen_sb.data.pairs import split_items
 from phasen_sb.errors import UserError
@@ -197,3 +199,62 @@ def test_the_folders_given_choose_the_source(pairs, tmp_path):
 def test_folders_that_do_not_go_together(tmp_path, given):
     with pytest.raises(UserError, match="(together|enough); give data_folder"):
         prepare_data(tmp_path / "s", **dict.fromkeys(given, str(tmp_path)))
+
+
+def test_extra_speech_is_for_training_alone(pairs, tmp_path):
+    noisy, clean = pairs
+    extra = tmp_path / "extra"
+    for number in range(3):
+        write(extra / f"voice/{number}.wav", rate=8000, seed=number)
+    sources = (
+        {"noisy_folder": noisy, "clean_folder": clean},
+        {"clean_folder": clean, "noise_folder": noisy},
+        {"data_folder": sample_corpus()},
+    )
+    for source in sources:
+        prepare_data(tmp_path / "alone", **source)
+        alone = {split: load(tmp_path / "alone", split) for split in SPLITS}
+        record = prepare_data(
+            tmp_path / "save", **source, extra_clean_folder=extra
+        )
+        for split in SPLITS:
+            found = load(tmp_path / "save", split)
+            more = {f"extra/voice__{number}" for number in range(3)}
+            more = more if split == "train" else set()
+            assert found.keys() == alone[split].keys() | more
+        datasets = make_datasets(tmp_path / "save")
+        (item,) = (
+            item for item in datasets["train"] if item["id"] == "extra/voice__1"
+        )
+        silent = item["noisy_sig"] - item["clean_sig"]
+        assert silent.any() == (record["source"] == "mix")
+    with pytest.raises(UserError, match="did you mean .*extra"):
+        prepare_data(tmp_path / "save", extra_clean_folder=f"{extra}s")
+    with pytest.raises(UserError, match="lie in one another"):
+        prepare_data(
+            tmp_path / "save",
+            data_folder=sample_corpus(),
+            extra_clean_folder=sample_corpus() / "clean_trainset_28spk_wav_16k",
+        )
+
+
+def test_clean_recordings_are_selected(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    pauses = np.repeat([1.0, 0.0, 1.0, 0.0], 8000)
+    for name, level in (("studio", 1e-3), ("street", 3e-2)):
+        wave = 0.1 * pauses + level * 0.1
+        path = tmp_path / "all" / name / "take.wav"
+        path.parent.mkdir(parents=True)
+        sf.write(path, wave * rng.standard_normal(32000), 16000)
+    out = tmp_path / "clean"
+    command = [str(tmp_path / "all"), str(out)]
+    for _ in range(2):
+        assert select_clean.main(command) == 0
+        assert "1 of 2 recordings" in capsys.readouterr().out
+    assert [path.name for path in out.iterdir()] == ["studio__take.wav"]
+    assert sf.info(out / "studio__take.wav").frames == 32000
+    assert select_clean.main([*command, "--level_range", "90"]) == 1
+    assert "level range of 90.0 dB; the highest" in capsys.readouterr().err
+    (tmp_path / "all" / "empty.wav").touch()
+    assert select_clean.main(command) == 1
+    assert "empty.wav is an empty file" in capsys.readouterr().err

@@ -25,6 +25,7 @@ from recipe_process import (
 
 from phasen_sb.data import sample_corpus
 from phasen_sb.export.runs import read_model
+from phasen_sb.leaderboard.runs import read_runs
 
 SMALL = {
     "batch_size": 3,
@@ -170,6 +171,10 @@ def test_starts_from_earlier_weights(trained, tmp_path, voicebank):
         tmp_path, **options | {"network": TINY.replace("units: 8", "units: 9")}
     )
     assert "the network needs" in other and "phasen.yaml" in other
+    more = tmp_path / "more"
+    more.mkdir()
+    shutil.copy(next(voicebank.glob("clean_trainset*/*")), more / "a.wav")
+    options |= {"extra_clean_folder": more, "remix_probability": 1}
     finish(tmp_path, **options, lr=0, average_decay=0)
     before, after = (
         read_model(f).state for f in (earlier, output_folder(tmp_path))
@@ -177,7 +182,13 @@ def test_starts_from_earlier_weights(trained, tmp_path, voicebank):
     for name in before:
         if "running" not in name and "num_batches" not in name:
             assert torch.equal(before[name], after[name]), name
-    assert results(output_folder(tmp_path))["init_from"] == "earlier"
+    told = results(output_folder(tmp_path))
+    assert (told["init_from"], told["extra_clean_folder"]) == (
+        "earlier",
+        "more",
+    )
+    [run] = read_runs([str(output_folder(tmp_path))])
+    assert run.entry.extra_data == "yes"
     # Its own checkpoint takes their place: they may be gone.
     shutil.rmtree(earlier)
     finish(tmp_path, **options, lr=0, average_decay=0)

@@ -105,6 +105,33 @@ def existing_folder(path: str | Path, name: str) -> Path:
     raise UserError(f"{name} {folder} does not exist; {hint}")
 
 
+def check_apart(one: Path, one_name: str, two: Path, two_name: str) -> None:
+    """Refuses two folders of which one holds the other.
+
+    Arguments
+    ---------
+    one, two : pathlib.Path
+        The folders.
+    one_name, two_name : str
+        What they are called in the error.
+
+    Raises
+    ------
+    UserError
+        If they are one folder, or one lies in the other.
+    """
+    one_real, two_real = one.resolve(), two.resolve()
+    if one_real == two_real:
+        raise UserError(
+            f"{one_name} and {two_name} are both {one}; give two folders."
+        )
+    if one_real in two_real.parents or two_real in one_real.parents:
+        raise UserError(
+            f"{one_name} {one} and {two_name} {two} lie in one another, so "
+            "some files would be taken for both; put them side by side."
+        )
+
+
 def find_audio(folder: Path, exclude: Path | None = None) -> dict[str, Path]:
     """Lists the audio files of a folder and of the folders in it.
 

@@ -76,7 +76,7 @@ def write_manifests(
     sample_rate: int,
     settings: dict,
     problems: list[tuple[Path, str]] | None = None,
-    expected_rate: int | None = None,
+    promised_rates: dict[Path, int] | None = None,
     extra: dict[str, dict] | None = None,
     jobs: int | None = None,
 ) -> dict:
@@ -99,8 +99,8 @@ def write_manifests(
         What else defines the data; kept in the record.
     problems : list, optional
         Bad files found before, to be told with those found here.
-    expected_rate : int, optional
-        The rate (Hz) that the source promises; any other is a problem.
+    promised_rates : dict, optional
+        File -> rate (Hz) that its source promises; any other is a problem.
     extra : dict, optional
         Utterance id -> further entries of its manifest.
     jobs : int, optional
@@ -140,7 +140,7 @@ def write_manifests(
             strict=True,
         )
     )
-    problems += _problems(splits, facts, sample_rate, expected_rate)
+    problems += _problems(splits, facts, sample_rate, promised_rates or {})
     checked = len({*paths, *(path for path, _ in problems)})
     raise_bad_files(problems, checked, save_folder)
 
@@ -281,15 +281,16 @@ def _problems(
     splits: Splits,
     facts: dict[Path, AudioFile],
     sample_rate: int,
-    expected_rate: int | None,
+    promised_rates: dict[Path, int],
 ) -> list[tuple[Path, str]]:
     found = []
     for path, fact in facts.items():
         problem = fact.problem
-        if not problem and expected_rate and fact.rate != expected_rate:
+        promised = promised_rates.get(path, fact.rate)
+        if not problem and fact.rate != promised:
             problem = (
                 f"is at {fact.rate} Hz, but the name {path.parent.name} "
-                f"stands for {expected_rate} Hz; rename it or resample"
+                f"stands for {promised} Hz; rename it or resample"
             )
         elif not problem and not _can_resample(fact.rate, sample_rate):
             problem = (

@@ -5,14 +5,14 @@ Authors
 """
 
 import math
-import os
 from pathlib import Path
 
 from speechbrain.utils.logger import get_logger
 
-from phasen_sb.data.files import existing_folder, find_audio
+from phasen_sb.data.extra_speech import add_extra_speech
+from phasen_sb.data.files import check_apart, existing_folder, find_audio
 from phasen_sb.data.manifest import write_manifests
-from phasen_sb.data.pairs import check_apart, split_items
+from phasen_sb.data.pairs import split_items
 from phasen_sb.errors import UserError
 
 logger = get_logger(__name__)
@@ -30,6 +30,7 @@ def prepare_mix(
     valid_fraction: float = 0.1,
     test_fraction: float = 0.1,
     group_regex: str | None = None,
+    extra_clean_folder: str | Path | None = None,
     jobs: int | None = None,
 ) -> dict:
     """Checks clean speech and noise and writes their manifests.
@@ -57,6 +58,8 @@ def prepare_mix(
         least one.
     group_regex : str, optional
         Which speech files to keep together, as for `prepare_pairs`.
+    extra_clean_folder : str or pathlib.Path, optional
+        More clean speech to train on, see `add_extra_speech`.
     jobs : int, optional
         Number of parallel workers; default one for each CPU.
 
@@ -94,10 +97,13 @@ def prepare_mix(
         for name, path in find_audio(noise_root, cache).items()
     }
     splits = split_items(clean, valid_fraction, test_fraction, group_regex)
+    root, extra = add_extra_speech(
+        splits, extra_clean_folder, [clean_root, noise_root], cache
+    )
     heard = _share_noise(noise, valid_fraction, test_fraction)
     return write_manifests(
         {**splits, "noise": noise},
-        Path(os.path.commonpath([clean_root, noise_root])),
+        root,
         save_folder,
         sample_rate,
         {
@@ -109,6 +115,7 @@ def prepare_mix(
             "valid_fraction": valid_fraction,
             "test_fraction": test_fraction,
             "group_regex": group_regex,
+            **extra,
         },
         extra={name: {"splits": heard[name]} for name in noise},
         jobs=jobs,

@@ -5,12 +5,12 @@ Authors
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from phasen_sb.data.files import existing_folder, find_audio
+from phasen_sb.data.extra_speech import add_extra_speech
+from phasen_sb.data.files import check_apart, existing_folder, find_audio
 from phasen_sb.data.manifest import Splits, write_manifests
 from phasen_sb.errors import UserError
 
@@ -23,6 +23,7 @@ def prepare_pairs(
     valid_fraction: float = 0.1,
     test_fraction: float = 0.1,
     group_regex: str | None = None,
+    extra_clean_folder: str | Path | None = None,
     jobs: int | None = None,
 ) -> dict:
     """Checks pairs of noisy and clean files and writes their manifests.
@@ -49,6 +50,8 @@ def prepare_pairs(
         the same in their names (its first group, if it has one):
         ``"^(p[0-9]+)_"`` never puts one VCTK speaker into two splits. A name
         is the path within the folder, with ``__`` for ``/``.
+    extra_clean_folder : str or pathlib.Path, optional
+        More clean speech to train on, see `add_extra_speech`.
     jobs : int, optional
         Number of parallel workers; default one for each CPU.
 
@@ -86,12 +89,18 @@ def prepare_pairs(
         clean_root,
         problems,
     )
-    return write_manifests(
-        # Unpaired files are told before anything is divided.
-        {"all": pairs}
+    # Unpaired files are told before anything is divided.
+    splits = (
+        {"train": pairs}
         if problems
-        else split_items(pairs, valid_fraction, test_fraction, group_regex),
-        Path(os.path.commonpath([noisy_root, clean_root])),
+        else split_items(pairs, valid_fraction, test_fraction, group_regex)
+    )
+    root, extra = add_extra_speech(
+        splits, extra_clean_folder, [noisy_root, clean_root], cache
+    )
+    return write_manifests(
+        splits,
+        root,
         save_folder,
         sample_rate,
         {
@@ -101,6 +110,7 @@ def prepare_pairs(
             "valid_fraction": valid_fraction,
             "test_fraction": test_fraction,
             "group_regex": group_regex,
+            **extra,
         },
         problems,
         jobs=jobs,
@@ -145,33 +155,6 @@ def match_pairs(
         for name, path in noisy.items()
         if name in clean
     }
-
-
-def check_apart(one: Path, one_name: str, two: Path, two_name: str) -> None:
-    """Refuses two folders of which one holds the other.
-
-    Arguments
-    ---------
-    one, two : pathlib.Path
-        The folders.
-    one_name, two_name : str
-        What they are called in the error.
-
-    Raises
-    ------
-    UserError
-        If they are one folder, or one lies in the other.
-    """
-    one_real, two_real = one.resolve(), two.resolve()
-    if one_real == two_real:
-        raise UserError(
-            f"{one_name} and {two_name} are both {one}; give two folders."
-        )
-    if one_real in two_real.parents or two_real in one_real.parents:
-        raise UserError(
-            f"{one_name} {one} and {two_name} {two} lie in one another, so "
-            "some files would be taken for both; put them side by side."
-        )
 
 
 def split_items(

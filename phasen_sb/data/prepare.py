@@ -27,6 +27,7 @@ def prepare_data(
     group_regex: str | None = None,
     snr_low: float = 0.0,
     snr_high: float = 15.0,
+    extra_clean_folder: str | Path | None = None,
     jobs: int | None = None,
 ) -> dict:
     """Prepares whichever data the folders given stand for.
@@ -58,6 +59,9 @@ def prepare_data(
         Which of one's own files to keep in one split.
     snr_low, snr_high : float
         Range of the SNRs (dB) when mixing.
+    extra_clean_folder : str or pathlib.Path, optional
+        More clean speech to train on, whatever the data; what mixes it with
+        noise is the augmentation, or `prepare_mix`'s data set.
     jobs : int, optional
         Number of parallel workers; default one for each CPU.
 
@@ -85,6 +89,7 @@ def prepare_data(
         "noise_folder": noise_folder,
     }
     given = [name for name, folder in folders.items() if folder]
+    more = {"extra_clean_folder": extra_clean_folder, "jobs": jobs}
     own = {
         "valid_fraction": valid_fraction,
         "test_fraction": test_fraction,
@@ -94,7 +99,7 @@ def prepare_data(
         given, data_folder = ["data_folder"], sample_corpus()
     if given == ["data_folder"]:
         return prepare_voicebank(
-            data_folder, save_folder, sample_rate, valid_speakers, jobs=jobs
+            data_folder, save_folder, sample_rate, valid_speakers, **more
         )
     if given == ["noisy_folder", "clean_folder"]:
         return prepare_pairs(
@@ -103,7 +108,7 @@ def prepare_data(
             save_folder,
             sample_rate,
             **own,
-            jobs=jobs,
+            **more,
         )
     if given == ["clean_folder", "noise_folder"]:
         return prepare_mix(
@@ -114,7 +119,7 @@ def prepare_data(
             snr_low,
             snr_high,
             **own,
-            jobs=jobs,
+            **more,
         )
     wrong = " and ".join(given)
     wrong += " do not go together" if given[1:] else " is not enough"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from speechbrain.utils.logger import get_logger
 
+from phasen_sb.data.extra_speech import add_extra_speech
 from phasen_sb.data.files import (
     existing_folder,
     find_audio,
@@ -36,6 +37,7 @@ def prepare_voicebank(
     save_folder: str | Path,
     sample_rate: int = 16000,
     valid_speakers: Sequence[str] = ("p226", "p287"),
+    extra_clean_folder: str | Path | None = None,
     jobs: int | None = None,
 ) -> dict:
     """Checks VoiceBank-DEMAND and writes its manifests.
@@ -58,6 +60,8 @@ def prepare_voicebank(
         The rate the network works at (Hz).
     valid_speakers : sequence of str
         Speakers to validate on.
+    extra_clean_folder : str or pathlib.Path, optional
+        More clean speech to train on, see `add_extra_speech`.
     jobs : int, optional
         Number of parallel workers; default one for each CPU.
 
@@ -102,6 +106,9 @@ def prepare_voicebank(
         valid_speakers = valid_speakers.replace(",", " ").split()
     # Unpaired files are told before anything is divided.
     splits = listed if problems else _split(listed, valid_speakers)
+    root_of_all, extra = add_extra_speech(
+        splits, extra_clean_folder, [root], save_folder
+    )
     counts = {"train and valid": len(listed[TRAIN]), "test": len(listed[TEST])}
     if counts != PUBLISHED:
         logger.info(
@@ -109,16 +116,22 @@ def prepare_voicebank(
         )
     return write_manifests(
         splits,
-        root,
+        root_of_all,
         save_folder,
         sample_rate,
         {
             "source": "voicebank",
             "data_folder": str(root),
             "valid_speakers": list(valid_speakers),
+            **extra,
         },
         problems,
-        expected_rate=layout_rate,
+        promised_rates={
+            path: layout_rate
+            for pairs in listed.values()
+            for pair in pairs.values()
+            for path in pair.values()
+        },
         jobs=jobs,
     )
 

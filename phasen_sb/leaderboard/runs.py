@@ -18,6 +18,7 @@ from phasen_sb.leaderboard.entries import (
     SELF_MEASURED,
     TEST_SET,
     UNKNOWN,
+    YES,
     Entry,
 )
 from phasen_sb.leaderboard.model_cost import ModelCost, find_model_cost
@@ -133,7 +134,9 @@ def _training_run(name: str, folder: Path) -> Run:
         files = test["enhanced"]["utterances"]
         seed, epoch = results["seed"], results["epoch"]
         chosen_by = results["selected_by"]
-        started = results.get("init_from")
+        extra = YES if results.get("extra_clean_folder") else NO
+        if extra == NO and results.get("init_from"):
+            extra = UNKNOWN
     except (KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, error) from error
     reports = _per_file_training(folder / PER_FILE, means["enhanced"])
@@ -151,7 +154,7 @@ def _training_run(name: str, folder: Path) -> Run:
             cost if key == "enhanced" else None,
             is_input=key == "noisy",
             selected_on_test=UNKNOWN if "test" in chosen_by else NO,
-            extra_data=UNKNOWN if started and key == "enhanced" else NO,
+            extra_data=extra if key == "enhanced" else NO,
         )
         for key in ("enhanced", "noisy")
     }

@@ -1,0 +1,157 @@
+"""Selects the clean recordings of a corpus by their level range.
+
+    python -m phasen_sb.data.select_clean speechocean762/WAVE selected
+
+Between words a recording is as loud as its room and microphone. The range from
+the 5th to the 95th percentile of the levels of 25 ms frames tells how far below
+the speech that is.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+
+from phasen_sb.data.audio_check import inspect_audio
+from phasen_sb.data.files import existing_folder, find_audio, process_files
+from phasen_sb.errors import UserError
+
+FRAME_SECONDS = 0.025
+FLOOR = 1e-12  # energy of digital silence
+
+
+def level_range(path: str | Path) -> float:
+    """Measures the level range of a recording.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        A mono file.
+
+    Returns
+    -------
+    float
+        95th minus 5th percentile of the frames' levels (dB); 0 if it is
+        shorter than a frame.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "steps.wav"
+    >>> steps = np.repeat([0.5, 0.005], 16000)
+    >>> sf.write(path, steps, 16000, subtype="FLOAT")
+    >>> round(level_range(path))
+    40
+    """
+    samples, rate = sf.read(path, dtype="float64")
+    size = round(FRAME_SECONDS * rate)
+    frames = samples[: len(samples) // size * size].reshape(-1, size)
+    if not len(frames):
+        return 0.0
+    levels = 10 * np.log10(np.square(frames).mean(1) + FLOOR)
+    low, high = np.percentile(levels, [5, 95])
+    return float(high - low)
+
+
+def select_clean(
+    folder: str | Path,
+    destination: str | Path,
+    minimum: float = 42.0,
+    jobs: int | None = None,
+) -> dict[str, float]:
+    """Links the recordings of a folder that are clean into another folder.
+
+    Arguments
+    ---------
+    folder : str or pathlib.Path
+        Folder with audio files, at any depth.
+    destination : str or pathlib.Path
+        Receives a link for each selected file, named by its path within
+        ``folder`` with ``__`` for ``/``; links that are there are kept.
+    minimum : float
+        Lowest level range (dB).
+    jobs : int, optional
+        Number of threads; default one for each CPU.
+
+    Returns
+    -------
+    dict
+        The level range (dB) of all files by their names.
+
+    Raises
+    ------
+    UserError
+        If there is no such folder, a file cannot be used, or none is clean.
+    """
+    folder = existing_folder(folder, "the folder")
+    paths = find_audio(folder, Path(destination).absolute())
+    for fact in process_files(inspect_audio, list(paths.values()), jobs):
+        if fact.problem:
+            raise UserError(f"{fact.path} {fact.problem}; mend or remove it.")
+    ranges = dict(
+        zip(
+            paths,
+            process_files(level_range, list(paths.values()), jobs),
+            strict=True,
+        )
+    )
+    selected = [name for name, value in ranges.items() if value >= minimum]
+    if not selected:
+        raise UserError(
+            f"No file of {folder} has a level range of {minimum} dB; the "
+            f"highest is {max(ranges.values()):.1f} dB."
+        )
+    destination = Path(destination)
+    destination.mkdir(parents=True, exist_ok=True)
+    for name in selected:
+        link = destination / f"{name}{paths[name].suffix}"
+        if not os.path.lexists(link):
+            link.symlink_to(paths[name].absolute())
+    return ranges
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line.
+
+    Arguments
+    ---------
+    arguments : list of str, optional
+        Instead of those of the process.
+
+    Returns
+    -------
+    int
+        Exit status.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m phasen_sb.data.select_clean",
+        description="Links the clean recordings of a folder into another.",
+    )
+    parser.add_argument("folder", help="recordings of speech, at any depth")
+    parser.add_argument("destination", help="folder for the links")
+    parser.add_argument(
+        "--level_range",
+        type=float,
+        default=42.0,
+        help="lowest range of levels within a recording (dB, default 42)",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        ranges = select_clean(
+            options.folder, options.destination, options.level_range
+        )
+    except (UserError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    count = sum(value >= options.level_range for value in ranges.values())
+    print(f"{count} of {len(ranges)} recordings are in {options.destination}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

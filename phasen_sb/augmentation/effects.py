@@ -47,6 +47,8 @@ class Effect:
         torch.Tensor
             ``[B, samples]``, a new tensor if any is changed.
         """
+        if not self.probability:
+            return signals
         draws = torch.rand(len(signals), generator=generator)
         chosen = (draws < self.probability).to(signals.device)
         if not chosen.any():

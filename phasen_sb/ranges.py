@@ -57,6 +57,15 @@ SWITCHES = {
     "normalize",
 }
 
+#: Shares of the batches that are mixed anew.
+EFFECTS = {
+    "second_noise_probability",
+    "speed_probability",
+    "coloration_probability",
+    "reverberation_probability",
+    "hiss_probability",
+}
+
 #: Those that may be null.
 OPTIONAL = {
     "data_jobs",
@@ -111,16 +120,33 @@ def check_ranges(hparams: Mapping) -> None:
             )
     _check_front_end(hparams)
     _check_extra_speech(hparams)
+    _check_effects(hparams)
 
 
 def _check_extra_speech(hparams):
     folder = hparams.get("extra_clean_folder")
-    mixed = hparams.get("noise_folder") or hparams.get("remix_probability")
-    if folder is not None and not mixed:
+    if not folder or hparams.get("noise_folder"):
+        return
+    augmentation = hparams.get("augmentation")
+    # One of somebody's own says nothing of the kind and is trusted.
+    share = getattr(augmentation, "probability", 1)
+    if augmentation is None or share != 1:
         raise UserError(
-            f"extra_clean_folder is {folder}, but remix_probability is 0, so "
-            "that this speech would have no noise; give --remix_probability 1."
+            f"extra_clean_folder is {folder}, but not all batches are mixed "
+            "anew, so that this speech would have no noise; give "
+            "--remix_probability 1, or an augmentation that adds noise."
         )
+
+
+def _check_effects(hparams):
+    if hparams.get("remix_probability") != 0:
+        return
+    for key in EFFECTS & hparams.keys():
+        if hparams[key]:
+            raise UserError(
+                f"{key} is {hparams[key]}, but remix_probability is 0, so that "
+                "it would do nothing; give --remix_probability 1."
+            )
 
 
 def _check_front_end(hparams):

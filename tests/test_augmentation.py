@@ -67,9 +67,7 @@ def test_second_noise_is_softer():
     mixed, _ = remix(clean + noise, clean, "1")
     shares = ((mixed - clean) @ noise.T / 4000).square().sort(1).values
     ratio = 10 * torch.log10(shares[:, -1] / shares[:, -2])
-    several = shares[:, -2] > 0.01  # not dealt the same noise twice
-    assert several.sum() >= 4
-    assert (ratio[several] < 13).all() and (ratio[several] > -1).all()
+    assert (ratio < 13).all()
     assert torch.allclose(snr(mixed, clean), torch.zeros(8), atol=1e-3)
 
 
@@ -78,7 +76,7 @@ def test_rooms_ring_as_long_as_they_should():
     responses = room.draw_rooms(64, torch.Generator().manual_seed(0))
     tails = responses[:, 1:].square()
     assert torch.allclose(tails.sum(1), torch.ones(64), atol=1e-4)
-    # Its low frequencies, of the last 0.2 s before the end, fall by 30 dB.
+    # Its low frequencies fall by 30 dB from 0.14 to 0.34 s.
     low = (responses[:, 1:] + responses[:, :-1]).square().mean(0)
     levels = 10 * torch.log10(low.unfold(0, 400, 400).mean(1))
     assert -33 < levels[13] - levels[5] < -27
@@ -134,6 +132,16 @@ def test_effects_change_a_share_and_follow_the_generator(effect):
     assert not silent.any()
     with pytest.raises(ValueError, match="probability"):
         type(effect)(1.5)
+
+
+def test_autocast_leaves_effects_exact():
+    torch.manual_seed(0)
+    clean, noise = torch.randn(4, 1600), torch.randn(4, 1600)
+    remix = Remix(5, 5, speech_effects=[Speed(1), Reverberation(1)])
+    exact = remix(clean + noise, clean, "1")
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = remix(clean + noise, clean, "1")
+    assert all(torch.equal(a, b) for a, b in zip(exact, cast, strict=True))
 
 
 def test_effects_change_the_target_and_leave_padding_alone():

@@ -304,6 +304,14 @@ def test_key_that_nothing_reads(tmp_path):
             ["--extra_clean_folder=/tmp", "--remix_probability=0"],
             "no noise; give --remix_probability 1",
         ),
+        (
+            ["--extra_clean_folder=/tmp", "--augmentation=null"],
+            "extra_clean_folder is /tmp, but not all batches",
+        ),
+        (
+            ["--hiss_probability=0.5", "--remix_probability=0"],
+            "hiss_probability is 0.5, but remix_probability is 0",
+        ),
         (["--metrics", "[stoi]"], "metrics lacks pesq_wb"),
         (["--metrics", "[pesq_wb, stoy]"], "stoy"),
         (["--precision=fp16", "--device=cpu"], "fp16 needs a GPU"),

@@ -226,11 +226,16 @@ def test_extra_speech_is_for_training_alone(pairs, tmp_path):
         (item,) = (
             item for item in datasets["train"] if item["id"] == "extra/voice__1"
         )
-        silent = item["noisy_sig"] - item["clean_sig"]
-        assert silent.any() == (record["source"] == "mix")
+        noise = item["noisy_sig"] - item["clean_sig"]
+        assert noise.any() == (record["source"] == "mix")
+    (extra / "leak.flac").symlink_to(
+        next((sample_corpus() / "clean_testset_wav_16k").glob("*.flac"))
+    )
+    with pytest.raises(UserError, match="leak.flac .* link to the data itself"):
+        prepare_data(tmp_path / "save", extra_clean_folder=extra)
     with pytest.raises(UserError, match="did you mean .*extra"):
         prepare_data(tmp_path / "save", extra_clean_folder=f"{extra}s")
-    with pytest.raises(UserError, match="lie in one another"):
+    with pytest.raises(UserError, match="give two folders"):
         prepare_data(
             tmp_path / "save",
             data_folder=sample_corpus(),
@@ -243,6 +248,7 @@ def test_clean_recordings_are_selected(tmp_path, capsys):
     pauses = np.repeat([1.0, 0.0, 1.0, 0.0], 8000)
     for name, level in (("studio", 1e-3), ("street", 3e-2)):
         wave = 0.1 * pauses + level * 0.1
+        wave[:4000] = 0  # digital silence tells nothing
         path = tmp_path / "all" / name / "take.wav"
         path.parent.mkdir(parents=True)
         sf.write(path, wave * rng.standard_normal(32000), 16000)
@@ -250,11 +256,21 @@ def test_clean_recordings_are_selected(tmp_path, capsys):
     command = [str(tmp_path / "all"), str(out)]
     for _ in range(2):
         assert select_clean.main(command) == 0
-        assert "1 of 2 recordings" in capsys.readouterr().out
+        assert "1 of 2 recordings were selected" in capsys.readouterr().out
     assert [path.name for path in out.iterdir()] == ["studio__take.wav"]
     assert sf.info(out / "studio__take.wav").frames == 32000
     assert select_clean.main([*command, "--level_range", "90"]) == 1
     assert "level range of 90.0 dB; the highest" in capsys.readouterr().err
+    for wrong, message in (
+        (command[0], "cannot be its own selection"),
+        (str(tmp_path / "all" / "street" / "take.wav"), "is a file; name"),
+    ):
+        assert select_clean.main([command[0], wrong]) == 1
+        assert message in capsys.readouterr().err
+    (out / "studio__take.wav").unlink()
+    (out / "studio__take.wav").touch()
+    assert select_clean.main(command) == 1
+    assert "is another file" in capsys.readouterr().err
     (tmp_path / "all" / "empty.wav").touch()
     assert select_clean.main(command) == 1
     assert "empty.wav is an empty file" in capsys.readouterr().err

@@ -105,7 +105,9 @@ class Reverberation(Effect):
         self.decay = (decay_low, decay_high)
         self.direct = (direct_low, direct_high)
 
-    def change(self, signals, generator):
+    def change(
+        self, signals: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
         """Convolves each signal with a room of its own."""
         rooms = self.draw_rooms(len(signals), generator).to(signals)
         return fftconvolve(signals, rooms)[:, : signals.shape[1]]
@@ -190,7 +192,9 @@ class Coloration(Effect):
         self.limit_probability = limit_probability
         self.limit = (limit_low, limit_high)
 
-    def change(self, signals, generator):
+    def change(
+        self, signals: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
         """Multiplies each spectrum with a curve of its own."""
         count, samples = signals.shape
         # Twice the length: what the filter smears past the end wraps nowhere.
@@ -220,10 +224,8 @@ class Speed(Effect):
     ---------
     probability : float
         Share of the signals.
-    sample_rate : int
-        Of the signals (Hz).
     speeds : sequence of float
-        Which speeds to draw from.
+        Which speeds to draw from, in hundredths.
     repeat : bool
         Repeats what is too short, for noise.
 
@@ -238,7 +240,6 @@ class Speed(Effect):
     def __init__(
         self,
         probability: float,
-        sample_rate: int = 16000,
         speeds: Sequence[float] = (0.8, 0.87, 0.93, 1.07, 1.15, 1.25),
         repeat: bool = False,
     ):
@@ -246,11 +247,12 @@ class Speed(Effect):
         self.speeds = list(speeds)
         self.repeat = repeat
         self.resamplers = [
-            Resample(round(sample_rate * speed), sample_rate)
-            for speed in self.speeds
+            Resample(round(100 * speed), 100) for speed in self.speeds
         ]
 
-    def change(self, signals, generator):
+    def change(
+        self, signals: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
         """Resamples each signal by a factor of its own."""
         samples = signals.shape[1]
         draws = torch.randint(
@@ -269,8 +271,8 @@ class Speed(Effect):
 class Hiss(Effect):
     """Replaces signals by coloured Gaussian noise of the same energy.
 
-    Its spectrum is a random smooth curve that falls or rises by up to 12 dB an
-    octave: hiss, rumble, air conditioning.
+    Its spectrum changes by -12 to 3 dB an octave, on a random smooth curve:
+    hiss, rumble, air conditioning. Silence stays silence.
 
     Arguments
     ---------
@@ -291,7 +293,9 @@ class Hiss(Effect):
         self.sample_rate = sample_rate
         self.curve = Coloration(1, sample_rate, limit_probability=0)
 
-    def change(self, signals, generator):
+    def change(
+        self, signals: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
         """Draws a noise for each signal."""
         count, samples = signals.shape
         noise = torch.randn(count, samples, generator=generator)

@@ -19,7 +19,8 @@ class Remix:
 
     The noise of a pair is noisy minus clean; it is dealt out anew within the
     batch. That makes many mixtures of few recordings. A pair without noise (its
-    noisy file is the clean one) gets that of another, too. After Defossez et
+    noisy file is the clean one) gets that of another, too; a batch without any
+    stays as it is. After Defossez et
     al., "Real Time Speech Enhancement in the Waveform Domain", 2020, who keep
     the noises' levels.
 
@@ -32,7 +33,8 @@ class Remix:
     probability : float
         Share of the batches that are mixed anew; 0 switches it off.
     second_probability : float
-        Share of the utterances that get a second noise, 0 to 12 dB softer.
+        Share of the utterances that get a second noise, 0 to 12 dB softer,
+        where two pairs have one.
     speech_effects : sequence of Effect
         Change the speech, and so the target, before it is mixed.
     noise_effects : sequence of Effect
@@ -61,6 +63,12 @@ class Remix:
             raise ValueError(
                 f"snr_low ({snr_low}) must not exceed snr_high ({snr_high})."
             )
+        for name, share in (
+            ("probability", probability),
+            ("second_probability", second_probability),
+        ):
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name} ({share}) must be 0 to 1.")
         self.snr_low = snr_low
         self.snr_high = snr_high
         self.probability = probability
@@ -93,39 +101,50 @@ class Remix:
         -------
         noisy : torch.Tensor
             ``[B, samples]``, zero past each utterance's end. The noise of a
-            shorter utterance does not reach a longer one's end.
+            shorter utterance ends before a longer one does.
         clean : torch.Tensor
             As given, but for the effects.
         """
         generator = seeded_generator(seed)
         if torch.rand((), generator=generator) >= self.probability:
             return noisy, clean
+        # Autocast would round what the effects convolve, targets included.
+        with torch.autocast(noisy.device.type, enabled=False):
+            return self._mix(noisy, clean, lengths, generator)
+
+    def _mix(self, noisy, clean, lengths, generator):
         noise = noisy - clean
         for effect in self.speech_effects:
             clean = clear_padding(effect(clean, generator), lengths)
         for effect in self.noise_effects:
             noise = effect(noise, generator)
-        order = _deal(noise, generator)
+        first, second = _deal(noise, generator)
         position = torch.rand(len(noisy), 1, generator=generator)
         snr = self.snr_low + position * (self.snr_high - self.snr_low)
-        dealt = clear_padding(noise[order], lengths)
-        if self.second_probability:
-            second = clear_padding(noise[_deal(noise, generator)], lengths)
+        dealt = clear_padding(noise[first], lengths)
+        if self.second_probability and second is not None:
+            added = clear_padding(noise[second], lengths)
             draws = torch.rand(2, len(noisy), 1, generator=generator)
             gain = dB_to_amplitude(-12 * draws[0])
             gain *= draws[1] < self.second_probability
-            dealt = dealt + gain.to(noisy) * _gain(dealt, second) * second
+            dealt = dealt + gain.to(noisy) * _gain(dealt, added) * added
         gain = _gain(clean, dealt) / dB_to_amplitude(snr.to(noisy))
         return clean + gain * dealt, clean
 
 
-def _deal(noise: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Chooses whose noise each utterance gets: everyone's is used evenly."""
+def _deal(
+    noise: torch.Tensor, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Chooses whose two noises each utterance gets: all are used evenly."""
     order = torch.randperm(len(noise), generator=generator).to(noise.device)
     donors = order[noise[order].any(1)]
     if not len(donors):
-        return order
-    return donors.repeat(-(-len(noise) // len(donors)))[: len(noise)]
+        return order, None
+    rounds = -(-len(noise) // len(donors))
+    first, second = (
+        dealt.repeat(rounds)[: len(noise)] for dealt in (donors, donors.roll(1))
+    )
+    return first, second if len(donors) > 1 else None
 
 
 def _gain(reference: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from phasen_sb.data.files import check_apart, existing_folder, find_audio
 from phasen_sb.data.manifest import Splits
+from phasen_sb.errors import UserError
 
 
 def add_extra_speech(
@@ -42,7 +43,7 @@ def add_extra_speech(
     ------
     UserError
         If there is no such folder or no audio in it, or it holds the other
-        data.
+        data or links to it.
 
     Example
     -------
@@ -53,15 +54,22 @@ def add_extra_speech(
     >>> len(splits["train"])
     24
     """
-    if folder is None:
+    if not folder:
         return Path(os.path.commonpath(roots)), {"extra_clean_folder": None}
     extra = existing_folder(folder, "extra_clean_folder")
     for root in roots:
         check_apart(extra, "extra_clean_folder", root, "the data's folder")
+    resolved = [root.resolve() for root in roots]
     cache = Path(save_folder).expanduser().absolute()
     train = splits.setdefault("train", {})
     keys = list(next(iter(train.values()), ["noisy_wav", "clean_wav"]))
     for name, path in find_audio(extra, cache).items():
+        if any(root in path.resolve().parents for root in resolved):
+            raise UserError(
+                f"{path} in extra_clean_folder is a link to the data itself, "
+                "whose test and validation speech is not for training; remove "
+                "it."
+            )
         # The prefix keeps the names apart from those of the data set.
         train[f"extra/{name}"] = dict.fromkeys(keys, path)
     return (

@@ -4,7 +4,7 @@
 
 Between words a recording is as loud as its room and microphone. The range from
 the 5th to the 95th percentile of the levels of 25 ms frames tells how far below
-the speech that is.
+the speech that is. Digital silence tells nothing and is left out.
 
 Authors
  * The phasen_sb authors 2026
@@ -23,7 +23,7 @@ from phasen_sb.data.files import existing_folder, find_audio, process_files
 from phasen_sb.errors import UserError
 
 FRAME_SECONDS = 0.025
-FLOOR = 1e-12  # energy of digital silence
+SILENCE = 1e-10  # energy, below the rounding of 16 bit
 
 
 def level_range(path: str | Path) -> float:
@@ -37,8 +37,8 @@ def level_range(path: str | Path) -> float:
     Returns
     -------
     float
-        95th minus 5th percentile of the frames' levels (dB); 0 if it is
-        shorter than a frame.
+        95th minus 5th percentile of the frames' levels (dB); 0 if there is
+        no frame, or none but digital silence.
 
     Example
     -------
@@ -51,10 +51,11 @@ def level_range(path: str | Path) -> float:
     samples, rate = sf.read(path, dtype="float64")
     size = round(FRAME_SECONDS * rate)
     frames = samples[: len(samples) // size * size].reshape(-1, size)
-    if not len(frames):
+    energies = np.square(frames).mean(1)
+    energies = energies[energies > SILENCE]
+    if not len(energies):
         return 0.0
-    levels = 10 * np.log10(np.square(frames).mean(1) + FLOOR)
-    low, high = np.percentile(levels, [5, 95])
+    low, high = np.percentile(10 * np.log10(energies), [5, 95])
     return float(high - low)
 
 
@@ -72,7 +73,7 @@ def select_clean(
         Folder with audio files, at any depth.
     destination : str or pathlib.Path
         Receives a link for each selected file, named by its path within
-        ``folder`` with ``__`` for ``/``; links that are there are kept.
+        ``folder`` with ``__`` for ``/``; those that are there already stay.
     minimum : float
         Lowest level range (dB).
     jobs : int, optional
@@ -86,10 +87,16 @@ def select_clean(
     Raises
     ------
     UserError
-        If there is no such folder, a file cannot be used, or none is clean.
+        If there is no such folder, a file cannot be used, none is clean, or
+        ``destination`` has other files of these names or is ``folder``.
     """
-    folder = existing_folder(folder, "the folder")
-    paths = find_audio(folder, Path(destination).absolute())
+    folder = existing_folder(folder, "the folder").resolve()
+    destination = Path(destination).expanduser().resolve()
+    if destination == folder:
+        raise UserError(f"{folder} cannot be its own selection; name another.")
+    if destination.exists() and not destination.is_dir():
+        raise UserError(f"{destination} is a file; name a folder.")
+    paths = find_audio(folder, destination)
     for fact in process_files(inspect_audio, list(paths.values()), jobs):
         if fact.problem:
             raise UserError(f"{fact.path} {fact.problem}; mend or remove it.")
@@ -106,12 +113,17 @@ def select_clean(
             f"No file of {folder} has a level range of {minimum} dB; the "
             f"highest is {max(ranges.values()):.1f} dB."
         )
-    destination = Path(destination)
+    links = {
+        destination / f"{name}{paths[name].suffix}": paths[name]
+        for name in selected
+    }
+    for link, path in links.items():
+        if os.path.lexists(link) and link.resolve() != path.resolve():
+            raise UserError(f"{link} is another file; choose another folder.")
     destination.mkdir(parents=True, exist_ok=True)
-    for name in selected:
-        link = destination / f"{name}{paths[name].suffix}"
+    for link, path in links.items():
         if not os.path.lexists(link):
-            link.symlink_to(paths[name].absolute())
+            link.symlink_to(path)
     return ranges
 
 
@@ -149,7 +161,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     count = sum(value >= options.level_range for value in ranges.values())
-    print(f"{count} of {len(ranges)} recordings are in {options.destination}")
+    print(
+        f"{count} of {len(ranges)} recordings were selected into "
+        f"{options.destination}"
+    )
     return 0
 
 

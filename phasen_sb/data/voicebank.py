@@ -105,9 +105,9 @@ def prepare_voicebank(
     if isinstance(valid_speakers, str):
         valid_speakers = valid_speakers.replace(",", " ").split()
     # Unpaired files are told before anything is divided.
-    splits = listed if problems else _split(listed, valid_speakers)
+    splits = dict(listed) if problems else _split(listed, valid_speakers)
     root_of_all, extra = add_extra_speech(
-        splits, extra_clean_folder, [root], save_folder
+        splits, extra_clean_folder, list(folders.values()), save_folder
     )
     counts = {"train and valid": len(listed[TRAIN]), "test": len(listed[TEST])}
     if counts != PUBLISHED:

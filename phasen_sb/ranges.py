@@ -141,12 +141,12 @@ def _check_extra_speech(hparams):
 def _check_effects(hparams):
     if hparams.get("remix_probability") != 0:
         return
-    for key in EFFECTS & hparams.keys():
-        if hparams[key]:
-            raise UserError(
-                f"{key} is {hparams[key]}, but remix_probability is 0, so that "
-                "it would do nothing; give --remix_probability 1."
-            )
+    useless = sorted(key for key in EFFECTS if hparams.get(key))
+    if useless:
+        raise UserError(
+            f"remix_probability is 0, so that {', '.join(useless)} would do "
+            "nothing; set to 0 what is not wanted, or --remix_probability 1."
+        )
 
 
 def _check_front_end(hparams):

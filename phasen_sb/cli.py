@@ -24,6 +24,7 @@ COMMANDS = {
     "export": "turn a training run into a folder that loads anywhere",
     "leaderboard": "set your runs beside published results, as a web page",
     "score": "score enhanced speech with objective measures, compare systems",
+    "select": "pick the clean recordings of a corpus, to train on",
 }
 
 

@@ -39,6 +39,21 @@ def test_seed_decides_and_probability_switches_off():
     assert Remix(0, 20, probability=0)(noisy, clean, "1")[0] is noisy
 
 
+def test_hiss_falls_and_keeps_the_energy():
+    torch.manual_seed(0)
+    waves = torch.randn(64, 16000) * torch.rand(64, 1)
+    noise = Hiss(1)(waves, torch.Generator().manual_seed(0))
+    assert torch.allclose(
+        noise.square().sum(1), waves.square().sum(1), rtol=1e-4
+    )
+    power = torch.fft.rfft(noise).abs().square()
+    # From 500 Hz to 4 kHz, three octaves of -4.5 dB on the average.
+    fall = 10 * torch.log10(
+        power[:, 450:550].mean(1) / power[:, 3900:4100].mean(1)
+    )
+    assert 9 < fall.mean() < 18 and fall.std() > 6
+
+
 def test_silence_gives_no_nan():
     silent = torch.zeros(2, 100)
     speech = torch.randn(2, 100)
@@ -63,11 +78,18 @@ def test_pairs_without_noise_get_that_of_others():
 def test_second_noise_is_softer():
     torch.manual_seed(0)
     clean, noise = torch.randn(8, 4000), torch.randn(8, 4000)
-    remix = Remix(0, 0, second_probability=1)
-    mixed, _ = remix(clean + noise, clean, "1")
-    shares = ((mixed - clean) @ noise.T / 4000).square().sort(1).values
-    ratio = 10 * torch.log10(shares[:, -1] / shares[:, -2])
-    assert (ratio < 13).all()
+    heard = []
+    for second in (0, 1):
+        remix = Remix(0, 0, second_probability=second)
+        mixed, _ = remix(clean + noise, clean, "1")
+        heard.append(((mixed - clean) @ noise.T / 4000).square().sort(1))
+    alone, both = heard
+    # The first stays the louder; a second one is heard.
+    assert torch.equal(alone.indices[:, -1], both.indices[:, -1])
+    for shares, low, high in ((alone, 20, 200), (both, -0.5, 12.5)):
+        strongest = 10 * torch.log10(shares.values[:, -2:])
+        ratio = strongest[:, 1] - strongest[:, 0]
+        assert (low < ratio).all() and (ratio < high).all()
     assert torch.allclose(snr(mixed, clean), torch.zeros(8), atol=1e-3)
 
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from phasen_sb.cli import main
 from phasen_sb.data import (
     make_datasets,
     prepare_data,
     prepare_mix,
     prepare_pairs,
     sample_corpus,
-    select_clean,
 )
 from phasen_sb.data.pairs import split_items
 from phasen_sb.errors import UserError
@@ -253,24 +253,27 @@ def test_clean_recordings_are_selected(tmp_path, capsys):
         path.parent.mkdir(parents=True)
         sf.write(path, wave * rng.standard_normal(32000), 16000)
     out = tmp_path / "clean"
-    command = [str(tmp_path / "all"), str(out)]
+    command = ["select", str(tmp_path / "all"), str(out)]
     for _ in range(2):
-        assert select_clean.main(command) == 0
+        assert main(command) == 0
         assert "1 of 2 recordings were selected" in capsys.readouterr().out
     assert [path.name for path in out.iterdir()] == ["studio__take.wav"]
     assert sf.info(out / "studio__take.wav").frames == 32000
-    assert select_clean.main([*command, "--level_range", "90"]) == 1
+    assert main([*command, "--level-range", "90"]) == 1
     assert "level range of 90.0 dB; the highest" in capsys.readouterr().err
+    assert main([*command, "--level-range", "nan"]) == 1
+    assert "--level-range is nan" in capsys.readouterr().err
     for wrong, message in (
-        (command[0], "cannot be its own selection"),
+        ("/proc/selected", "/proc/selected cannot be filled"),
+        (command[1], "cannot be its own selection"),
         (str(tmp_path / "all" / "street" / "take.wav"), "is a file; name"),
     ):
-        assert select_clean.main([command[0], wrong]) == 1
+        assert main([*command[:2], wrong]) == 1
         assert message in capsys.readouterr().err
     (out / "studio__take.wav").unlink()
     (out / "studio__take.wav").touch()
-    assert select_clean.main(command) == 1
+    assert main(command) == 1
     assert "is another file" in capsys.readouterr().err
     (tmp_path / "all" / "empty.wav").touch()
-    assert select_clean.main(command) == 1
+    assert main(command) == 1
     assert "empty.wav is an empty file" in capsys.readouterr().err

@@ -20,9 +20,8 @@ class Remix:
     The noise of a pair is noisy minus clean; it is dealt out anew within the
     batch. That makes many mixtures of few recordings. A pair without noise (its
     noisy file is the clean one) gets that of another, too; a batch without any
-    stays as it is. After Defossez et
-    al., "Real Time Speech Enhancement in the Waveform Domain", 2020, who keep
-    the noises' levels.
+    stays as it is. After Defossez et al., "Real Time Speech Enhancement in the
+    Waveform Domain", 2020, who keep the noises' levels.
 
     Arguments
     ---------

@@ -1,7 +1,5 @@
 """Selects the clean recordings of a corpus by their level range.
 
-    python -m phasen_sb.data.select_clean speechocean762/WAVE selected
-
 Between words a recording is as loud as its room and microphone. The range from
 the 5th to the 95th percentile of the levels of 25 ms frames tells how far below
 the speech that is. Digital silence tells nothing and is left out.
@@ -10,9 +8,7 @@ Authors
  * The phasen_sb authors 2026
 """
 
-import argparse
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -120,53 +116,14 @@ def select_clean(
     for link, path in links.items():
         if os.path.lexists(link) and link.resolve() != path.resolve():
             raise UserError(f"{link} is another file; choose another folder.")
-    destination.mkdir(parents=True, exist_ok=True)
-    for link, path in links.items():
-        if not os.path.lexists(link):
-            link.symlink_to(path)
-    return ranges
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Runs the command line.
-
-    Arguments
-    ---------
-    arguments : list of str, optional
-        Instead of those of the process.
-
-    Returns
-    -------
-    int
-        Exit status.
-    """
-    parser = argparse.ArgumentParser(
-        prog="python -m phasen_sb.data.select_clean",
-        description="Links the clean recordings of a folder into another.",
-    )
-    parser.add_argument("folder", help="recordings of speech, at any depth")
-    parser.add_argument("destination", help="folder for the links")
-    parser.add_argument(
-        "--level_range",
-        type=float,
-        default=42.0,
-        help="lowest range of levels within a recording (dB, default 42)",
-    )
-    options = parser.parse_args(arguments)
     try:
-        ranges = select_clean(
-            options.folder, options.destination, options.level_range
-        )
-    except (UserError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    count = sum(value >= options.level_range for value in ranges.values())
-    print(
-        f"{count} of {len(ranges)} recordings were selected into "
-        f"{options.destination}"
-    )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        destination.mkdir(parents=True, exist_ok=True)
+        for link, path in links.items():
+            if not os.path.lexists(link):
+                link.symlink_to(path)
+    except OSError as error:
+        raise UserError(
+            f"{destination} cannot be filled ({error.strerror}); name another "
+            "folder."
+        ) from error
+    return ranges

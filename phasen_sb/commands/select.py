@@ -1,0 +1,59 @@
+"""`phasen select`: the clean recordings of a corpus, to train on."""
+
+import argparse
+
+from phasen_sb.errors import UserError
+
+DESCRIPTION = """\
+Links those recordings of a folder that are clean into another folder, to train
+on: those in which the levels of 25 ms frames range widely, from the speech down
+to the pauses.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the command.
+
+    Arguments
+    ---------
+    parser : argparse.ArgumentParser
+        Of the command.
+    """
+    parser.description = DESCRIPTION
+    parser.add_argument("folder", help="recordings of speech, at any depth")
+    parser.add_argument("destination", help="folder for the links")
+    parser.add_argument(
+        "--level-range",
+        type=float,
+        default=42.0,
+        metavar="DB",
+        help="lowest range of levels in a recording, from the 5th to the 95th "
+        "percentile (default: 42)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Runs the command.
+
+    Arguments
+    ---------
+    arguments : argparse.Namespace
+        What :func:`add_arguments` describes.
+
+    Raises
+    ------
+    UserError
+        As :func:`phasen_sb.data.select_clean.select_clean` does, and if the
+        range is no positive number.
+    """
+    lowest = arguments.level_range
+    if not lowest > 0:
+        raise UserError(f"--level-range is {lowest}; it must be above 0.")
+    from phasen_sb.data.select_clean import select_clean
+
+    ranges = select_clean(arguments.folder, arguments.destination, lowest)
+    count = sum(value >= lowest for value in ranges.values())
+    print(
+        f"{count} of {len(ranges)} recordings were selected into "
+        f"{arguments.destination}"
+    )

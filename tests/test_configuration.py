@@ -69,6 +69,22 @@ def test_phasen_plus_goes_over_phasen(tmp_path):
     assert hparams["augmentation"].probability == 1.0
 
 
+def test_comments_before_objects_leave_them_whole(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        f"base: {HPARAMS / 'phasen.yaml'}\n"
+        "augmentation: !new:phasen_sb.augmentation.Remix\n"
+        "    snr_low: 0\n    snr_high: 1\n"
+        "    noise_effects:  # why\n"
+        "        - !new:phasen_sb.augmentation.Hiss\n"
+        "            probability: 0.5\n"
+    )
+    path, options = expand(path, f"{{output_folder: {tmp_path / 'out'}}}")
+    _, hparams, _ = load_recipe(path, options)
+    [effect] = hparams["augmentation"].noise_effects
+    assert effect.probability == 0.5
+
+
 def test_presets_differ_in_front_end_and_network_alone():
     class Loader(yaml.SafeLoader):
         pass

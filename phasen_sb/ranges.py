@@ -125,7 +125,9 @@ def check_ranges(hparams: Mapping) -> None:
 
 def _check_extra_speech(hparams):
     folder = hparams.get("extra_clean_folder")
-    if not folder or hparams.get("noise_folder"):
+    if not folder or any(
+        hparams.get(key) for key in ("noise_folder", "extra_noise_folder")
+    ):
         return
     augmentation = hparams.get("augmentation")
     # One of somebody's own says nothing of the kind and is trusted.
@@ -134,7 +136,8 @@ def _check_extra_speech(hparams):
         raise UserError(
             f"extra_clean_folder is {folder}, but not all batches are mixed "
             "anew, so that this speech would have no noise; give "
-            "--remix_probability 1, or an augmentation that adds noise."
+            "--remix_probability 1, or an extra_noise_folder, or an "
+            "augmentation that adds noise."
         )
 
 

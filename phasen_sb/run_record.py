@@ -230,9 +230,10 @@ def write_results(brain: EnhancementBrain, datasets: Mapping) -> dict:
         "skipped_steps": brain.skipped_steps,
         "parameters": sum(p.numel() for p in network.parameters()),
         "init_from": _last_part(getattr(brain.hparams, "init_from", None)),
-        "extra_clean_folder": _last_part(
-            getattr(brain.hparams, "extra_clean_folder", None)
-        ),
+        **{
+            key: _last_part(getattr(brain.hparams, key, None))
+            for key in ("extra_clean_folder", "extra_noise_folder")
+        },
         "seed": brain.hparams.seed,
         "precision": brain.precision,
         "device": str(brain.device),

@@ -321,6 +321,10 @@ def test_key_that_nothing_reads(tmp_path):
             "no noise; give --remix_probability 1",
         ),
         (
+            ["--extra_noise_folder=no/where"],
+            "extra_noise_folder no/where",
+        ),
+        (
             ["--extra_clean_folder=/tmp", "--augmentation=null"],
             "extra_clean_folder is /tmp, but not all batches",
         ),

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import soundfile as sf
+import torch
 
 from phasen_sb.cli import main
 from phasen_sb.data import (
@@ -241,6 +242,61 @@ def test_extra_speech_is_for_training_alone(pairs, tmp_path):
             data_folder=sample_corpus(),
             extra_clean_folder=sample_corpus() / "clean_trainset_28spk_wav_16k",
         )
+
+
+def test_extra_noise_is_for_training_alone(pairs, tmp_path):
+    noisy, clean = pairs
+    speech, hum = tmp_path / "speech", tmp_path / "hum"
+    write(speech / "a.wav")
+    hum.mkdir()
+    wave = 0.1 * np.sin(np.arange(16000) * 2 * np.pi * 2000 / 16000)
+    sf.write(hum / "hum.wav", wave, 16000)
+
+    def hums(item):
+        noise = np.abs(np.fft.rfft(item["noisy_sig"] - item["clean_sig"]))
+        return noise.argmax() == round(len(item["noisy_sig"]) / 8)
+
+    for source in (
+        {"data_folder": sample_corpus()},
+        {"noisy_folder": noisy, "clean_folder": clean},
+        {"clean_folder": clean, "noise_folder": noisy},
+    ):
+        prepare_data(tmp_path / "alone", **source)
+        record = prepare_data(
+            tmp_path / "save",
+            **source,
+            extra_clean_folder=speech,
+            extra_noise_folder=hum,
+            snr_low=3,
+            snr_high=3,
+        )
+        heard = load(tmp_path / "save", "noise")["noise/extra/hum"]["splits"]
+        assert heard == ["train"]
+        alone, datasets = (
+            make_datasets(tmp_path / name) for name in ("alone", "save")
+        )
+        if record["source"] != "mix":
+            for split in ("valid", "test"):
+                one, other = alone[split][0], datasets[split][0]
+                assert torch.equal(one["noisy_sig"], other["noisy_sig"])
+        items = {item["id"]: item for item in datasets["train"]}
+        extra = items.pop("extra/a")
+        if record["source"] != "mix":
+            assert hums(extra)
+            noise = extra["noisy_sig"] - extra["clean_sig"]
+            ratio = extra["clean_sig"].norm() / noise.norm()
+            assert 20 * ratio.log10() == pytest.approx(3, abs=0.01)
+        if record["source"] == "voicebank":
+            assert 0.2 < np.mean([hums(item) for item in items.values()]) < 0.8
+        assert not any(hums(item) for item in datasets["valid"])
+    with pytest.raises(UserError, match="extra_noise_folder .* give two"):
+        prepare_data(
+            tmp_path / "save",
+            extra_clean_folder=speech,
+            extra_noise_folder=speech,
+        )
+    with pytest.raises(UserError, match="above snr_high"):
+        prepare_data(tmp_path / "save", snr_low=9, snr_high=1)
 
 
 def test_clean_recordings_are_selected(tmp_path, capsys):

@@ -93,7 +93,7 @@ def make_datasets(
             )
     root = record["data_root"]
     noises = {}
-    if record["source"] == "mix":
+    if "noise" in record["splits"]:
         noises = read_manifest(save_folder, "noise", root)
     datasets = {}
     for split in ("train", "valid", "test"):
@@ -101,13 +101,15 @@ def make_datasets(
             RandomDraw(seed, epoch_counter) if split == "train" else FixedDraw()
         )
         crop_here = crop if split == "train" else None
-        if noises:
-            files = [
-                (entry["noise_wav"], round(entry["length"] * sample_rate))
-                for entry in noises.values()
-                if split in entry["splits"]
-            ]
-            load = MixLoader(
+        files = [
+            (entry["noise_wav"], round(entry["length"] * sample_rate))
+            for entry in noises.values()
+            if split in entry["splits"]
+        ]
+        takes = ["id", "length", "noisy_wav", "clean_wav"]
+        if files:
+            mixes = record["source"] == "mix"
+            load = (MixLoader if mixes else OtherNoiseLoader)(
                 sample_rate,
                 crop_here,
                 draw,
@@ -115,10 +117,10 @@ def make_datasets(
                 record["snr_low"],
                 record["snr_high"],
             )
-            takes = ["id", "length", "clean_wav"]
+            if mixes:
+                takes.remove("noisy_wav")
         else:
             load = PairLoader(sample_rate, crop_here, draw)
-            takes = ["id", "length", "noisy_wav", "clean_wav"]
         datasets[split] = DynamicItemDataset(
             read_manifest(save_folder, split, root),
             dynamic_items=[
@@ -313,6 +315,41 @@ class MixLoader(PairLoader):
         position = torch.rand((), generator=generator).item()
         snr = self.snr_low + position * (self.snr_high - self.snr_low)
         return mix_at_snr(clean, noise, snr)
+
+
+class OtherNoiseLoader(MixLoader):
+    """Reads a pair, or its clean file with other noise.
+
+    Pairs without noise get other noise always, half of the rest do.
+    Arguments are those of `MixLoader`.
+    """
+
+    def __call__(
+        self, utterance: str, length: float, noisy_wav: str, clean_wav: str
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Reads a pair or makes a mixture.
+
+        Arguments
+        ---------
+        utterance : str
+            Its id.
+        length : float
+            Length of the files (s).
+        noisy_wav, clean_wav : str
+            The files.
+
+        Returns
+        -------
+        tuple of torch.Tensor
+            Noisy and clean signal, each ``[samples]``.
+        """
+        # A generator of its own: the choice says nothing about the crop.
+        generator = self.draw(f"{utterance} noise")
+        if noisy_wav == clean_wav or torch.rand((), generator=generator) < 0.5:
+            return super().__call__(utterance, length, clean_wav)
+        return PairLoader.__call__(
+            self, utterance, length, noisy_wav, clean_wav
+        )
 
 
 def mix_at_snr(

@@ -4,16 +4,19 @@ Authors
  * The phasen_sb authors 2026
 """
 
-import math
 from pathlib import Path
 
 from speechbrain.utils.logger import get_logger
 
-from phasen_sb.data.extra_speech import add_extra_speech
+from phasen_sb.data.extra_data import (
+    NOTHING,
+    ExtraData,
+    add_extra_data,
+    check_snr_range,
+)
 from phasen_sb.data.files import check_apart, existing_folder, find_audio
 from phasen_sb.data.manifest import write_manifests
 from phasen_sb.data.pairs import split_items
-from phasen_sb.errors import UserError
 
 logger = get_logger(__name__)
 
@@ -30,7 +33,7 @@ def prepare_mix(
     valid_fraction: float = 0.1,
     test_fraction: float = 0.1,
     group_regex: str | None = None,
-    extra_clean_folder: str | Path | None = None,
+    extra: ExtraData = NOTHING,
     jobs: int | None = None,
 ) -> dict:
     """Checks clean speech and noise and writes their manifests.
@@ -58,8 +61,8 @@ def prepare_mix(
         least one.
     group_regex : str, optional
         Which speech files to keep together, as for `prepare_pairs`.
-    extra_clean_folder : str or pathlib.Path, optional
-        More clean speech to train on, see `add_extra_speech`.
+    extra : ExtraData
+        More speech and noise to train on; mixed at the range of SNRs above.
     jobs : int, optional
         Number of parallel workers; default one for each CPU.
 
@@ -74,15 +77,7 @@ def prepare_mix(
         If a folder is missing, there are fewer than three groups of speech
         files, or any file cannot be used; all bad files are named at once.
     """
-    if not (math.isfinite(snr_low) and math.isfinite(snr_high)):
-        raise UserError(
-            f"snr_low is {snr_low} and snr_high is {snr_high}; give numbers."
-        )
-    if snr_low > snr_high:
-        raise UserError(
-            f"snr_low is {snr_low} dB, above snr_high, {snr_high} dB; swap "
-            "them."
-        )
+    check_snr_range(snr_low, snr_high)
     clean_root = existing_folder(clean_folder, "clean_folder")
     noise_root = existing_folder(noise_folder, "noise_folder")
     check_apart(clean_root, "clean_folder", noise_root, "noise_folder")
@@ -97,16 +92,18 @@ def prepare_mix(
         for name, path in find_audio(noise_root, cache).items()
     }
     splits = split_items(clean, valid_fraction, test_fraction, group_regex)
-    root, extra = add_extra_speech(
-        splits, extra_clean_folder, [clean_root, noise_root], cache
-    )
     heard = _share_noise(noise, valid_fraction, test_fraction)
+    splits["noise"] = noise
+    root, added, entries = add_extra_data(
+        splits, extra, [clean_root, noise_root], cache
+    )
     return write_manifests(
-        {**splits, "noise": noise},
+        splits,
         root,
         save_folder,
         sample_rate,
         {
+            **added,
             "source": "mix",
             "clean_folder": str(clean_root),
             "noise_folder": str(noise_root),
@@ -115,9 +112,8 @@ def prepare_mix(
             "valid_fraction": valid_fraction,
             "test_fraction": test_fraction,
             "group_regex": group_regex,
-            **extra,
         },
-        extra={name: {"splits": heard[name]} for name in noise},
+        extra={**{name: {"splits": heard[name]} for name in heard}, **entries},
         jobs=jobs,
     )
 

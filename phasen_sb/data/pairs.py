@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from phasen_sb.data.extra_speech import add_extra_speech
+from phasen_sb.data.extra_data import NOTHING, ExtraData, add_extra_data
 from phasen_sb.data.files import check_apart, existing_folder, find_audio
 from phasen_sb.data.manifest import Splits, write_manifests
 from phasen_sb.errors import UserError
@@ -23,7 +23,7 @@ def prepare_pairs(
     valid_fraction: float = 0.1,
     test_fraction: float = 0.1,
     group_regex: str | None = None,
-    extra_clean_folder: str | Path | None = None,
+    extra: ExtraData = NOTHING,
     jobs: int | None = None,
 ) -> dict:
     """Checks pairs of noisy and clean files and writes their manifests.
@@ -50,8 +50,8 @@ def prepare_pairs(
         the same in their names (its first group, if it has one):
         ``"^(p[0-9]+)_"`` never puts one VCTK speaker into two splits. A name
         is the path within the folder, with ``__`` for ``/``.
-    extra_clean_folder : str or pathlib.Path, optional
-        More clean speech to train on, see `add_extra_speech`.
+    extra : ExtraData
+        More speech and noise to train on.
     jobs : int, optional
         Number of parallel workers; default one for each CPU.
 
@@ -95,8 +95,8 @@ def prepare_pairs(
         if problems
         else split_items(pairs, valid_fraction, test_fraction, group_regex)
     )
-    root, extra = add_extra_speech(
-        splits, extra_clean_folder, [noisy_root, clean_root], cache
+    root, added, entries = add_extra_data(
+        splits, extra, [noisy_root, clean_root], cache
     )
     return write_manifests(
         splits,
@@ -110,9 +110,10 @@ def prepare_pairs(
             "valid_fraction": valid_fraction,
             "test_fraction": test_fraction,
             "group_regex": group_regex,
-            **extra,
+            **added,
         },
         problems,
+        extra=entries,
         jobs=jobs,
     )
 

@@ -7,6 +7,7 @@ Authors
 from collections.abc import Sequence
 from pathlib import Path
 
+from phasen_sb.data.extra_data import ExtraData
 from phasen_sb.data.mix import prepare_mix
 from phasen_sb.data.pairs import prepare_pairs
 from phasen_sb.data.sample_corpus import sample_corpus
@@ -28,6 +29,7 @@ def prepare_data(
     snr_low: float = 0.0,
     snr_high: float = 15.0,
     extra_clean_folder: str | Path | None = None,
+    extra_noise_folder: str | Path | None = None,
     jobs: int | None = None,
 ) -> dict:
     """Prepares whichever data the folders given stand for.
@@ -59,9 +61,10 @@ def prepare_data(
         Which of one's own files to keep in one split.
     snr_low, snr_high : float
         Range of the SNRs (dB) when mixing.
-    extra_clean_folder : str or pathlib.Path, optional
-        More clean speech to train on, whatever the data; what mixes it with
-        noise is the augmentation, or `prepare_mix`'s data set.
+    extra_clean_folder, extra_noise_folder : str or pathlib.Path, optional
+        More clean speech and noise to train on, whatever the data; see
+        `ExtraData`. Without extra noise, what mixes the extra speech is the
+        augmentation, or `prepare_mix`'s data set.
     jobs : int, optional
         Number of parallel workers; default one for each CPU.
 
@@ -89,7 +92,8 @@ def prepare_data(
         "noise_folder": noise_folder,
     }
     given = [name for name, folder in folders.items() if folder]
-    more = {"extra_clean_folder": extra_clean_folder, "jobs": jobs}
+    extra = ExtraData(extra_clean_folder, extra_noise_folder, snr_low, snr_high)
+    more = {"extra": extra, "jobs": jobs}
     own = {
         "valid_fraction": valid_fraction,
         "test_fraction": test_fraction,

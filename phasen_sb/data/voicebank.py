@@ -14,7 +14,7 @@ from pathlib import Path
 
 from speechbrain.utils.logger import get_logger
 
-from phasen_sb.data.extra_speech import add_extra_speech
+from phasen_sb.data.extra_data import NOTHING, ExtraData, add_extra_data
 from phasen_sb.data.files import (
     existing_folder,
     find_audio,
@@ -37,7 +37,7 @@ def prepare_voicebank(
     save_folder: str | Path,
     sample_rate: int = 16000,
     valid_speakers: Sequence[str] = ("p226", "p287"),
-    extra_clean_folder: str | Path | None = None,
+    extra: ExtraData = NOTHING,
     jobs: int | None = None,
 ) -> dict:
     """Checks VoiceBank-DEMAND and writes its manifests.
@@ -60,8 +60,8 @@ def prepare_voicebank(
         The rate the network works at (Hz).
     valid_speakers : sequence of str
         Speakers to validate on.
-    extra_clean_folder : str or pathlib.Path, optional
-        More clean speech to train on, see `add_extra_speech`.
+    extra : ExtraData
+        More speech and noise to train on.
     jobs : int, optional
         Number of parallel workers; default one for each CPU.
 
@@ -106,8 +106,8 @@ def prepare_voicebank(
         valid_speakers = valid_speakers.replace(",", " ").split()
     # Unpaired files are told before anything is divided.
     splits = dict(listed) if problems else _split(listed, valid_speakers)
-    root_of_all, extra = add_extra_speech(
-        splits, extra_clean_folder, list(folders.values()), save_folder
+    root_of_all, added, entries = add_extra_data(
+        splits, extra, list(folders.values()), save_folder
     )
     counts = {"train and valid": len(listed[TRAIN]), "test": len(listed[TEST])}
     if counts != PUBLISHED:
@@ -123,9 +123,10 @@ def prepare_voicebank(
             "source": "voicebank",
             "data_folder": str(root),
             "valid_speakers": list(valid_speakers),
-            **extra,
+            **added,
         },
         problems,
+        extra=entries,
         promised_rates={
             path: layout_rate
             for pairs in listed.values()

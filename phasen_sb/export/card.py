@@ -223,9 +223,10 @@ def _data(model):
     if model.settings.get("init_from"):
         source = str(model.settings["init_from"]).rstrip("/").rsplit("/", 1)[-1]
         lines.append(f"The training started from the weights of {source}.")
-    if model.settings.get("extra_clean_folder"):
-        extra = Path(model.settings["extra_clean_folder"]).name
-        lines.append(f"Further clean speech to train on: {extra}.")
+    for kind in ("clean", "noise"):
+        if extra := model.settings.get(f"extra_{kind}_folder"):
+            kind = "clean speech" if kind == "clean" else kind
+            lines.append(f"Further {kind} to train on: {Path(extra).name}.")
     for split, facts in model.data.get("splits", {}).items():
         lines.append(
             f"{split}: {facts['files']} files, {facts['seconds'] / 60:.1f} min."

@@ -134,7 +134,8 @@ def _training_run(name: str, folder: Path) -> Run:
         files = test["enhanced"]["utterances"]
         seed, epoch = results["seed"], results["epoch"]
         chosen_by = results["selected_by"]
-        extra = YES if results.get("extra_clean_folder") else NO
+        keys = ("extra_clean_folder", "extra_noise_folder")
+        extra = YES if any(results.get(key) for key in keys) else NO
         if extra == NO and results.get("init_from"):
             extra = UNKNOWN
     except (KeyError, TypeError, AttributeError) as error:

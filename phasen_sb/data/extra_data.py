@@ -1,0 +1,162 @@
+"""Clean speech and noise to train on beside a data set's own.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from phasen_sb.data.files import check_apart, existing_folder, find_audio
+from phasen_sb.data.manifest import Splits
+from phasen_sb.errors import UserError
+
+
+@dataclass(frozen=True)
+class ExtraData:
+    """What else to train on; validation and test stay as they are.
+
+    Arguments
+    ---------
+    clean_folder : str or pathlib.Path, optional
+        Folder with mono files of clean speech.
+    noise_folder : str or pathlib.Path, optional
+        Folder with mono files of noise. They join the noises of `prepare_mix`;
+        with recorded pairs, half of these, and all of the extra speech, get one
+        of them in place of their own, another in each epoch.
+    snr_low, snr_high : float
+        Range of the signal-to-noise ratios (dB) of such mixtures.
+
+    Raises
+    ------
+    UserError
+        If the range is none.
+    """
+
+    clean_folder: str | Path | None = None
+    noise_folder: str | Path | None = None
+    snr_low: float = 0.0
+    snr_high: float = 15.0
+
+    def __post_init__(self):
+        check_snr_range(self.snr_low, self.snr_high)
+
+
+def check_snr_range(snr_low: float, snr_high: float) -> None:
+    """Refuses what is no range of signal-to-noise ratios.
+
+    Arguments
+    ---------
+    snr_low, snr_high : float
+        The range (dB).
+
+    Raises
+    ------
+    UserError
+        If a limit is no number, or they are in the wrong order.
+    """
+    if not (math.isfinite(snr_low) and math.isfinite(snr_high)):
+        raise UserError(
+            f"snr_low is {snr_low} and snr_high is {snr_high}; give numbers."
+        )
+    if snr_low > snr_high:
+        raise UserError(
+            f"snr_low is {snr_low} dB, above snr_high, {snr_high} dB; swap "
+            "them."
+        )
+
+
+NOTHING = ExtraData()
+
+
+def add_extra_data(
+    splits: Splits,
+    extra: ExtraData,
+    roots: Sequence[Path],
+    save_folder: str | Path,
+) -> tuple[Path, dict, dict[str, dict]]:
+    """Adds recordings to the training utterances and to the noises.
+
+    Arguments
+    ---------
+    splits : dict
+        Split -> utterance id -> key -> file; ``train``, which gets the speech
+        as pairs without noise, and ``noise`` grow in place.
+    extra : ExtraData
+        What to add.
+    roots : sequence of pathlib.Path
+        The folders that hold all files so far.
+    save_folder : str or pathlib.Path
+        Where results go; left out if it is in one of the extra folders.
+
+    Returns
+    -------
+    root : pathlib.Path
+        The folder that holds all files.
+    settings : dict
+        What to record.
+    entries : dict
+        Id -> further entries of the manifest: where a noise is heard.
+
+    Raises
+    ------
+    UserError
+        If a folder is missing or has no audio in it, or holds other data or
+        links to it.
+
+    Example
+    -------
+    >>> from phasen_sb.data import sample_corpus
+    >>> splits = {"train": {}}
+    >>> extra = ExtraData(sample_corpus() / "clean_trainset_28spk_wav_16k")
+    >>> root, *_ = add_extra_data(splits, extra, [Path("/data")], "results")
+    >>> len(splits["train"])
+    24
+    """
+    cache = Path(save_folder).expanduser().absolute()
+    settings: dict = {}
+    entries: dict[str, dict] = {}
+    taken = {f"the data's folder {root}": root for root in roots}
+    for name, given in (
+        ("extra_clean_folder", extra.clean_folder),
+        ("extra_noise_folder", extra.noise_folder),
+    ):
+        settings[name] = None
+        if not given:
+            continue
+        folder = existing_folder(given, name)
+        for other, path in taken.items():
+            check_apart(folder, name, path, other)
+        taken[name] = folder
+        settings[name] = str(folder)
+        found = find_audio(folder, cache)
+        if name == "extra_clean_folder":
+            _add_speech(splits, found, roots)
+        else:
+            # The prefix keeps the names apart from those of other files.
+            noise = {
+                f"noise/extra/{key}": {"noise_wav": path}
+                for key, path in found.items()
+            }
+            splits.setdefault("noise", {}).update(noise)
+            entries = {key: {"splits": ["train"]} for key in noise}
+            settings["snr_low"] = float(extra.snr_low)
+            settings["snr_high"] = float(extra.snr_high)
+    return Path(os.path.commonpath(list(taken.values()))), settings, entries
+
+
+def _add_speech(splits, found, roots):
+    resolved = [root.resolve() for root in roots]
+    train = splits.setdefault("train", {})
+    keys = list(next(iter(train.values()), ["noisy_wav", "clean_wav"]))
+    for name, path in found.items():
+        if any(root in path.resolve().parents for root in resolved):
+            raise UserError(
+                f"{path} in extra_clean_folder is a link to the data itself, "
+                "whose test and validation speech is not for training; remove "
+                "it."
+            )
+        train[f"extra/{name}"] = dict.fromkeys(keys, path)

@@ -26,9 +26,9 @@ _HOME = {
     "PhaseConv": "blocks",
     "AmplitudeHead": "heads",
     "ConvNormAct": "layers",
-    "BatchNorm": "layers",
-    "GlobalLayerNorm": "layers",
-    "FrameLayerNorm": "layers",
+    "BatchNorm": "norms",
+    "GlobalLayerNorm": "norms",
+    "FrameLayerNorm": "norms",
 }
 
 __all__ = sorted(_HOME)

@@ -15,7 +15,7 @@ from torch import nn
 from phasen_sb.enhancer import clear_padding, level
 from phasen_sb.errors import UserError
 from phasen_sb.features import magnitude, unit_phase
-from phasen_sb.layers import apply_mask, frame_mask
+from phasen_sb.masks import apply_mask, frame_mask
 from phasen_sb.phasen import PhasenOutput
 
 

@@ -1,7 +1,7 @@
 """The blocks of PHASEN, usable by themselves.
 
 All work on ``[B, C, T, F]`` (batch, channel, frame, frequency bin) and take an
-optional frame mask (:func:`phasen_sb.layers.frame_mask`), with which padded
+optional frame mask (:func:`phasen_sb.masks.frame_mask`), with which padded
 frames stay zero and influence nothing.
 
 Source: Yin, Luo, Xiong, Zeng, "PHASEN: A Phase-and-Harmonics-Aware Speech
@@ -18,14 +18,9 @@ from torch import nn
 
 from phasen_sb.errors import choose
 from phasen_sb.initialization import delta_kernel, open_gate
-from phasen_sb.layers import (
-    Conv2d,
-    ConvNormAct,
-    FrameLayerNorm,
-    GlobalLayerNorm,
-    Linear,
-    apply_mask,
-)
+from phasen_sb.layers import Conv2d, ConvNormAct, Linear
+from phasen_sb.masks import apply_mask
+from phasen_sb.norms import FrameLayerNorm, GlobalLayerNorm
 
 ATTENTIONS = ("channel", "bin")
 

@@ -15,6 +15,7 @@ from speechbrain.dataio.dataset import FilteredSortedDynamicItemDataset
 
 from phasen_sb import processes
 from phasen_sb.averaging import WeightAverage
+from phasen_sb.compilation import compile_network
 from phasen_sb.data.length_batches import length_batches
 from phasen_sb.enhancer import SILENCE_RMS, level
 from phasen_sb.errors import UserError
@@ -34,9 +35,9 @@ class EnhancementBrain(SafeStepsBrain):
     Reads from ``hparams``: ``enhancer``, ``compute_stft``, ``compute_cost``,
     ``normalize``, ``augmentation``, ``metrics``, ``metric_jobs``,
     ``metric_timeout``, ``sample_rate``, ``lr_schedule``, ``phase_lr_scale``,
-    ``average_decay``, ``epoch_counter``, ``validate_every``,
-    ``valid_batch_seconds``, ``train_logger``, ``output_folder``,
-    ``use_tensorboard``.
+    ``average_decay``, ``activation_memory_budget``, ``epoch_counter``,
+    ``validate_every``, ``valid_batch_seconds``, ``train_logger``,
+    ``output_folder``, ``use_tensorboard``.
 
     Beyond SpeechBrain's Brain: weights are averaged, and the average is what
     is validated and tested; batches with a loss or gradient that is not
@@ -214,7 +215,10 @@ class EnhancementBrain(SafeStepsBrain):
     def _compile(self):
         # The network alone: around it, lengths decide what is computed.
         if self.compile:
-            self.enhancer.network.compile(
+            compile_network(
+                self.enhancer.network,
+                self.device,
+                self.hparams.activation_memory_budget,
                 mode=self.compile_mode,
                 fullgraph=self.compile_using_fullgraph,
                 dynamic=self.compile_using_dynamic_shape_tracing,

@@ -37,6 +37,7 @@ RECIPE_KEYS = {
     "valid_batch_seconds",
     "phase_lr_scale",
     "average_decay",
+    "activation_memory_budget",
     "use_tensorboard",
     "metrics",
     "metric_jobs",

@@ -11,7 +11,7 @@ import torch
 from speechbrain.nnet.losses import reduce_loss, truncate
 
 from phasen_sb.errors import choose
-from phasen_sb.layers import frame_mask
+from phasen_sb.masks import frame_mask
 
 COMPRESSIONS = ("own", "target")
 REDUCTIONS = ("mean", "batch", "batchmean", "sum", "none")

@@ -21,12 +21,8 @@ from phasen_sb.errors import choose
 from phasen_sb.features import compress, magnitude, unit_phase
 from phasen_sb.heads import AmplitudeHead
 from phasen_sb.initialization import INITIALIZATIONS, delta_kernel
-from phasen_sb.layers import (
-    Conv2d,
-    ConvNormAct,
-    apply_mask,
-    frame_mask,
-)
+from phasen_sb.layers import Conv2d, ConvNormAct
+from phasen_sb.masks import apply_mask, frame_mask
 
 PHASE_INPUTS = ("complex", "unit")
 

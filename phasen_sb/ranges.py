@@ -28,6 +28,7 @@ RANGES = {
     "coloration_probability": (Real, 0, 1),
     "reverberation_probability": (Real, 0, 1),
     "hiss_probability": (Real, 0, 1),
+    "activation_memory_budget": (Real, 0, 1),
     "snr_low": (Real, -math.inf, math.inf),
     "snr_high": (Real, -math.inf, math.inf),
     "remix_snr_low": (Real, -math.inf, math.inf),

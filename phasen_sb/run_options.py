@@ -151,6 +151,12 @@ def settle_run_options(run_opts: RunOptions, hparams: Mapping) -> RunOptions:
                 "at least 1."
             )
         changes["optimizer_step_limit"] = int(limit)
+    budget = hparams.get("activation_memory_budget", 1)
+    if budget != 1 and not option("compile"):
+        raise UserError(
+            f"activation_memory_budget is {budget}, which does nothing without "
+            "--compile; add that, or leave it 1."
+        )
     if option("ckpt_interval_steps") > 0 and (
         "ckpt_interval_minutes" not in run_opts.overridden_args
     ):

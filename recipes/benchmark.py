@@ -48,6 +48,9 @@ def workloads(options: argparse.Namespace, optimizable: bool) -> list[Workload]:
     engines = ["plain", "optimized"] + ["other"] * bool(options.other)
     if not optimizable:
         engines.remove("optimized")
+    trained = [engine for engine in engines if engine != "optimized"]
+    if options.compile:
+        trained.insert(1, "compiled")
     rows = []
     for threads in options.threads:
         for seconds in options.seconds:
@@ -76,9 +79,8 @@ def workloads(options: argparse.Namespace, optimizable: bool) -> list[Workload]:
                     options.train_seconds,
                     options.train_batch,
                 )
-                for engine in engines
+                for engine in trained
                 for precision in options.precisions
-                if engine != "optimized"
             ]
     if options.train_batch:
         rows.append(
@@ -105,7 +107,7 @@ def run(options: argparse.Namespace) -> list[dict]:
     for workload in workloads(options, is_optimizable(model)):
         time, memory = alone(measure, workload, options.hparams, options.other)
         machine = workload.precision, workload.threads
-        known = workload.engine in ("plain", "optimized")
+        known = workload.engine != "other"
         if known and machine not in peaks:
             peaks[machine] = alone(machine_peak, *machine)
         audio = workload.seconds * workload.batch
@@ -192,6 +194,12 @@ def main(arguments: list[str]) -> None:
     )
     parser.add_argument(
         "--train_seconds", type=number(float, 0.01), default=4.0
+    )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="measure training with --compile and half of the activations, "
+        "too; takes minutes and a C++ compiler",
     )
     parser.add_argument("--other", help="Python file with load()")
     parser.add_argument(

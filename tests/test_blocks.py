@@ -11,7 +11,7 @@ from phasen_sb import (
     PhaseConv,
     TwoStreamBlock,
 )
-from phasen_sb.layers import BatchNorm
+from phasen_sb.norms import BatchNorm
 
 B, C, T, F = 2, 3, 11, 7
 

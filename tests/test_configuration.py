@@ -322,7 +322,7 @@ def test_key_that_nothing_reads(tmp_path):
         ),
         (
             ["--extra_noise_folder=no/where"],
-            "extra_noise_folder no/where",
+            "extra_noise_folder .*no/where does not exist",
         ),
         (
             ["--extra_clean_folder=/tmp", "--augmentation=null"],
@@ -347,6 +347,10 @@ def test_key_that_nothing_reads(tmp_path):
         ),
         (["--precision=fp8"], "--precision: invalid choice: 'fp8'"),
         (["--jit"], "use --compile"),
+        (
+            ["--activation_memory_budget=0.5"],
+            "does nothing without --compile; add that",
+        ),
         (["--compile_module_keys=enhancer"], "--compile alone"),
         (["--remove_vector_weight_decay"], "set weight_decay of opt_class"),
         (["--dev=cpu"], "--dev is no option; write --device in full"),

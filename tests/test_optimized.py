@@ -5,7 +5,7 @@ import torch
 
 import phasen_sb
 from phasen_sb import PHASEN, ConvISTFT, ConvSTFT, PhasenEnhancer
-from phasen_sb.layers import BatchNorm
+from phasen_sb.norms import BatchNorm
 from phasen_sb.optimized import optimize
 from phasen_sb.optimized.network import KEPT_FRAMES, TiledPHASEN
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from phasen_sb.layers import GlobalLayerNorm
+from phasen_sb.norms import GlobalLayerNorm
 from phasen_sb.optimized.network import GlobalMoments
 
 

@@ -15,7 +15,8 @@ from phasen_sb.blocks import (
     PhaseConv,
     TwoStreamBlock,
 )
-from phasen_sb.layers import BatchNorm, ConvNormAct
+from phasen_sb.layers import ConvNormAct
+from phasen_sb.norms import BatchNorm
 from phasen_sb.optimized.packing import (
     PackedConv,
     fold_batch_norm,

@@ -17,7 +17,8 @@ from torch import nn
 
 from phasen_sb.features import compress, magnitude, unit_phase
 from phasen_sb.heads import MASK_ACTIVATIONS
-from phasen_sb.layers import FrameLayerNorm, GlobalLayerNorm, frame_mask
+from phasen_sb.masks import frame_mask
+from phasen_sb.norms import FrameLayerNorm, GlobalLayerNorm
 from phasen_sb.optimized.folding import Block, Folder, PhaseUnit
 from phasen_sb.optimized.norms import Affine, FrameNorm, as_row
 from phasen_sb.optimized.packing import (

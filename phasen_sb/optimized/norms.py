@@ -63,7 +63,7 @@ class FrameNorm:
         The tiles.
     source : callable
         The stream.
-    norm : phasen_sb.layers.FrameLayerNorm
+    norm : phasen_sb.norms.FrameLayerNorm
         Scale, shift and eps.
     bins : int
         Frequency bins, F.

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from phasen_sb.layers import BatchNorm
+from phasen_sb.norms import BatchNorm
 
 #: Floats in the vector registers that packed channels shall fill.
 VECTOR = 16

@@ -13,7 +13,8 @@ from torch import nn
 
 from phasen_sb.blocks import TwoStreamBlock
 from phasen_sb.heads import AmplitudeHead
-from phasen_sb.layers import ConvNormAct, frame_mask
+from phasen_sb.layers import ConvNormAct
+from phasen_sb.masks import frame_mask
 from phasen_sb.slots.log_mask import mask_for_log_magnitude
 
 

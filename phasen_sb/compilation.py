@@ -21,12 +21,17 @@ def compile_network(
     activation_memory_budget: float = 1.0,
     **options,
 ) -> None:
-    """Compiles a network in place; its first steps then take a minute.
+    """Compiles a network in place; its first step then takes minutes.
+
+    Compiled is what the first batch without padding needs. Padded batches, and
+    those of another shape, such as an epoch's last, run as before: each would
+    be compiled anew.
 
     Arguments
     ---------
     network : torch.nn.Module
-        What to compile; its parameters and their names stay as they are.
+        What to compile, with a ``forward(spectrogram, lengths=None)`` such as
+        `PHASEN`'s; its parameters and their names stay as they are.
     device : str
         Where it will run.
     activation_memory_budget : float
@@ -34,7 +39,7 @@ def compile_network(
         pass; those that cost least are computed again there. One setting for
         all that the process compiles.
     **options
-        For `torch.nn.Module.compile`.
+        For `torch.compile`.
 
     Raises
     ------
@@ -43,10 +48,11 @@ def compile_network(
 
     Example
     -------
-    >>> network = nn.Linear(3, 5)
+    >>> from phasen_sb import PHASEN
+    >>> network = PHASEN(n_fft=64, recurrent_units=8, dense_units=16)
     >>> compile_network(network, backend="eager")
-    >>> network(torch.ones(2, 3)).shape
-    torch.Size([2, 5])
+    >>> network(torch.randn(2, 9, 33, 2)).spectrogram.shape
+    torch.Size([2, 9, 33, 2])
     """
     default = "clang++" if sys.platform == "darwin" else "g++"
     compiler = os.environ.get("CXX", default)
@@ -57,4 +63,16 @@ def compile_network(
         )
     # PyTorch has no other place for it.
     autograd_config.activation_memory_budget = activation_memory_budget
-    network.compile(**options)
+    plain = network.forward
+    compiled = torch.compile(plain, **options)
+    shape: list[torch.Size] = []
+
+    def forward(spectrogram, lengths=None):
+        if lengths is not None:
+            return plain(spectrogram, lengths)
+        if not shape:
+            shape.append(spectrogram.shape)
+        whole = spectrogram.shape == shape[0]
+        return (compiled if whole else plain)(spectrogram)
+
+    network.forward = forward

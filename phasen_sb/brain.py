@@ -217,7 +217,6 @@ class EnhancementBrain(SafeStepsBrain):
         if self.compile:
             compile_network(
                 self.enhancer.network,
-                self.device,
                 self.hparams.activation_memory_budget,
                 mode=self.compile_mode,
                 fullgraph=self.compile_using_fullgraph,

@@ -7,6 +7,7 @@ Authors
 import os
 import shutil
 import sys
+from types import MethodType
 
 import torch
 from torch import nn
@@ -15,36 +16,43 @@ from torch._functorch import config as autograd_config
 from phasen_sb.errors import UserError
 
 
-def compile_network(
-    network: nn.Module,
-    device: str = "cpu",
-    activation_memory_budget: float = 1.0,
-    **options,
-) -> None:
-    """Compiles a network in place; its first step then takes minutes.
+def check_compiler() -> None:
+    """Looks for what compiles the code that PyTorch writes.
 
-    Compiled is what the first batch without padding needs. Padded batches, and
-    those of another shape, such as an epoch's last, run as before: each would
-    be compiled anew.
+    Raises
+    ------
+    UserError
+        If there is no C++ compiler.
+    """
+    default = "clang++" if sys.platform == "darwin" else "g++"
+    compiler = os.environ.get("CXX", default)
+    if not shutil.which(compiler):
+        raise UserError(
+            f"--compile needs the C++ compiler {compiler}; install it, name "
+            "another in the environment variable CXX, or leave --compile out."
+        )
+
+
+def compile_network(
+    network: nn.Module, activation_memory_budget: float = 1.0, **options
+) -> None:
+    """Compiles a network in place; its first steps then take minutes.
+
+    Compiled is what the largest shape of batch needs, once with padding and
+    once without. Where utterances are cropped, nearly all batches are of it;
+    the others run as before, since each shape would be compiled anew.
 
     Arguments
     ---------
     network : torch.nn.Module
         What to compile, with a ``forward(spectrogram, lengths=None)`` such as
         `PHASEN`'s; its parameters and their names stay as they are.
-    device : str
-        Where it will run.
     activation_memory_budget : float
         Share of the activations, 0 to 1, that may be kept for the backward
         pass; those that cost least are computed again there. One setting for
         all that the process compiles.
     **options
         For `torch.compile`.
-
-    Raises
-    ------
-    UserError
-        If there is no compiler for a CPU.
 
     Example
     -------
@@ -54,25 +62,20 @@ def compile_network(
     >>> network(torch.randn(2, 9, 33, 2)).spectrogram.shape
     torch.Size([2, 9, 33, 2])
     """
-    default = "clang++" if sys.platform == "darwin" else "g++"
-    compiler = os.environ.get("CXX", default)
-    if torch.device(device).type == "cpu" and not shutil.which(compiler):
-        raise UserError(
-            f"--compile needs the C++ compiler {compiler}; install it, name "
-            "another in the environment variable CXX, or leave --compile out."
-        )
     # PyTorch has no other place for it.
     autograd_config.activation_memory_budget = activation_memory_budget
-    plain = network.forward
+    plain = type(network).forward
     compiled = torch.compile(plain, **options)
-    shape: list[torch.Size] = []
+    largest = torch.Size()
 
-    def forward(spectrogram, lengths=None):
-        if lengths is not None:
-            return plain(spectrogram, lengths)
-        if not shape:
-            shape.append(spectrogram.shape)
-        whole = spectrogram.shape == shape[0]
-        return (compiled if whole else plain)(spectrogram)
+    def forward(self, spectrogram, lengths=None):
+        nonlocal largest
+        shape = spectrogram.shape
+        if not largest or shape.numel() > largest.numel():
+            largest = shape
+        return (compiled if shape == largest else plain)(
+            self, spectrogram, lengths
+        )
 
-    network.forward = forward
+    # Bound, so that a deep copy calls the copy.
+    network.forward = MethodType(forward, network)

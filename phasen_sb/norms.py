@@ -82,12 +82,49 @@ class BatchNorm(nn.Module):
         """
         if mask is None or not self.training:
             return self._normalize(x)
+        if torch.compiler.is_compiling():
+            return self._normalize_masked(x, mask)
         # One row per valid frame: PyTorch's own kernel then does the rest.
         valid = mask[:, 0, :, 0].bool()
         frames = self._normalize(x.transpose(1, 2)[valid])  # [N, C, F]
         out = x.new_zeros(x.shape[0], x.shape[2], x.shape[1], x.shape[3])
         out = out.to(frames.dtype)
         return out.index_put((valid,), frames).transpose(1, 2)
+
+    def _normalize_masked(
+        self, x: torch.Tensor, mask: torch.Tensor
+    ) -> torch.Tensor:
+        """Does in sizes known beforehand what `forward` does by gathering.
+
+        Slower as it stands, but no graph can be compiled around a number of
+        frames that hangs on the mask's values.
+
+        Arguments
+        ---------
+        x : torch.Tensor
+            Activations ``[B, C, T, F]``.
+        mask : torch.Tensor
+            Frame mask ``[B, 1, T, 1]``.
+
+        Returns
+        -------
+        torch.Tensor
+            ``[B, C, T, F]``.
+        """
+        over = (0, 2, 3)
+        count = mask.sum() * x.shape[3]
+        mean = (x * mask).sum(over, keepdim=True) / count
+        centred = (x - mean) * mask
+        variance = centred.square().sum(over, keepdim=True) / count
+        with torch.no_grad():
+            unbiased = variance * count / (count - 1)
+            for kept, newest in (
+                (self.running_mean, mean),
+                (self.running_var, unbiased),
+            ):
+                kept.lerp_(newest.flatten(), self.momentum)
+        scale = self.weight[:, None, None] * (variance + self.eps).rsqrt()
+        return (centred * scale + self.bias[:, None, None]).to(x.dtype)
 
     def _normalize(self, x: torch.Tensor) -> torch.Tensor:
         """Normalises ``[N, C, ...]``, of which every value counts.

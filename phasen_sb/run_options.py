@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import torch
 from speechbrain.utils.run_opts import RunOptions
 
+from phasen_sb.compilation import check_compiler
 from phasen_sb.configuration import fastest_precision
 from phasen_sb.errors import UserError, choose
 
@@ -157,6 +158,14 @@ def settle_run_options(run_opts: RunOptions, hparams: Mapping) -> RunOptions:
             f"activation_memory_budget is {budget}, which does nothing without "
             "--compile; add that, or leave it 1."
         )
+    if option("compile"):
+        check_compiler()
+        if hparams.get("crop_seconds", 1) is None:
+            raise UserError(
+                "crop_seconds is null, so that each batch has a shape of its "
+                "own, and --compile compiles one; give crop_seconds, or leave "
+                "--compile out."
+            )
     if option("ckpt_interval_steps") > 0 and (
         "ckpt_interval_minutes" not in run_opts.overridden_args
     ):

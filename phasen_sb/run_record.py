@@ -45,6 +45,7 @@ MAY_CHANGE = {
     "pictured_utterances",
     "use_tensorboard",
     "precision",
+    "activation_memory_budget",
     "ckpt_interval_minutes",
 }
 
@@ -160,8 +161,11 @@ def prepare_run(
             data.update(path.read_bytes())
     digest = data.hexdigest()[:16]
     if before is not None and before.get("data") not in (None, digest):
-        for path, content in kept.items():
-            write_atomically(path, content)
+        for path in manifests:
+            if path in kept:
+                write_atomically(path, kept[path])
+            else:
+                path.unlink(missing_ok=True)
         raise UserError(
             f"{hparams['output_folder']} holds a run with other data; give "
             "another --output_folder, or delete that folder to start anew."
@@ -190,7 +194,9 @@ def _change(old, new, name=""):
             for key in [*old, *(key for key in new if key not in old)]
         )
         return next((change for change in changes if change), None)
-    return None if old == new else f"{name} {old!r}, not {new!r}"
+    # Older records lack settings that came later; off, they change nothing.
+    same = old == new or (old is None and not new)
+    return None if same else f"{name} {old!r}, not {new!r}"
 
 
 def write_results(brain: EnhancementBrain, datasets: Mapping) -> dict:

@@ -29,6 +29,7 @@ from phasen_sb.benchmark.workloads import (
     machine_peak,
     measure,
 )
+from phasen_sb.compilation import check_compiler
 from phasen_sb.data.files import write_atomically, write_json
 from phasen_sb.errors import UserError
 from phasen_sb.leaderboard.model_cost import model_cost
@@ -102,12 +103,14 @@ def run(options: argparse.Namespace) -> list[dict]:
     macs = model_cost(model, SAMPLE_RATE)
     if options.other:
         build(options.hparams, "other", options.other)  # or fails at once
+    if options.compile:
+        check_compiler()
     peaks = {}
     rows = []
     for workload in workloads(options, is_optimizable(model)):
         time, memory = alone(measure, workload, options.hparams, options.other)
         machine = workload.precision, workload.threads
-        known = workload.engine != "other"
+        known = workload.engine in ("plain", "optimized", "compiled")
         if known and machine not in peaks:
             peaks[machine] = alone(machine_peak, *machine)
         audio = workload.seconds * workload.batch

@@ -65,8 +65,8 @@ def test_command_writes_table_numbers_and_plot(tmp_path, small):
     done = subprocess.run(
         [sys.executable, str(RECIPE.with_name("benchmark.py"))]
         + ["--hparams", small, "--output", str(tmp_path / "out")]
-        + ["--seconds", "0.2", "--threads", "1", "--train_batch", "0"]
-        + ["--precisions", "fp32"],
+        + ["--seconds", "0.2", "--threads", "1", "--train_batch", "1"]
+        + ["--train_seconds", "0.2", "--precisions", "fp32"],
         capture_output=True,
         text=True,
         cwd=tmp_path,
@@ -79,6 +79,8 @@ def test_command_writes_table_numbers_and_plot(tmp_path, small):
         "plain",
         "optimized",
         "optimized",
+        "plain",
+        "1 worker",
     ]
     assert rows[0]["speedup"] == 1.0
     assert rows[1]["speedup"] == rows[0]["rtf"] / rows[1]["rtf"]

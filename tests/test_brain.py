@@ -82,6 +82,19 @@ def make_brain(tmp_path, voicebank):
         brain.close()
 
 
+def test_compiles_with_its_budget(make_brain, monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        "phasen_sb.brain.compile_network",
+        lambda network, budget, **options: calls.append((network, budget)),
+    )
+    fit(make_brain(activation_memory_budget=0.25))
+    assert not calls
+    brain = make_brain({"compile": True}, activation_memory_budget=0.25)
+    fit(brain)
+    assert calls == [(brain.enhancer.network, 0.25)]
+
+
 def fit(brain, valid=None):
     brain.fit(
         brain.hparams.epoch_counter,

@@ -289,6 +289,14 @@ def test_extra_noise_is_for_training_alone(pairs, tmp_path):
         if record["source"] == "voicebank":
             assert 0.2 < np.mean([hums(item) for item in items.values()]) < 0.8
         assert not any(hums(item) for item in datasets["valid"])
+    (hum / "leak.wav").symlink_to(next(noisy.rglob("*.wav")))
+    with pytest.raises(UserError, match="leak.wav in extra_noise_folder"):
+        prepare_data(
+            tmp_path / "save",
+            clean_folder=clean,
+            noise_folder=noisy,
+            extra_noise_folder=hum,
+        )
     with pytest.raises(UserError, match="extra_noise_folder .* give two"):
         prepare_data(
             tmp_path / "save",

@@ -68,6 +68,21 @@ def test_batch_norm_trains_on_the_valid_frames_laid_end_to_end(batch):
     assert_close(norm.running_var, 0.75 * old_var.numpy() + 0.25 * unbiased)
 
 
+def test_compiled_batch_norm_is_the_same(batch):
+    x, mask = batch
+    results = []
+    for compiled in (False, True):
+        norm = randomize(BatchNorm(4, momentum=0.25))
+        if compiled:
+            norm.compile(backend="eager", fullgraph=True)
+        wave = x.clone().requires_grad_()
+        out = norm(wave, mask) * mask
+        out.square().sum().backward()
+        results.append([out, wave.grad, norm.weight.grad, *norm.buffers()])
+    for ours, expected in zip(*results, strict=True):
+        assert_close(ours, expected.detach(), 1e-4)
+
+
 @pytest.mark.parametrize("masked", [False, True])
 def test_batch_norm_equals_pytorchs(batch, masked):
     x, _ = batch

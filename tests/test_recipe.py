@@ -1,6 +1,7 @@
 """The recipe, as a user runs it."""
 
 import csv
+import json
 import os
 import re
 import shutil
@@ -143,9 +144,16 @@ def test_goes_on_and_refuses_other_data(trained, tmp_path, voicebank):
         copy.symlink_to(path)
     for path in other.glob("*_trainset*/p001_0.wav"):
         path.unlink()
-    sentence = refuse(tmp_path, **more, data_folder=other)
-    assert "holds a run with other data" in sentence
-    assert snapshot(folder) == before
+    for data in (
+        {"data_folder": other},
+        {
+            "data_folder": voicebank,
+            "extra_noise_folder": next(other.glob("noisy_trainset*")),
+        },
+    ):
+        sentence = refuse(tmp_path, **more, **data)
+        assert "holds a run with" in sentence
+        assert snapshot(folder) == before
     sentence = refuse(
         tmp_path, "--grad_accumulation_factor=2", **more, data_folder=voicebank
     )
@@ -174,7 +182,10 @@ def test_starts_from_earlier_weights(trained, tmp_path, voicebank):
     more = tmp_path / "more"
     more.mkdir()
     shutil.copy(next(voicebank.glob("clean_trainset*/*")), more / "a.wav")
-    options |= {"extra_clean_folder": more, "remix_probability": 1}
+    noise = tmp_path / "noise"
+    shutil.copytree(more, noise)
+    # The extra noise makes noisy speech of the extra speech, without remixing.
+    options |= {"extra_clean_folder": more, "extra_noise_folder": noise}
     finish(tmp_path, **options, lr=0, average_decay=0)
     before, after = (
         read_model(f).state for f in (earlier, output_folder(tmp_path))
@@ -183,12 +194,18 @@ def test_starts_from_earlier_weights(trained, tmp_path, voicebank):
         if "running" not in name and "num_batches" not in name:
             assert torch.equal(before[name], after[name]), name
     told = results(output_folder(tmp_path))
-    assert (told["init_from"], told["extra_clean_folder"]) == (
-        "earlier",
-        "more",
-    )
-    [run] = read_runs([str(output_folder(tmp_path))])
-    assert run.entry.extra_data == "yes"
+    names = ("init_from", "extra_clean_folder", "extra_noise_folder")
+    assert [told[name] for name in names] == ["earlier", "more", "noise"]
+    path = output_folder(tmp_path) / "results.json"
+    for left_out, extra_data in (
+        ((), "yes"),
+        (names[:2], "yes"),
+        (names[1:], "unknown"),
+        (names, "no"),
+    ):
+        path.write_text(json.dumps(told | dict.fromkeys(left_out)))
+        [run] = read_runs([str(output_folder(tmp_path))])
+        assert run.entry.extra_data == extra_data
     # Its own checkpoint takes their place: they may be gone.
     shutil.rmtree(earlier)
     finish(tmp_path, **options, lr=0, average_decay=0)

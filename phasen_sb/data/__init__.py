@@ -5,6 +5,7 @@ Authors
 """
 
 from phasen_sb.data.datasets import make_datasets, mix_at_snr
+from phasen_sb.data.extra_data import ExtraData
 from phasen_sb.data.mix import prepare_mix
 from phasen_sb.data.pairs import prepare_pairs
 from phasen_sb.data.prepare import prepare_data
@@ -12,6 +13,7 @@ from phasen_sb.data.sample_corpus import sample_corpus
 from phasen_sb.data.voicebank import prepare_voicebank
 
 __all__ = [
+    "ExtraData",
     "download_voicebank",
     "make_datasets",
     "mix_at_snr",

@@ -119,7 +119,8 @@ def add_extra_data(
     cache = Path(save_folder).expanduser().absolute()
     settings: dict = {}
     entries: dict[str, dict] = {}
-    taken = {f"the data's folder {root}": root for root in roots}
+    taken = [("the data's folder", root) for root in roots]
+    resolved = [root.resolve() for root in roots]
     for name, given in (
         ("extra_clean_folder", extra.clean_folder),
         ("extra_noise_folder", extra.noise_folder),
@@ -128,13 +129,22 @@ def add_extra_data(
         if not given:
             continue
         folder = existing_folder(given, name)
-        for other, path in taken.items():
+        for other, path in taken:
             check_apart(folder, name, path, other)
-        taken[name] = folder
+        taken.append((name, folder))
         settings[name] = str(folder)
         found = find_audio(folder, cache)
+        for path in found.values():
+            if any(root in path.resolve().parents for root in resolved):
+                raise UserError(
+                    f"{path} in {name} is a link to the data itself, of which "
+                    "validation and test are not for training; remove it."
+                )
         if name == "extra_clean_folder":
-            _add_speech(splits, found, roots)
+            train = splits.setdefault("train", {})
+            keys = list(next(iter(train.values()), ["noisy_wav", "clean_wav"]))
+            for key, path in found.items():
+                train[f"extra/{key}"] = dict.fromkeys(keys, path)
         else:
             # The prefix keeps the names apart from those of other files.
             noise = {
@@ -145,18 +155,5 @@ def add_extra_data(
             entries = {key: {"splits": ["train"]} for key in noise}
             settings["snr_low"] = float(extra.snr_low)
             settings["snr_high"] = float(extra.snr_high)
-    return Path(os.path.commonpath(list(taken.values()))), settings, entries
-
-
-def _add_speech(splits, found, roots):
-    resolved = [root.resolve() for root in roots]
-    train = splits.setdefault("train", {})
-    keys = list(next(iter(train.values()), ["noisy_wav", "clean_wav"]))
-    for name, path in found.items():
-        if any(root in path.resolve().parents for root in resolved):
-            raise UserError(
-                f"{path} in extra_clean_folder is a link to the data itself, "
-                "whose test and validation speech is not for training; remove "
-                "it."
-            )
-        train[f"extra/{name}"] = dict.fromkeys(keys, path)
+    root = Path(os.path.commonpath([path for _, path in taken]))
+    return root, settings, entries

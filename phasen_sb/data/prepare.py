@@ -60,7 +60,7 @@ def prepare_data(
     group_regex : str, optional
         Which of one's own files to keep in one split.
     snr_low, snr_high : float
-        Range of the SNRs (dB) when mixing.
+        Range of the SNRs (dB) when mixing, with extra noise, too.
     extra_clean_folder, extra_noise_folder : str or pathlib.Path, optional
         More clean speech and noise to train on, whatever the data; see
         `ExtraData`. Without extra noise, what mixes the extra speech is the

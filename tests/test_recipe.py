@@ -144,12 +144,12 @@ def test_goes_on_and_refuses_other_data(trained, tmp_path, voicebank):
         copy.symlink_to(path)
     for path in other.glob("*_trainset*/p001_0.wav"):
         path.unlink()
+    noise = tmp_path / "noise"
+    noise.mkdir()
+    shutil.copy(next(voicebank.glob("noisy_trainset*/*")), noise)
     for data in (
         {"data_folder": other},
-        {
-            "data_folder": voicebank,
-            "extra_noise_folder": next(other.glob("noisy_trainset*")),
-        },
+        {"data_folder": voicebank, "extra_noise_folder": noise},
     ):
         sentence = refuse(tmp_path, **more, **data)
         assert "holds a run with" in sentence

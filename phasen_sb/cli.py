@@ -18,6 +18,7 @@ from phasen_sb.errors import UserError
 
 # Help lines stand here, so that `phasen --help` imports no command.
 COMMANDS = {
+    "babble": "mix the noise of many voices, to train on",
     "convert": "turn weights of the public reference code into a model",
     "demo": "hear noisy and enhanced speech side by side in the browser",
     "enhance": "remove noise from audio files",

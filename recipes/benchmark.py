@@ -6,7 +6,8 @@
 
 Each line runs in a process of its own, on the CPU. ``--other`` measures
 somebody else's model beside ours: a Python file whose ``load()`` returns a
-module that maps waveforms ``[batch, samples]``.
+module that maps waveforms ``[batch, samples]``. Results are written after each
+line: what is stopped early has them.
 
 Authors
  * The phasen_sb authors 2026
@@ -128,8 +129,20 @@ def run(options: argparse.Namespace) -> list[dict]:
         }
         rows.append(row)
         print(f"{workload}: {row['rtf']:.4f} s per second", file=sys.stderr)
-    compare(rows)
+        compare(rows)
+        write(rows, options)
     return rows
+
+
+def write(rows: list[dict], options: argparse.Namespace) -> None:
+    """Writes numbers, table and plot of what was measured so far."""
+    settings = vars(options) | {"output": str(options.output)}
+    write_json(
+        options.output / "benchmark.json",
+        {"options": settings, "rows": rows} | provenance(),
+    )
+    write_atomically(options.output / "benchmark.md", to_markdown(rows))
+    draw_growth(rows, options.output / "benchmark.png")
 
 
 def compare(rows: list[dict]) -> None:
@@ -209,22 +222,15 @@ def main(arguments: list[str]) -> None:
         "--output", type=Path, default=Path("results/benchmark")
     )
     options = parser.parse_args(arguments)
-    rows = run(options)
-    options.output.mkdir(parents=True, exist_ok=True)
-    table = to_markdown(rows)
-    settings = vars(options) | {"output": str(options.output)}
-    write_json(
-        options.output / "benchmark.json",
-        {"options": settings, "rows": rows} | provenance(),
-    )
-    write_atomically(options.output / "benchmark.md", table)
-    draw_growth(rows, options.output / "benchmark.png")
-    print(table)
+    options.output.mkdir(parents=True, exist_ok=True)  # or fails at once
+    print(to_markdown(run(options)))
     print(f"Written to {options.output}.")
 
 
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except UserError as error:
-        sys.exit(str(error))
+    except (UserError, OSError) as error:
+        sys.exit(f"Error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -89,6 +89,28 @@ def test_command_writes_table_numbers_and_plot(tmp_path, small):
     assert {path.name for path in tmp_path.iterdir()} == {"out", "small.yaml"}
 
 
+def test_what_was_measured_is_kept_when_stopped(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(RECIPE.parent))
+    benchmark = importlib.import_module("benchmark")
+    measured = []
+
+    def stop_at_the_third(function, *arguments):
+        if function is measure:
+            measured.append(arguments[0])
+            if len(measured) == 3:
+                raise KeyboardInterrupt
+        return (0.5, None) if function is measure else 1e12
+
+    monkeypatch.setattr(benchmark, "alone", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        benchmark.main(["--output", str(tmp_path), "--threads", "1"])
+    record = json.loads((tmp_path / "benchmark.json").read_text())
+    assert [row["time"] for row in record["rows"]] == [0.5, 0.5]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"benchmark.{kind}" for kind in ("json", "md", "png")
+    }
+
+
 @pytest.mark.parametrize(
     "words",
     ["--threads 0", "--seconds 4 -1", "--seconds nan", "--train_batch -2"],

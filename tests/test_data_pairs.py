@@ -307,6 +307,44 @@ def test_extra_noise_is_for_training_alone(pairs, tmp_path):
         prepare_data(tmp_path / "save", snr_low=9, snr_high=1)
 
 
+def test_babble_is_of_many_voices_and_repeatable(tmp_path, capsys):
+    speech = tmp_path / "speech"
+    speech.mkdir()
+    time = np.arange(4000) / 8000
+    for k in range(8):  # each "voice" says its own tone, at another rate
+        tone = np.sin(2 * np.pi * 200 * (k + 2) * time)
+        sf.write(speech / f"{k}.wav", tone * 0.1 * (k + 1), 8000)
+    command = ["babble", str(speech), str(tmp_path / "a"), "--files", "2"]
+    command += ["--seconds", "6", "--voices", "4", "4"]
+    assert main(command) == 0
+    assert "2 files of 6 s were written" in capsys.readouterr().out
+    first, second = (sf.read(p)[0] for p in sorted((tmp_path / "a").iterdir()))
+    assert len(first) == 6 * 16000 and np.abs(first).max() > 0.49
+    assert not np.array_equal(first, second)
+    # Of eight tones, some sound at any time, as rarely as they are drawn.
+    frames = np.abs(np.fft.rfft(first.reshape(-1, 3200)))
+    tones = frames[:, 40:400:40] > 0.05 * frames.max()
+    assert 1.5 < tones.sum(1).mean() < 6
+    assert tones.any(0)[:8].sum() >= 6
+
+    assert main(command) == 1
+    assert "babble_00.wav is there already" in capsys.readouterr().err
+    command[2] = str(tmp_path / "b")
+    assert main(command) == 0
+    assert np.array_equal(sf.read(tmp_path / "b" / "babble_01.wav")[0], second)
+    for words, message in (
+        ([str(tmp_path / "none"), "x"], "none"),
+        ([str(speech), str(speech / "x")], "lie in one another"),
+        ([str(speech), "x", "--voices", "5", "4"], "--voices is 5 4"),
+        ([str(speech), "x", "--seconds", "nan"], "--seconds is nan"),
+        ([str(speech), "x", "--files", "0"], "--files is 0"),
+        ([str(speech), str(speech / "1.wav")], "lie in one another"),
+    ):
+        capsys.readouterr()
+        assert main(["babble", *words]) == 1
+        assert message in capsys.readouterr().err
+
+
 def test_clean_recordings_are_selected(tmp_path, capsys):
     rng = np.random.default_rng(0)
     pauses = np.repeat([1.0, 0.0, 1.0, 0.0], 8000)

@@ -136,44 +136,72 @@ def read_curves(train_log: str) -> dict[str, list[tuple[int, float]]]:
     return {name: sorted(curve.items()) for name, curve in curves.items()}
 
 
-def draw_transforms(path: Path, network: torch.nn.Module) -> None:
-    """Draws the matrices of all frequency transformation blocks.
+def transform_matrices(network: torch.nn.Module) -> dict[str, np.ndarray]:
+    """Copies the matrices of all frequency transformation blocks.
+
+    Arguments
+    ---------
+    network : torch.nn.Module
+        May have no such block.
+
+    Returns
+    -------
+    dict
+        Name of the block -> ``[output bins, input bins]``.
+
+    Example
+    -------
+    >>> from phasen_sb import PHASEN
+    >>> matrices = transform_matrices(PHASEN(n_fft=64, blocks=1))
+    >>> {name: matrix.shape for name, matrix in matrices.items()}
+    {'blocks.0.amplitude.0': (33, 33), 'blocks.0.amplitude.4': (33, 33)}
+    """
+    return {
+        name: module.transform.weight.detach().float().cpu().numpy().copy()
+        for name, module in network.named_modules()
+        if isinstance(module, FrequencyTransformBlock)
+    }
+
+
+def draw_transforms(
+    path: Path,
+    matrices: Mapping[str, np.ndarray],
+    untrained: Mapping[str, np.ndarray],
+) -> None:
+    """Draws what training changed in the frequency transformation blocks.
 
     A row tells from which bins an output bin is made. The paper, section
     "Frequency Transformation Block", finds lines through the origin there:
-    harmonics that support each other.
+    harmonics that support each other. Random initial weights would cover them.
 
     Arguments
     ---------
     path : pathlib.Path
-        PNG to write.
-    network : torch.nn.Module
-        Without such blocks nothing is drawn.
+        PNG to write; without matrices there is none.
+    matrices : dict
+        Of :func:`transform_matrices`.
+    untrained : dict
+        Likewise, before training.
     """
-    matrices = {
-        name: module.transform.weight.detach().float().cpu().abs().numpy()
-        for name, module in network.named_modules()
-        if isinstance(module, FrequencyTransformBlock)
-    }
     if not matrices:
         return
-    rows = -(-len(matrices) // 2)
-    figure = _figure(8.4, 3.9 * rows)
-    axes = figure.subplots(rows, 2, squeeze=False).flatten()
-    # A block a row: it has two of them.
-    for axis, (name, matrix) in zip(axes, matrices.items(), strict=True):
-        decibels = 20 * np.log10(matrix / matrix.max() + 1e-6)
-        image = axis.imshow(
-            decibels,
-            origin="lower",
-            cmap="magma",
-            vmin=np.percentile(decibels, 20),
-            vmax=np.percentile(decibels, 99.8),
-        )
-        axis.set_title(name, fontsize=9)
-        axis.set_xlabel("input bin")
-        axis.set_ylabel("output bin")
-        figure.colorbar(image, ax=axis, label="dB")
+    figure = _figure(8.4, 3.9 * len(matrices))
+    axes = figure.subplots(len(matrices), 2, squeeze=False)
+    for row, (name, matrix) in zip(axes, matrices.items(), strict=True):
+        change = matrix - untrained[name]
+        lowest = len(change) // 4
+        for axis, part, title in (
+            (row[0], change, f"{name}: change in training"),
+            (row[1], change[:lowest, :lowest], "its lowest quarter"),
+        ):
+            limit = np.percentile(np.abs(part), 99.5) or 1.0
+            image = axis.imshow(
+                part, origin="lower", cmap="RdBu_r", vmin=-limit, vmax=limit
+            )
+            axis.set_title(title, fontsize=9)
+            axis.set_xlabel("input bin")
+            axis.set_ylabel("output bin")
+            figure.colorbar(image, ax=axis)
     _save(figure, path)
 
 

@@ -21,6 +21,7 @@ from phasen_sb.pictures import (
     draw_curves,
     draw_spectrograms,
     draw_transforms,
+    transform_matrices,
 )
 from phasen_sb.results import (
     provenance,
@@ -199,7 +200,9 @@ def _change(old, new, name=""):
     return None if same else f"{name} {old!r}, not {new!r}"
 
 
-def write_results(brain: EnhancementBrain, datasets: Mapping) -> dict:
+def write_results(
+    brain: EnhancementBrain, datasets: Mapping, untrained: Mapping
+) -> dict:
     """Writes ``results.json``, ``scores.csv``, audio and pictures.
 
     Arguments
@@ -208,6 +211,9 @@ def write_results(brain: EnhancementBrain, datasets: Mapping) -> dict:
         After ``score_noisy`` and ``evaluate``.
     datasets : dict
         With the ``test`` set.
+    untrained : dict
+        The network's :func:`~phasen_sb.pictures.transform_matrices` as its
+        seed gave them.
 
     Returns
     -------
@@ -270,7 +276,9 @@ def write_results(brain: EnhancementBrain, datasets: Mapping) -> dict:
         text = Path(log).read_text(encoding="utf-8")
         draw_curves(folder / "curves.png", text)
     draw_transforms(
-        folder / "frequency_transforms.png", brain.averaged.module.network
+        folder / "frequency_transforms.png",
+        transform_matrices(brain.averaged.module.network),
+        untrained,
     )
     # Last: where it is, everything else is.
     write_json(folder / "results.json", results)

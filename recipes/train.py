@@ -34,6 +34,7 @@ from phasen_sb.errors import UserError
 from phasen_sb.export.runs import read_model
 from phasen_sb.export.weights import load_state
 from phasen_sb.overlays import expand
+from phasen_sb.pictures import transform_matrices
 from phasen_sb.run_options import parse_arguments, settle_run_options
 from phasen_sb.run_record import (
     check_same_run,
@@ -66,6 +67,7 @@ def main(arguments: list[str]) -> None:
     )
     run_on_main(say_what_the_sample_sets, args=[path, given])
     datasets = hparams["make_datasets"]()
+    untrained = transform_matrices(hparams["enhancer"].network)
     start_from(hparams, written)
 
     brain = EnhancementBrain(
@@ -92,7 +94,7 @@ def main(arguments: list[str]) -> None:
             datasets["test"],
             max_key=SELECTION_METRIC,
         )
-        run_on_main(write_results, args=[brain, datasets])
+        run_on_main(write_results, args=[brain, datasets, untrained])
 
 
 def start_from(hparams: Mapping, path: Path) -> None:

@@ -15,6 +15,7 @@ from phasen_sb.configuration import find_hparams, load_recipe
 from phasen_sb.errors import UserError
 from phasen_sb.metrics.report import MetricReport
 from phasen_sb.overlays import expand
+from phasen_sb.pictures import transform_matrices
 from phasen_sb.run_record import write_results
 from phasen_sb.selection import selection_score
 
@@ -362,6 +363,8 @@ def test_results_say_what_failed(make_brain, tmp_path):
     for split in ("valid", "test"):
         brain.score_noisy(split, brain.datasets[split])
     fit(brain, brain.datasets["valid"])
+    untrained = transform_matrices(brain.enhancer.network)
+    assert untrained
     for weight in brain.enhancer.parameters():
         torch.nn.init.constant_(weight, math.nan)
     brain.on_step()
@@ -372,7 +375,7 @@ def test_results_say_what_failed(make_brain, tmp_path):
         max_key="pesq_wb",
         test_loader_kwargs={"batch_size": 1},
     )
-    scores = write_results(brain, brain.datasets)["test"]
+    scores = write_results(brain, brain.datasets, untrained)["test"]
     assert scores["enhanced"]["pesq_wb"] is None
     [count] = scores["enhanced"]["failures"]["pesq_wb"].values()
     assert count == scores["enhanced"]["utterances"] == 3

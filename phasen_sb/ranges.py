@@ -24,6 +24,7 @@ RANGES = {
     "crop_seconds": (Real, 0, math.inf),
     "remix_probability": (Real, 0, 1),
     "second_noise_probability": (Real, 0, 1),
+    "clean_probability": (Real, 0, 1),
     "speed_probability": (Real, 0, 1),
     "coloration_probability": (Real, 0, 1),
     "reverberation_probability": (Real, 0, 1),
@@ -61,6 +62,7 @@ SWITCHES = {
 #: Shares of the batches that are mixed anew.
 EFFECTS = {
     "second_noise_probability",
+    "clean_probability",
     "speed_probability",
     "coloration_probability",
     "reverberation_probability",

@@ -93,6 +93,19 @@ def test_second_noise_is_softer():
     assert torch.allclose(snr(mixed, clean), torch.zeros(8), atol=1e-3)
 
 
+def test_a_share_of_the_speech_stays_clean():
+    torch.manual_seed(0)
+    clean = torch.randn(1000, 80)
+    noisy = clean + torch.randn(1000, 80)
+    mixed, same = Remix(5, 5, clean_probability=0.2)(noisy, clean, "1")
+    untouched = (mixed == same).all(1)
+    assert same is clean and 150 < untouched.sum() < 250
+    others = snr(mixed, clean)[~untouched]
+    assert torch.allclose(others, torch.full_like(others, 5.0), atol=1e-3)
+    with pytest.raises(ValueError, match="clean_probability"):
+        Remix(5, 5, clean_probability=2)
+
+
 def test_rooms_ring_as_long_as_they_should():
     room = Reverberation(1, 16000, 0.4, 0.4, direct_low=0, direct_high=0)
     responses = room.draw_rooms(64, torch.Generator().manual_seed(0))

@@ -89,6 +89,7 @@ def kill(folder, arguments, epoch, moment):
                 "num_workers": 2,
                 "remix_probability": 0.5,
                 "second_noise_probability": 0.5,
+                "clean_probability": 0.3,
                 "speed_probability": 0.5,
                 "coloration_probability": 0.5,
                 "reverberation_probability": 0.5,

@@ -34,6 +34,8 @@ class Remix:
     second_probability : float
         Share of the utterances that get a second noise, 0 to 12 dB softer,
         where two pairs have one.
+    clean_probability : float
+        Share of the utterances that get no noise: what is clean is to stay so.
     speech_effects : sequence of Effect
         Change the speech, and so the target, before it is mixed.
     noise_effects : sequence of Effect
@@ -55,6 +57,7 @@ class Remix:
         snr_high: float,
         probability: float = 1.0,
         second_probability: float = 0.0,
+        clean_probability: float = 0.0,
         speech_effects: Sequence[Effect] = (),
         noise_effects: Sequence[Effect] = (),
     ):
@@ -65,6 +68,7 @@ class Remix:
         for name, share in (
             ("probability", probability),
             ("second_probability", second_probability),
+            ("clean_probability", clean_probability),
         ):
             if not 0 <= share <= 1:
                 raise ValueError(f"{name} ({share}) must be 0 to 1.")
@@ -72,6 +76,7 @@ class Remix:
         self.snr_high = snr_high
         self.probability = probability
         self.second_probability = second_probability
+        self.clean_probability = clean_probability
         self.speech_effects = list(speech_effects)
         self.noise_effects = list(noise_effects)
 
@@ -128,6 +133,9 @@ class Remix:
             gain *= draws[1] < self.second_probability
             dealt = dealt + gain.to(noisy) * _gain(dealt, added) * added
         gain = _gain(clean, dealt) / dB_to_amplitude(snr.to(noisy))
+        if self.clean_probability:
+            draws = torch.rand(len(noisy), 1, generator=generator)
+            gain *= (draws >= self.clean_probability).to(noisy)
         return clean + gain * dealt, clean
 
 

@@ -181,7 +181,8 @@ def draw_transforms(
     matrices : dict
         Of :func:`transform_matrices`.
     untrained : dict
-        Likewise, before training.
+        Likewise, as the seed gave them. A training that goes on from another
+        one shows what both changed, if both began with the same seed.
     """
     if not matrices:
         return

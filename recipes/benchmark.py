@@ -108,7 +108,11 @@ def run(options: argparse.Namespace) -> list[dict]:
         check_compiler()
     peaks = {}
     rows = []
-    for workload in workloads(options, is_optimizable(model)):
+    if options.output.exists() and not options.output.is_dir():
+        raise UserError(f"{options.output} is a file; give another --output.")
+    options.output.mkdir(parents=True, exist_ok=True)
+    planned = workloads(options, is_optimizable(model))
+    for workload in planned:
         time, memory = alone(measure, workload, options.hparams, options.other)
         machine = workload.precision, workload.threads
         known = workload.engine in ("plain", "optimized", "compiled")
@@ -130,16 +134,17 @@ def run(options: argparse.Namespace) -> list[dict]:
         rows.append(row)
         print(f"{workload}: {row['rtf']:.4f} s per second", file=sys.stderr)
         compare(rows)
-        write(rows, options)
+        write(rows, len(planned), options)
     return rows
 
 
-def write(rows: list[dict], options: argparse.Namespace) -> None:
+def write(rows: list[dict], planned: int, options: argparse.Namespace) -> None:
     """Writes numbers, table and plot of what was measured so far."""
     settings = vars(options) | {"output": str(options.output)}
     write_json(
         options.output / "benchmark.json",
-        {"options": settings, "rows": rows} | provenance(),
+        {"options": settings, "rows": rows, "planned_rows": planned}
+        | provenance(),
     )
     write_atomically(options.output / "benchmark.md", to_markdown(rows))
     draw_growth(rows, options.output / "benchmark.png")
@@ -222,7 +227,6 @@ def main(arguments: list[str]) -> None:
         "--output", type=Path, default=Path("results/benchmark")
     )
     options = parser.parse_args(arguments)
-    options.output.mkdir(parents=True, exist_ok=True)  # or fails at once
     print(to_markdown(run(options)))
     print(f"Written to {options.output}.")
 
@@ -233,4 +237,5 @@ if __name__ == "__main__":
     except (UserError, OSError) as error:
         sys.exit(f"Error: {error}")
     except KeyboardInterrupt:
+        print("Stopped; --output has what was measured.", file=sys.stderr)
         sys.exit(130)

@@ -106,9 +106,12 @@ def test_what_was_measured_is_kept_when_stopped(tmp_path, monkeypatch):
         benchmark.main(["--output", str(tmp_path), "--threads", "1"])
     record = json.loads((tmp_path / "benchmark.json").read_text())
     assert [row["time"] for row in record["rows"]] == [0.5, 0.5]
+    assert record["planned_rows"] > 10
     assert {path.name for path in tmp_path.iterdir()} == {
         f"benchmark.{kind}" for kind in ("json", "md", "png")
     }
+    with pytest.raises(UserError, match="is a file; give another --output"):
+        benchmark.main(["--output", str(tmp_path / "benchmark.md")])
 
 
 @pytest.mark.parametrize(

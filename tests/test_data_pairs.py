@@ -311,9 +311,10 @@ def test_babble_is_of_many_voices_and_repeatable(tmp_path, capsys):
     speech = tmp_path / "speech"
     speech.mkdir()
     time = np.arange(4000) / 8000
-    for k in range(8):  # each "voice" says its own tone, at another rate
-        tone = np.sin(2 * np.pi * 200 * (k + 2) * time)
+    for k in range(8):  # each recording is a tone, the louder the higher
+        tone = np.sin(2 * np.pi * 200 * (k + 1) * time)
         sf.write(speech / f"{k}.wav", tone * 0.1 * (k + 1), 8000)
+    sf.write(speech / "silent.wav", np.zeros(4000), 8000)
     command = ["babble", str(speech), str(tmp_path / "a"), "--files", "2"]
     command += ["--seconds", "6", "--voices", "4", "4"]
     assert main(command) == 0
@@ -321,19 +322,33 @@ def test_babble_is_of_many_voices_and_repeatable(tmp_path, capsys):
     first, second = (sf.read(p)[0] for p in sorted((tmp_path / "a").iterdir()))
     assert len(first) == 6 * 16000 and np.abs(first).max() > 0.49
     assert not np.array_equal(first, second)
-    # Of eight tones, some sound at any time, as rarely as they are drawn.
+    # Four voices, of which some pause: fewer of the eight tones at a time.
     frames = np.abs(np.fft.rfft(first.reshape(-1, 3200)))
-    tones = frames[:, 40:400:40] > 0.05 * frames.max()
-    assert 1.5 < tones.sum(1).mean() < 6
-    assert tones.any(0)[:8].sum() >= 6
+    tones = frames[:, 40:321:40] > 0.05 * frames.max()  # bins of 5 Hz
+    assert 1.5 < tones.sum(1).mean() < 5
+    assert tones.any(0).sum() >= 6
+    near = np.abs(np.arange(1601) % 40 - 20) > 15
+    assert (frames[:, near] ** 2).sum() > 0.9 * (frames**2).sum()
 
     assert main(command) == 1
     assert "babble_00.wav is there already" in capsys.readouterr().err
     command[2] = str(tmp_path / "b")
     assert main(command) == 0
     assert np.array_equal(sf.read(tmp_path / "b" / "babble_01.wav")[0], second)
+    silent, stereo, odd = (tmp_path / name for name in ("mute", "two", "odd"))
+    for path, wave, rate in (
+        (silent, np.zeros(4000), 8000),
+        (stereo, np.ones((4000, 2)), 8000),
+        (odd, np.ones(4000), 8001),
+    ):
+        path.mkdir()
+        sf.write(path / "x.wav", wave, rate)
     for words, message in (
-        ([str(tmp_path / "none"), "x"], "none"),
+        ([str(tmp_path / "none"), "x"], "does not exist"),
+        ([str(silent), str(tmp_path / "c")], "are silent; give"),
+        ([str(stereo), str(tmp_path / "c")], "mend or remove it"),
+        ([str(odd), str(tmp_path / "c")], "too little in common"),
+        ([str(speech), "/proc/babble"], "/proc/babble cannot be filled"),
         ([str(speech), str(speech / "x")], "lie in one another"),
         ([str(speech), "x", "--voices", "5", "4"], "--voices is 5 4"),
         ([str(speech), "x", "--seconds", "nan"], "--seconds is nan"),
@@ -343,6 +358,7 @@ def test_babble_is_of_many_voices_and_repeatable(tmp_path, capsys):
         capsys.readouterr()
         assert main(["babble", *words]) == 1
         assert message in capsys.readouterr().err
+    assert not list((tmp_path / "c").glob("*"))
 
 
 def test_clean_recordings_are_selected(tmp_path, capsys):

@@ -15,7 +15,7 @@ from phasen_sb.seeding import seeded_generator
 
 
 class Remix:
-    """Gives every utterance the noise of another, at a random SNR.
+    """Gives the utterances each other's noises, at random SNRs.
 
     The noise of a pair is noisy minus clean; it is dealt out anew within the
     batch. That makes many mixtures of few recordings. A pair without noise (its

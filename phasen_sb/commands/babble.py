@@ -67,14 +67,14 @@ def run(arguments: argparse.Namespace) -> None:
     """
     files, seconds = arguments.files, arguments.seconds
     low, high = arguments.voices
-    if files < 1:
-        raise UserError(f"--files is {files}; it must be at least 1.")
-    if not 1 <= seconds <= 3600:
-        raise UserError(f"--seconds is {seconds}; it must be 1 to 3600.")
-    if not 1 <= low <= high:
+    if not 1 <= files <= 10000:
+        raise UserError(f"--files is {files}; it must be 1 to 10000.")
+    if not 1 <= seconds <= 600:
+        raise UserError(f"--seconds is {seconds}; it must be 1 to 600.")
+    if not 1 <= low <= high <= 100:
         raise UserError(
-            f"--voices is {low} {high}; the first must be at least 1 and no "
-            "more than the second."
+            f"--voices is {low} {high}; give two numbers of 1 to 100, the "
+            "smaller first."
         )
     from phasen_sb.data.babble import make_babble
 

@@ -4,25 +4,27 @@ Authors
  * The phasen_sb authors 2026
 """
 
-import io
 import math
+import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import soundfile as sf
 import torch
 from speechbrain.processing.signal_processing import dB_to_amplitude
-from torchaudio.functional import resample
 
 from phasen_sb.augmentation.effects import Reverberation
-from phasen_sb.data.audio_check import inspect_audio
+from phasen_sb.data.audio_check import AudioFile, inspect_audio
 from phasen_sb.data.files import (
     check_apart,
     existing_folder,
     find_audio,
     process_files,
-    write_atomically,
 )
+from phasen_sb.data.resample import rate_problem, resample
 from phasen_sb.errors import UserError
 from phasen_sb.seeding import seeded_generator
 
@@ -30,6 +32,8 @@ PAUSE_SECONDS = 0.4  # mean of a voice's pauses between two recordings
 DISTANCE_DB = 12.0  # the farthest voice's level below the nearest one's
 ROOM_PROBABILITY = 0.7
 PEAK = 0.5
+SILENCE = 1e-4  # root mean square below which there is no speech
+ATTEMPTS = 100  # draws of silence in a row, after which there is no speech
 
 
 def make_babble(
@@ -44,16 +48,16 @@ def make_babble(
 ) -> list[Path]:
     """Mixes recordings of speech to babble, to train on as noise.
 
-    A voice says one randomly drawn recording after the other, with pauses,
-    from a distance of its own and mostly in a synthetic room.
+    A voice has a place, at some distance and mostly in a synthetic room,
+    whence one randomly drawn recording after the other is heard, with pauses.
 
     Arguments
     ---------
     folder : str or pathlib.Path
         Folder with mono recordings of speech, at any depth and rate. No
-        voice of validation or test should be among them.
+        speaker of validation or test should be among them.
     destination : str or pathlib.Path
-        Receives ``babble_00.wav`` and so on.
+        Receives ``babble_00.wav`` and so on, all at the end or none.
     count : int
         Number of files.
     seconds : float
@@ -76,8 +80,9 @@ def make_babble(
     Raises
     ------
     UserError
-        If there is no such folder, a recording cannot be used, or a file is
-        there already or cannot be written.
+        If there is no such folder, a recording cannot be used or none has
+        speech in it, or ``destination`` holds babble already or cannot be
+        written to.
 
     Example
     -------
@@ -90,25 +95,49 @@ def make_babble(
     folder = existing_folder(folder, "the folder")
     destination = Path(destination).expanduser().absolute()
     check_apart(folder, "the folder", destination, "the destination")
-    if destination.exists() and not destination.is_dir():
-        raise UserError(f"{destination} is a file; name a folder.")
+    recordings = _check(list(find_audio(folder).values()), sample_rate, jobs)
     digits = max(2, len(str(count - 1)))
-    files = [destination / f"babble_{k:0{digits}d}.wav" for k in range(count)]
-    for path in files:
-        if path.exists():
-            raise UserError(f"{path} is there already; name another folder.")
-    recordings = list(find_audio(folder).values())
-    for fact in process_files(inspect_audio, recordings, jobs):
-        if fact.problem:
-            raise UserError(f"{fact.path} {fact.problem}; mend or remove it.")
-    length = round(seconds * sample_rate)
-    write = partial(_write, files, recordings, length, voices, sample_rate)
-    process_files(partial(write, seed), range(count), jobs, "Babble")
-    return files
+    names = [f"babble_{k:0{digits}d}.wav" for k in range(count)]
+    try:
+        destination.mkdir(parents=True, exist_ok=True)
+        there = next(destination.glob("babble_*.wav"), None)
+        if there:
+            raise UserError(
+                f"{there} is there already; remove the babble of that folder "
+                "or name another."
+            )
+        with TemporaryDirectory(dir=destination, prefix=".babble_") as part:
+            write = partial(
+                _write,
+                seed=seed,
+                recordings=recordings,
+                length=round(seconds * sample_rate),
+                voices=voices,
+                sample_rate=sample_rate,
+            )
+            paths = [Path(part, name) for name in names]
+            process_files(write, paths, jobs, "Babble")
+            for path in paths:
+                os.replace(path, destination / path.name)
+    except (OSError, sf.LibsndfileError) as error:
+        raise UserError(
+            f"{destination} cannot be filled ({error}); make room, or name "
+            "another folder."
+        ) from error
+    return [destination / name for name in names]
 
 
-def _write(files, recordings, length, voices, sample_rate, seed, index):
-    generator = seeded_generator(f"babble {seed} {index}")
+def _check(paths, sample_rate, jobs):
+    facts = process_files(inspect_audio, paths, jobs)
+    for fact in facts:
+        problem = fact.problem or rate_problem(fact.rate, sample_rate)
+        if problem:
+            raise UserError(f"{fact.path} {problem}; mend or remove it.")
+    return facts
+
+
+def _write(path, seed, recordings, length, voices, sample_rate):
+    generator = seeded_generator(f"babble {seed} {path.name}")
     low, high = (math.log(number) for number in voices)
     count = round(math.exp(low + (high - low) * _draw(generator)))
     room = Reverberation(ROOM_PROBABILITY, sample_rate)
@@ -117,27 +146,46 @@ def _write(files, recordings, length, voices, sample_rate, seed, index):
         voice = _voice(recordings, length, sample_rate, generator)
         level = dB_to_amplitude(-DISTANCE_DB * _draw(generator))
         mix += level * room(voice, generator)
-    mix *= PEAK / mix.abs().max().clamp(min=1e-6)
-    content = io.BytesIO()
-    sf.write(content, mix[0].numpy(), sample_rate, "PCM_16", format="WAV")
-    write_atomically(files[index], content.getvalue())
+    mix *= PEAK / mix.abs().max()
+    sf.write(path, mix[0].numpy(), sample_rate, subtype="PCM_16")
 
 
-def _voice(recordings, length, sample_rate, generator):
-    """Says random recordings ``[1, length]``, from the midst of the first."""
-    parts = []
-    missing = length
+def _voice(
+    recordings: Sequence[AudioFile],
+    length: int,
+    sample_rate: int,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """Strings random recordings together ``[1, length]``."""
+    parts: list[torch.Tensor] = []
+    missing, silent = length, 0
     while missing > 0:
-        path = recordings[int(_draw(generator) * len(recordings))]
-        samples, rate = sf.read(path, dtype="float32")
-        speech = resample(torch.from_numpy(samples), rate, sample_rate)
-        speech = speech / speech.square().mean().sqrt().clamp(min=1e-6)
-        if not parts:
-            speech = speech[int(_draw(generator) * len(speech)) :]
+        one = recordings[int(_draw(generator) * len(recordings))]
+        # The first recording has begun before the noise does.
+        start = 0 if parts else int(_draw(generator) * one.samples)
+        samples = _read(one, start, -(-missing * one.rate // sample_rate))
+        loudness = np.sqrt(np.square(samples).mean()) if samples.size else 0
+        if loudness < SILENCE:
+            silent += 1
+            if silent == ATTEMPTS:
+                raise UserError(
+                    f"{one.path} and others like it are silent; give "
+                    "recordings of speech."
+                )
+            continue
+        silent = 0
+        speech = resample(samples / loudness, one.rate, sample_rate)
         pause = -math.log(1 - _draw(generator)) * PAUSE_SECONDS
-        parts += [speech, torch.zeros(round(pause * sample_rate) + 1)]
-        missing -= len(parts[-2]) + len(parts[-1])
+        parts += [speech, torch.zeros(round(pause * sample_rate))]
+        missing -= len(speech) + len(parts[-1])
     return torch.cat(parts)[None, :length]
+
+
+def _read(recording, start, count):
+    # No more than is needed: a recording may last for hours.
+    with sf.SoundFile(recording.path) as file:
+        file.seek(start)
+        return file.read(count, dtype="float32")
 
 
 def _draw(generator):

@@ -11,7 +11,6 @@ Authors
 
 import hashlib
 import json
-import math
 import os
 from pathlib import Path
 
@@ -27,7 +26,12 @@ from phasen_sb.data.audio_check import (
     raise_bad_files,
 )
 from phasen_sb.data.files import process_files, write_json
-from phasen_sb.data.resample import RESAMPLER, cache_folder, resample_file
+from phasen_sb.data.resample import (
+    RESAMPLER,
+    cache_folder,
+    rate_problem,
+    resample_file,
+)
 from phasen_sb.errors import UserError
 
 logger = get_logger(__name__)
@@ -292,11 +296,7 @@ def _problems(
                 f"is at {fact.rate} Hz, but the name {path.parent.name} "
                 f"stands for {promised} Hz; rename it or resample"
             )
-        elif not problem and not _can_resample(fact.rate, sample_rate):
-            problem = (
-                f"is at {fact.rate} Hz, which has too little in common with "
-                f"{sample_rate} Hz; resample it yourself"
-            )
+        problem = problem or rate_problem(fact.rate, sample_rate)
         if problem:
             found.append((path, problem))
     bad = {path for path, _ in found}
@@ -309,13 +309,6 @@ def _problems(
                     if problem:
                         found.append((noisy, problem))
     return found
-
-
-def _can_resample(rate: int, sample_rate: int) -> bool:
-    # The filter bank of torchaudio grows with the reduced fraction of the
-    # two rates: 44100 Hz to 16000 Hz is 441/160, but 44101 Hz needs 3 GB.
-    divisor = math.gcd(rate, sample_rate)
-    return max(rate, sample_rate) // divisor <= 2000
 
 
 def _common_folder(folders: list[Path]) -> Path:

@@ -7,9 +7,11 @@ Authors
 import hashlib
 import io
 import json
+import math
 import os
 from pathlib import Path
 
+import numpy as np
 import soundfile as sf
 import torch
 import torchaudio
@@ -49,6 +51,56 @@ def cache_folder(save_folder: Path, sample_rate: int) -> Path:
     return save_folder / f"resampled_{sample_rate}_{key}"
 
 
+def rate_problem(rate: int, sample_rate: int) -> str | None:
+    """Says why a rate cannot become another, if so.
+
+    Arguments
+    ---------
+    rate, sample_rate : int
+        The rate at hand and the wanted one (Hz).
+
+    Returns
+    -------
+    str or None
+
+    Example
+    -------
+    >>> rate_problem(44100, 16000)
+    >>> rate_problem(44101, 16000)[:40]
+    'is at 44101 Hz, which has too little in '
+    """
+    # The filter bank of torchaudio grows with the reduced fraction of the
+    # two rates: 44100 Hz to 16000 Hz is 441/160, but 44101 Hz needs 3 GB.
+    if max(rate, sample_rate) // math.gcd(rate, sample_rate) <= 2000:
+        return None
+    return (
+        f"is at {rate} Hz, which has too little in common with "
+        f"{sample_rate} Hz; resample it yourself"
+    )
+
+
+def resample(samples: np.ndarray, rate: int, sample_rate: int) -> torch.Tensor:
+    """Changes the rate of a signal, with the filter of :data:`RESAMPLER`.
+
+    Arguments
+    ---------
+    samples : np.ndarray
+        ``[samples]``, float32.
+    rate, sample_rate : int
+        Its rate and the wanted one (Hz).
+
+    Returns
+    -------
+    torch.Tensor
+        ``[samples]``.
+    """
+    options = {k: v for k, v in RESAMPLER.items() if k != "function"}
+    with torch.no_grad():
+        return torchaudio.functional.resample(
+            torch.from_numpy(samples), rate, sample_rate, **options
+        )
+
+
 def resample_file(source: Path, target: Path, sample_rate: int) -> AudioFile:
     """Resamples one mono file to float32 WAV, unless that was done before.
 
@@ -78,11 +130,7 @@ def resample_file(source: Path, target: Path, sample_rate: int) -> AudioFile:
     modified = source.stat().st_mtime_ns
     if not target.exists() or target.stat().st_mtime_ns != modified:
         samples, rate = sf.read(source, dtype="float32")
-        options = {k: v for k, v in RESAMPLER.items() if k != "function"}
-        with torch.no_grad():
-            samples = torchaudio.functional.resample(
-                torch.from_numpy(samples), rate, sample_rate, **options
-            )
+        samples = resample(samples, rate, sample_rate)
         # Encoded in memory: libsndfile would hide a full disk.
         encoded = io.BytesIO()
         sf.write(

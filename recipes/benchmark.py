@@ -237,5 +237,8 @@ if __name__ == "__main__":
     except (UserError, OSError) as error:
         sys.exit(f"Error: {error}")
     except KeyboardInterrupt:
-        print("Stopped; --output has what was measured.", file=sys.stderr)
+        print(
+            "Stopped; what was measured is in the folder of --output.",
+            file=sys.stderr,
+        )
         sys.exit(130)

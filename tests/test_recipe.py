@@ -14,6 +14,7 @@ import pytest
 import soundfile
 import torch
 from conftest import RATE, pairs_of, write_pair
+from matplotlib.image import imread
 from recipe_process import (
     RECIPE,
     TINY,
@@ -105,6 +106,9 @@ def test_default_run_and_what_follows(tmp_path):
     assert picture.startswith(b"\x89PNG") and len(picture) > 50_000
     for name in ("curves", "frequency_transforms"):
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    colours = imread(folder / "frequency_transforms.png")[..., :3]
+    # What did not change is white; bars beside the panels have colour anyway.
+    assert (np.ptp(colours, axis=2) > 0.05).mean() > 0.2
 
     # The same command again only tests.
     again = finish(tmp_path, **tiny)

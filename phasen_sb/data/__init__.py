@@ -4,8 +4,9 @@ Authors
  * The phasen_sb authors 2026
 """
 
-from phasen_sb.data.datasets import make_datasets, mix_at_snr
+from phasen_sb.data.datasets import make_datasets
 from phasen_sb.data.extra_data import ExtraData
+from phasen_sb.data.loaders import mix_at_snr
 from phasen_sb.data.mix import prepare_mix
 from phasen_sb.data.pairs import prepare_pairs
 from phasen_sb.data.prepare import prepare_data

@@ -4,6 +4,7 @@ Authors
  * The phasen_sb authors 2026
 """
 
+import io
 import math
 import os
 from collections.abc import Sequence
@@ -119,7 +120,7 @@ def make_babble(
             process_files(write, paths, jobs, "Babble")
             for path in paths:
                 os.replace(path, destination / path.name)
-    except (OSError, sf.LibsndfileError) as error:
+    except OSError as error:
         raise UserError(
             f"{destination} cannot be filled ({error}); make room, or name "
             "another folder."
@@ -147,7 +148,10 @@ def _write(path, seed, recordings, length, voices, sample_rate):
         level = dB_to_amplitude(-DISTANCE_DB * _draw(generator))
         mix += level * room(voice, generator)
     mix *= PEAK / mix.abs().max()
-    sf.write(path, mix[0].numpy(), sample_rate, subtype="PCM_16")
+    # Encoded in memory: libsndfile would hide a full disk.
+    encoded = io.BytesIO()
+    sf.write(encoded, mix[0].numpy(), sample_rate, "PCM_16", format="WAV")
+    path.write_bytes(encoded.getbuffer())
 
 
 def _voice(
@@ -163,7 +167,9 @@ def _voice(
         one = recordings[int(_draw(generator) * len(recordings))]
         # The first recording has begun before the noise does.
         start = 0 if parts else int(_draw(generator) * one.samples)
-        samples = _read(one, start, -(-missing * one.rate // sample_rate))
+        # No more than is needed: a recording may last for hours.
+        count = -(-missing * one.rate // sample_rate)
+        samples, _ = sf.read(one.path, count, start, dtype="float32")
         loudness = np.sqrt(np.square(samples).mean()) if samples.size else 0
         if loudness < SILENCE:
             silent += 1
@@ -179,13 +185,6 @@ def _voice(
         parts += [speech, torch.zeros(round(pause * sample_rate))]
         missing -= len(speech) + len(parts[-1])
     return torch.cat(parts)[None, :length]
-
-
-def _read(recording, start, count):
-    # No more than is needed: a recording may last for hours.
-    with sf.SoundFile(recording.path) as file:
-        file.seek(start)
-        return file.read(count, dtype="float32")
 
 
 def _draw(generator):

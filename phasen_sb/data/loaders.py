@@ -1,0 +1,224 @@
+"""Loaders: read a pair of noisy and clean speech, or mix one on the fly.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+import math
+
+import soundfile as sf
+import torch
+from speechbrain.processing.signal_processing import (
+    compute_amplitude,
+    dB_to_amplitude,
+)
+
+from phasen_sb.errors import UserError
+
+
+class PairLoader:
+    """Reads the same part of a noisy and a clean file.
+
+    Arguments
+    ---------
+    sample_rate : int
+        Rate of the files (Hz).
+    crop : int, optional
+        Length of a random part (samples); the whole without it.
+    draw : callable
+        From utterance id to `torch.Generator`.
+    """
+
+    def __init__(self, sample_rate: int, crop: int | None, draw):
+        self.sample_rate = sample_rate
+        self.crop = crop
+        self.draw = draw
+
+    def __call__(
+        self, utterance: str, length: float, noisy_wav: str, clean_wav: str
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Reads one pair.
+
+        Arguments
+        ---------
+        utterance : str
+            Its id.
+        length : float
+            Length of the files (s).
+        noisy_wav, clean_wav : str
+            The files.
+
+        Returns
+        -------
+        tuple of torch.Tensor
+            Noisy and clean signal, each ``[samples]``.
+        """
+        start, count = _part(
+            round(length * self.sample_rate), self.crop, self.draw(utterance)
+        )
+        return _read(noisy_wav, start, count), _read(clean_wav, start, count)
+
+
+class MixLoader(PairLoader):
+    """Reads a part of a clean file and adds noise to it.
+
+    Arguments
+    ---------
+    sample_rate : int
+        Rate of the files (Hz).
+    crop : int, optional
+        Length of a random part (samples); the whole without it.
+    draw : callable
+        From utterance id to `torch.Generator`.
+    noises : list of (str, int)
+        Noise files and their lengths (samples).
+    snr_low, snr_high : float
+        Range of the signal-to-noise ratio (dB), drawn uniformly.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int,
+        crop: int | None,
+        draw,
+        noises: list[tuple[str, int]],
+        snr_low: float,
+        snr_high: float,
+    ):
+        super().__init__(sample_rate, crop, draw)
+        self.noises = noises
+        self.snr_low = snr_low
+        self.snr_high = snr_high
+
+    def __call__(
+        self, utterance: str, length: float, clean_wav: str
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Makes one mixture.
+
+        Arguments
+        ---------
+        utterance : str
+            Its id.
+        length : float
+            Length of the clean file (s).
+        clean_wav : str
+            The file.
+
+        Returns
+        -------
+        tuple of torch.Tensor
+            Noisy and clean signal, each ``[samples]``.
+        """
+        generator = self.draw(utterance)
+        start, count = _part(
+            round(length * self.sample_rate), self.crop, generator
+        )
+        clean = _read(clean_wav, start, count)
+        path, available = self.noises[_integer(len(self.noises), generator)]
+        if available >= count:
+            start = _integer(available - count + 1, generator)
+            noise = _read(path, start, count)
+        else:
+            start = _integer(available, generator)
+            whole = _read(path, 0, available).roll(-start)
+            noise = whole.repeat(math.ceil(count / available))[:count]
+        position = torch.rand((), generator=generator).item()
+        snr = self.snr_low + position * (self.snr_high - self.snr_low)
+        return mix_at_snr(clean, noise, snr)
+
+
+class OtherNoiseLoader(MixLoader):
+    """Reads a pair, or its clean file with other noise.
+
+    Pairs without noise get other noise always, half of the rest do.
+    Arguments are those of `MixLoader`.
+    """
+
+    def __call__(
+        self, utterance: str, length: float, noisy_wav: str, clean_wav: str
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Reads a pair or makes a mixture.
+
+        Arguments
+        ---------
+        utterance : str
+            Its id.
+        length : float
+            Length of the files (s).
+        noisy_wav, clean_wav : str
+            The files.
+
+        Returns
+        -------
+        tuple of torch.Tensor
+            Noisy and clean signal, each ``[samples]``.
+        """
+        # A generator of its own: the choice says nothing about the crop.
+        generator = self.draw(f"{utterance} noise")
+        if noisy_wav == clean_wav or torch.rand((), generator=generator) < 0.5:
+            return super().__call__(utterance, length, clean_wav)
+        return PairLoader.__call__(
+            self, utterance, length, noisy_wav, clean_wav
+        )
+
+
+def mix_at_snr(
+    clean: torch.Tensor, noise: torch.Tensor, snr: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Adds noise to speech at a signal-to-noise ratio.
+
+    A mixture that exceeds full scale is turned down together with its clean
+    part, as a recording engineer would. Silent speech stays silent and
+    silent noise adds nothing.
+
+    Arguments
+    ---------
+    clean, noise : torch.Tensor
+        Signals ``[samples]`` of one length.
+    snr : float
+        Ratio of their powers (dB).
+
+    Returns
+    -------
+    tuple of torch.Tensor
+        Noisy and clean signal, each ``[samples]``.
+
+    Example
+    -------
+    >>> clean, noise = torch.ones(4), torch.tensor([1.0, -1.0, 1.0, -1.0])
+    >>> noisy, clean = mix_at_snr(0.1 * clean, noise, snr=20.0)
+    >>> noisy
+    tensor([0.1100, 0.0900, 0.1100, 0.0900])
+    """
+    speech_level = compute_amplitude(clean, amp_type="rms").squeeze()
+    noise_level = compute_amplitude(noise, amp_type="rms").squeeze()
+    wanted_level = speech_level / dB_to_amplitude(snr)
+    # The floor is far below 24-bit resolution, so silence gets a gain of 0.
+    gain = torch.where(
+        noise_level > 1e-9, wanted_level / noise_level.clamp(min=1e-9), 0.0
+    )
+    noisy = clean + gain * noise
+    peak = compute_amplitude(noisy, amp_type="peak").squeeze().clamp(min=1.0)
+    return noisy / peak, clean / peak
+
+
+def _part(
+    total: int, crop: int | None, generator: torch.Generator
+) -> tuple[int, int]:
+    if crop is None or crop >= total:
+        return 0, total
+    return _integer(total - crop + 1, generator), crop
+
+
+def _integer(limit: int, generator: torch.Generator) -> int:
+    return int(torch.randint(limit, (), generator=generator))
+
+
+def _read(path: str, start: int, count: int) -> torch.Tensor:
+    samples, _ = sf.read(path, frames=count, start=start, dtype="float32")
+    if len(samples) != count:
+        raise UserError(
+            f"{path} has changed since it was prepared: samples {start} to "
+            f"{start + count} are not there; prepare the data anew."
+        )
+    return torch.from_numpy(samples)

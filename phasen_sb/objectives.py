@@ -25,8 +25,8 @@ SPECTRAL = {
     "log_magnitude": lambda spectrogram: torch.log1p(magnitude(spectrogram)),
 }
 DOMAINS = ("waveform", *SPECTRAL)
-#: SpeechBrain's losses that make sense on waveforms alone.
-WAVEFORM_LOSSES = ("stoi_loss", "si_snr_loss")
+#: Losses that make sense on waveforms alone.
+WAVEFORM_LOSSES = ("stoi_loss", "si_snr_loss", "pesq_loss")
 PARTS = ("loss", "domain", "weight")
 #: What the log of the training says beside the terms.
 LOGGED = ("loss", "skipped_steps")
@@ -45,8 +45,8 @@ class Objective:
         length)`` that gives a scalar; ``domain``, ``waveform`` (``[B,
         samples]``), ``spectrum`` (``[B, T, F, 2]``), ``magnitude`` or
         ``log_magnitude`` (``[B, T, F]``); ``weight``, 1 by default. Without a
-        domain, SpeechBrain's ``stoi_loss`` and ``si_snr_loss`` compare
-        waveforms and all others spectra.
+        domain, ``pesq_loss`` and SpeechBrain's ``stoi_loss`` and
+        ``si_snr_loss`` compare waveforms and all others spectra.
 
     Example
     -------
@@ -86,6 +86,13 @@ class Objective:
             domain = parts.get("domain", _usual_domain(loss))
             choose(f"domain of {name}", domain, DOMAINS)
             self.terms[name] = loss, domain, float(parts.get("weight", 1.0))
+
+    @property
+    def losses(self) -> list[str]:
+        """Names of the functions whose weight is not 0."""
+        return [
+            _name(loss) for loss, _, weight in self.terms.values() if weight
+        ]
 
     @classmethod
     def of(cls, compute_cost: "Callable | Objective") -> "Objective":
@@ -167,9 +174,12 @@ class Objective:
 
 
 def _usual_domain(loss):
+    return "waveform" if _name(loss) in WAVEFORM_LOSSES else "spectrum"
+
+
+def _name(loss):
     function = getattr(loss, "func", loss)  # of a partial, as !name: makes
-    name = getattr(function, "__name__", "")
-    return "waveform" if name in WAVEFORM_LOSSES else "spectrum"
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def _call(loss, predictions, targets, length):

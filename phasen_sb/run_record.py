@@ -241,6 +241,7 @@ def write_results(
         "optimizer_steps": brain.optimizer_step,
         "skipped_steps": brain.skipped_steps,
         "parameters": sum(p.numel() for p in network.parameters()),
+        "losses": brain.objective.losses,
         "init_from": _last_part(getattr(brain.hparams, "init_from", None)),
         **{
             key: _last_part(getattr(brain.hparams, key, None))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from phasen_sb.configuration import read_yaml
 from phasen_sb.errors import UserError
@@ -116,6 +117,65 @@ def _has_parts(value):
     # An object with a tag is another object, not parts of the one before.
     tag = getattr(getattr(value, "tag", None), "value", None)
     return isinstance(value, Mapping) and not tag
+
+
+def take_parts(study: Study, options: Sequence[str]) -> tuple[Study, list[str]]:
+    """Lays parts of objects that the user sets below those of the runs.
+
+    Arguments
+    ---------
+    study : Study
+        The study.
+    options : sequence of str
+        What the user wants to hand to each training.
+
+    Returns
+    -------
+    study : Study
+        Each run has the user's parts, too.
+    options : list of str
+        The others.
+
+    Raises
+    ------
+    UserError
+        If a run sets one of these parts itself.
+
+    Example
+    -------
+    >>> study = Study("s", "phasen.yaml", {"a": {"network": {"blocks": 2}}})
+    >>> study, rest = take_parts(study, ["--network", "{n_fft: 4}", "--debug"])
+    >>> study.runs["a"], rest
+    ({'network': {'n_fft': 4, 'blocks': 2}}, ['--debug'])
+    """
+    runs = {name: dict(changes) for name, changes in study.runs.items()}
+    words, rest = list(options), []
+    while words:
+        word = words.pop(0)
+        key, equals, value = word.partition("=")
+        key = key.removeprefix("--") if key.startswith("--") else None
+        theirs = [run[key] for run in runs.values() if key in run]
+        parts = _read(value if equals else words[0]) if equals or words else 0
+        if not theirs or not all(map(_has_parts, [parts, *theirs])):
+            rest.append(word)
+            continue
+        if not equals:
+            words.pop(0)
+        for name, run in runs.items():
+            for part in parts.keys() & run.get(key, {}).keys():
+                raise UserError(
+                    f"{part} of --{key} is what the run {name} of the study "
+                    "sets; leave it out."
+                )
+            run[key] = {**parts, **run.get(key, {})}
+    return Study(study.name, study.recipe, runs), rest
+
+
+def _read(value):
+    try:
+        return YAML().load(value)
+    except (YAMLError, ValueError):
+        return None  # the training will say what is wrong
 
 
 def check_options(study: Study, options: Sequence[str]) -> None:

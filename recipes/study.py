@@ -6,7 +6,8 @@
         --data_folder /data/VoiceBank --number_of_epochs 10
 
 Whatever follows the study's file goes to recipes/train.py in each training,
-so all have the same budget. Started again, it goes on where it was stopped.
+so all have the same budget. Parts of an object, --network '{blocks: 2}', join
+those that a training sets. Started again, it goes on where it was stopped.
 Results: one folder for each training and table.md, in results/STUDY or
 --study_folder.
 
@@ -24,7 +25,13 @@ from pathlib import Path
 from phasen_sb.configuration import find_hparams
 from phasen_sb.data.files import write_atomically
 from phasen_sb.errors import UserError
-from phasen_sb.study import check_options, command_line, read_study, table
+from phasen_sb.study import (
+    check_options,
+    command_line,
+    read_study,
+    table,
+    take_parts,
+)
 
 TRAIN = Path(__file__).with_name("train.py")
 
@@ -44,6 +51,7 @@ def main(arguments: list[str]) -> None:
     )
     options, for_train = parser.parse_known_args(arguments)
     study = read_study(find_hparams(options.study))
+    study, for_train = take_parts(study, for_train)
     check_options(study, for_train)
     root = options.study_folder or Path("results", study.name)
     if "=" in str(root):

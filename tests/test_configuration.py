@@ -69,6 +69,23 @@ def test_phasen_plus_goes_over_phasen(tmp_path):
     assert hparams["augmentation"].probability == 1.0
 
 
+def test_phasen_pesq_goes_over_phasen_plus(tmp_path):
+    options = f"{{output_folder: {tmp_path}, pesq_weight: 0.7, power: 0.4}}"
+    path, options = expand(HPARAMS / "phasen_pesq.yaml", options)
+    _, hparams, _ = load_recipe(path, options)
+    assert hparams["network"].phase_input == "unit"
+    terms = hparams["compute_cost"].terms
+    parts = [
+        (name, domain, weight) for name, (_, domain, weight) in terms.items()
+    ]
+    assert parts == [
+        ("compressed", "spectrum", 1),
+        ("pesq", "waveform", 0.7),
+        ("si_snr", "waveform", 0.015),
+    ]
+    assert terms["compressed"][0].keywords["power"] == 0.4
+
+
 def test_comments_before_objects_leave_them_whole(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(

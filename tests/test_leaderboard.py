@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import re
+import shutil
 
 import leaderboard_runs
 import numpy as np
@@ -147,6 +148,8 @@ def test_training_run_is_measured_and_kept_apart(training_run):
         assert low - 1e-4 <= value <= high + 1e-4
     assert run.entry.parameters_M * 1e6 == results["parameters"]
     assert 0 < run.entry.macs_G_per_s < 1
+    assert results["losses"] == ["compressed_complex_loss"]
+    assert run.entry.metric_optimised == "no"
     assert (run.entry.causal, run.entry.selected_on_test) == ("no", "no")
     # Two files of another corpus are no result on VoiceBank-DEMAND.
     assert not run.entry.comparable
@@ -165,6 +168,34 @@ def test_run_on_the_literatures_data_is_comparable(voicebank_run):
     assert high == pytest.approx(mean + 1.96 * error, abs=0.01)
     best = ranked([run.noisy, run.entry])
     assert best == [run.entry, run.noisy]
+
+
+@pytest.mark.parametrize(
+    ("losses", "start", "aim"),
+    [
+        (["compressed_complex_loss", "si_snr_loss"], None, "no"),
+        (["compressed_complex_loss"], "other_run", "unknown"),
+        (["compressed_complex_loss", "pesq_loss"], None, "PESQ loss"),
+        (["stoi_loss"], "other_run", "STOI loss"),
+        (["MyLoss"], None, "unknown"),
+        (None, None, "unknown"),
+    ],
+)
+def test_runs_say_which_metric_they_were_trained_on(
+    voicebank_run, tmp_path, losses, start, aim
+):
+    folder = tmp_path / "run"
+    shutil.copytree(voicebank_run, folder)
+    path = folder / "results.json"
+    results = json.loads(path.read_text())
+    path.write_text(
+        json.dumps({**results, "losses": losses, "init_from": start})
+    )
+    [run] = read_runs([str(folder)])
+    assert run.entry.metric_optimised == aim
+    flagged = f"metric-optimised: {aim}" in run.entry.flags
+    assert flagged == (aim not in ("no", "unknown"))
+    assert run.noisy.metric_optimised == "no"
 
 
 def test_scored_folder_finds_its_model_and_audio(training_run, tmp_path):

@@ -6,9 +6,13 @@ import sys
 import pytest
 from recipe_process import ARGUMENTS, RECIPE
 from ruamel.yaml import YAML
+from speechbrain.utils.run_opts import RunOptions
 
+from phasen_sb.configuration import find_hparams, merge_overrides, read_yaml
 from phasen_sb.errors import UserError
-from phasen_sb.study import check_options, command_line, read_study
+from phasen_sb.overlays import expand
+from phasen_sb.run_record import settings_of
+from phasen_sb.study import check_options, command_line, read_study, take_parts
 
 STUDY = """\
 recipe: hparams/phasen.yaml
@@ -83,6 +87,54 @@ def test_settings_reach_the_training_as_they_are_written(tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             check_options(study, options)
+
+
+def test_parts_from_the_command_line_join_those_of_the_runs():
+    study = read_study(find_hparams("hparams/studies/steps_to_plus.yaml"))
+    words = ["--network={blocks: 2}", "--lr", "1e-3", "--debug"]
+    small, rest = take_parts(study, words)
+    assert rest == ["--lr", "1e-3", "--debug"]
+    assert small.runs["baseline"] == {"network": {"blocks": 2}}
+    last = small.runs["pesq_and_si_snr_in_the_loss"]["network"]
+    assert last["blocks"] == 2 and last["phase_norm"] == "frame"
+    assert "blocks" not in study.runs["frame_norms"]["network"]
+    with pytest.raises(UserError, match="phase_norm of --network is what the"):
+        take_parts(study, ["--network", "{phase_norm: global}"])
+    # An object of a kind is not made of parts; nor is what cannot be read.
+    for words in (
+        ["--network", "!new:my.Net {a: 1}"],
+        ["--network", "{"],
+        ["--network"],
+    ):
+        same, rest = take_parts(study, words)
+        assert same.runs == study.runs and rest == words
+        with pytest.raises(UserError, match="--network is what the run"):
+            check_options(same, rest)
+    others = ["network", "{blocks: 2}", "--note=a=b", "--date=2026-13-45"]
+    assert take_parts(study, others) == (study, others)
+
+
+def test_last_of_the_steps_is_phasen_pesq(tmp_path):
+    study = read_study(find_hparams("hparams/studies/steps_to_plus.yaml"))
+    words = command_line(study, "pesq_and_si_snr_in_the_loss", tmp_path)[3:]
+    pairs = zip(words[::2], words[1::2], strict=True)
+    text = "\n".join(f"{key[2:]}: {value}" for key, value in pairs)
+    found = settings(study.recipe, text)
+    # Batches are alike in all runs of the study.
+    alike = "batch_size: 12\ncrop_seconds: 3.0\nwarmup_steps: 1000"
+    expected = settings("hparams/phasen_pesq.yaml", alike)
+    names = ("hparams/phasen_plus.yaml", "hparams/phasen_pesq.yaml")
+    keys = set().union(*(read_yaml(find_hparams(name)) for name in names))
+    for key in keys - {"base", "name", "network"}:
+        if key in found:
+            assert found[key] == expected[key], key
+    assert found["network"].items() >= expected["network"].items()
+    assert found["augmentation"] == expected["augmentation"]
+
+
+def settings(name, text):
+    path, rest = expand(find_hparams(name), f"data_folder: x\n{text}")
+    return settings_of(path, merge_overrides(path, rest), RunOptions())
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,15 @@ from phasen_sb.metrics.statistics import summarize
 TRAINING, SCORING = "results.json", "scores.json"
 PER_FILE = "scores.csv"
 
+#: What these of the training's losses aim at; the others, at no metric.
+METRIC_LOSSES = {"pesq_loss": "PESQ loss", "stoi_loss": "STOI loss"}
+PLAIN_LOSSES = {
+    "compressed_complex_loss",
+    "si_snr_loss",
+    "mse_loss",
+    "l1_loss",
+}
+
 _LISTED = 5
 
 
@@ -138,6 +147,7 @@ def _training_run(name: str, folder: Path) -> Run:
         extra = YES if any(results.get(key) for key in keys) else NO
         if extra == NO and results.get("init_from"):
             extra = UNKNOWN
+        metric = _metric_of(results.get("losses"), results.get("init_from"))
     except (KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, error) from error
     reports = _per_file_training(folder / PER_FILE, means["enhanced"])
@@ -156,6 +166,7 @@ def _training_run(name: str, folder: Path) -> Run:
             is_input=key == "noisy",
             selected_on_test=UNKNOWN if "test" in chosen_by else NO,
             extra_data=extra if key == "enhanced" else NO,
+            metric_optimised=metric if key == "enhanced" else NO,
         )
         for key in ("enhanced", "noisy")
     }
@@ -166,6 +177,17 @@ def _training_run(name: str, folder: Path) -> Run:
         reports["noisy"].scores,
         RunAudio(folder),
     )
+
+
+def _metric_of(losses: list[str] | None, init_from: str | None) -> str:
+    aims = [
+        METRIC_LOSSES[name] for name in losses or () if name in METRIC_LOSSES
+    ]
+    if aims:
+        return ", ".join(aims)
+    # What a model started from may have been trained on anything.
+    known = losses and PLAIN_LOSSES.issuperset(losses) and not init_from
+    return NO if known else UNKNOWN
 
 
 def _scored_systems(name: str, folder: Path) -> list[Run]:
@@ -215,6 +237,7 @@ def _scored_systems(name: str, folder: Path) -> list[Run]:
                 None,
                 is_input=True,
                 selected_on_test=NO,
+                metric_optimised=NO,
             )
             if clean:
                 run.audio = FolderAudio(places[NOISY], places[key], Path(clean))
@@ -233,6 +256,7 @@ def _entry(
     is_input: bool = False,
     selected_on_test: str = UNKNOWN,
     extra_data: str = NO,
+    metric_optimised: str = UNKNOWN,
 ) -> Entry:
     known_network = cost is not None and cost.network == "PHASEN"
     domain = "magnitude and phase" if known_network else UNKNOWN
@@ -250,7 +274,7 @@ def _entry(
         extra_data=extra_data,
         evidence=SELF_MEASURED,
         selected_on_test=selected_on_test,
-        metric_optimised=NO if is_input or known_network else UNKNOWN,
+        metric_optimised=metric_optimised,
         retracted=NO,
         source=str(Path(folder.parent.name, folder.name)),
         checked="here",

@@ -27,6 +27,8 @@ SPECTRAL = {
 DOMAINS = ("waveform", *SPECTRAL)
 #: Losses that make sense on waveforms alone.
 WAVEFORM_LOSSES = ("stoi_loss", "si_snr_loss", "pesq_loss")
+#: Losses made after a metric, and what their results are marked with.
+METRIC_LOSSES = {"pesq_loss": "PESQ loss", "stoi_loss": "STOI loss"}
 PARTS = ("loss", "domain", "weight")
 #: What the log of the training says beside the terms.
 LOGGED = ("loss", "skipped_steps")

@@ -139,7 +139,8 @@ def take_parts(study: Study, options: Sequence[str]) -> tuple[Study, list[str]]:
     Raises
     ------
     UserError
-        If a run sets one of these parts itself.
+        If a run sets one of these parts itself, or what is given for an
+        object of theirs is no YAML.
 
     Example
     -------
@@ -148,34 +149,46 @@ def take_parts(study: Study, options: Sequence[str]) -> tuple[Study, list[str]]:
     >>> study.runs["a"], rest
     ({'network': {'n_fft': 4, 'blocks': 2}}, ['--debug'])
     """
-    runs = {name: dict(changes) for name, changes in study.runs.items()}
+    given: dict[str, dict] = {}
     words, rest = list(options), []
     while words:
         word = words.pop(0)
         key, equals, value = word.partition("=")
         key = key.removeprefix("--") if key.startswith("--") else None
-        theirs = [run[key] for run in runs.values() if key in run]
-        parts = _read(value if equals else words[0]) if equals or words else 0
-        if not theirs or not all(map(_has_parts, [parts, *theirs])):
+        theirs = [run[key] for run in study.runs.values() if key in run]
+        if not theirs or not (equals or words):
+            rest.append(word)
+            continue
+        parts = _read(key, value if equals else words[0])
+        if not all(map(_has_parts, [parts, *theirs])):
             rest.append(word)
             continue
         if not equals:
             words.pop(0)
-        for name, run in runs.items():
+        for name, run in study.runs.items():
             for part in parts.keys() & run.get(key, {}).keys():
                 raise UserError(
                     f"{part} of --{key} is what the run {name} of the study "
                     "sets; leave it out."
                 )
-            run[key] = {**parts, **run.get(key, {})}
+        given[key] = {**given.get(key, {}), **parts}
+    runs = {
+        name: changes
+        | {key: {**given[key], **changes.get(key, {})} for key in given}
+        for name, changes in study.runs.items()
+    }
     return Study(study.name, study.recipe, runs), rest
 
 
-def _read(value):
+def _read(key, value):
     try:
         return YAML().load(value)
-    except (YAMLError, ValueError):
-        return None  # the training will say what is wrong
+    except (YAMLError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"--{key} {value!r} is no YAML ({reason}); write it like "
+            f"--{key} '{{part: value}}'."
+        ) from error
 
 
 def check_options(study: Study, options: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from phasen_sb.cli import main
 from phasen_sb.configuration import load_hparams
 from phasen_sb.data.sample_corpus import sample_corpus
 from phasen_sb.errors import UserError
+from phasen_sb.export.card import write_card
 from phasen_sb.export.runs import read_run
 from phasen_sb.inference.pretrained import Enhancer
 
@@ -160,6 +161,13 @@ def test_card_has_front_matter_scores_and_no_private_paths(exported):
     assert "/private" not in text + (exported / "hyperparams.yaml").read_text()
     command = json.loads((exported / "results.json").read_text())["command"]
     assert command == "python train.py --data_folder VB --a=b"
+
+
+def test_card_marks_what_is_metric_optimised(run_folder):
+    model = read_run(run_folder)
+    assert "Metric-optimised" not in write_card(model, "mine")
+    model.results["losses"] = ["compressed_complex_loss", "pesq_loss"]
+    assert "Metric-optimised: PESQ had a share" in write_card(model, "mine")
 
 
 def test_scores_of_other_weights_are_left_out(run_folder, tmp_path):

@@ -212,11 +212,36 @@ def test_scored_folder_finds_its_model_and_audio(training_run, tmp_path):
             trained.entry.scores[metric], abs=1e-4
         )
     assert run.entry.parameters_M == trained.entry.parameters_M
+    assert run.entry.metric_optimised == trained.entry.metric_optimised == "no"
+    assert run.noisy.metric_optimised == "no"
     # Both runs' files are the same recordings: one place to hear them.
     [name, *_] = sorted(run.per_file)
     [utterance], notes = embed_files([run, trained], [name], 5.0)
     titles = [clip.title for clip in utterance.clips]
     assert titles == ["noisy", "scores", "debug", "clean"] and not notes
+
+
+def test_scored_folder_says_what_its_model_was_trained_on(
+    voicebank_run, tmp_path
+):
+    folder = tmp_path / "run"
+    shutil.copytree(voicebank_run, folder)
+    path = folder / "results.json"
+    results = json.loads(path.read_text())
+    changes = {"losses": ["pesq_loss"], "extra_clean_folder": "more"}
+    path.write_text(json.dumps({**results, **changes}))
+    scores = {"mean": {"stoi": 0.9}, "ci95": {}, "n": {"stoi": 6}}
+    for place, aim, extra in (
+        (folder / "enhanced", "PESQ loss", "yes"),
+        (tmp_path / "other" / "folder", "unknown", "no"),
+    ):
+        system = {**scores, "folder": str(place)}
+        record = {"systems": {"ours": system, "noisy": {**system}}}
+        (tmp_path / "scores.json").write_text(json.dumps(record))
+        [run] = read_runs([str(tmp_path)])
+        assert run.entry.metric_optimised == aim
+        assert run.entry.extra_data == extra
+        assert run.noisy.metric_optimised == run.noisy.extra_data == "no"
 
 
 def test_embedded_audio_is_the_file(training_run):

@@ -100,12 +100,14 @@ def test_parts_from_the_command_line_join_those_of_the_runs():
     assert "blocks" not in study.runs["frame_norms"]["network"]
     with pytest.raises(UserError, match="phase_norm of --network is what the"):
         take_parts(study, ["--network", "{phase_norm: global}"])
-    # An object of a kind is not made of parts; nor is what cannot be read.
-    for words in (
-        ["--network", "!new:my.Net {a: 1}"],
-        ["--network", "{"],
-        ["--network"],
-    ):
+    words = ["--network", "{blocks: 2}", "--network={blocks: 4, n_fft: 64}"]
+    twice, _ = take_parts(study, words)
+    assert twice.runs["baseline"]["network"] == {"blocks": 4, "n_fft": 64}
+    for value in ("{", "{a: b: c}", "{a: *x}"):
+        with pytest.raises(UserError, match=r"^--network '\{.* is no YAML"):
+            take_parts(study, ["--network", value])
+    # An object of a kind is not made of parts.
+    for words in (["--network", "!new:my.Net {a: 1}"], ["--network"]):
         same, rest = take_parts(study, words)
         assert same.runs == study.runs and rest == words
         with pytest.raises(UserError, match="--network is what the run"):

@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 
 from phasen_sb import __version__
 from phasen_sb.export.runs import TrainedModel
+from phasen_sb.objectives import METRIC_LOSSES
 
 SCORES = {
     "pesq_wb": "PESQ (wideband)",
@@ -200,6 +201,13 @@ def _score_table(results):
         )
     if results.get("commit"):
         notes.append(f"Code: {results['commit']}.")
+    for loss in results.get("losses") or []:
+        if loss in METRIC_LOSSES:
+            aim = METRIC_LOSSES[loss].removesuffix(" loss")
+            notes.append(
+                f"Metric-optimised: {aim} had a share in the loss, so that "
+                f"{aim} and measures made of it say less than the others."
+            )
     return "\n\n".join([*parts, " ".join(notes)]).rstrip()
 
 

@@ -121,14 +121,33 @@ def model_cost(enhancer: nn.Module, sample_rate: int) -> ModelCost:
     )
 
 
-def find_model_cost(folder: Path) -> ModelCost | None:
-    """Counts the model that a folder of results belongs to.
+def find_model(folder: Path) -> Path | None:
+    """Finds the model that a folder of results belongs to.
 
     Arguments
     ---------
     folder : pathlib.Path
         Output folder of a training run, an exported model, or a folder up to
         two levels within one of them.
+
+    Returns
+    -------
+    pathlib.Path or None
+        The run or the exported model, which has a ``hyperparams.yaml``.
+    """
+    for place in (folder, *folder.parents[:2]):
+        if (place / HYPERPARAMETERS).is_file():
+            return place
+    return None
+
+
+def find_model_cost(folder: Path) -> ModelCost | None:
+    """Counts the model that a folder of results belongs to.
+
+    Arguments
+    ---------
+    folder : pathlib.Path
+        As for :func:`find_model`.
 
     Returns
     -------
@@ -143,16 +162,14 @@ def find_model_cost(folder: Path) -> ModelCost | None:
     from phasen_sb.export.folder import build
     from phasen_sb.export.runs import is_export
 
-    for place in (folder, *folder.parents[:2]):
-        path = place / HYPERPARAMETERS
-        if not path.is_file():
-            continue
-        read = enhancer_of_export if is_export(place) else enhancer_of_run
-        try:
-            node, sample_rate = read(path)
-            enhancer = build(describe(node, sample_rate))["enhance_model"]
-        except UserError:
-            # Somebody else's file of that name.
-            return None
-        return model_cost(enhancer, sample_rate)
-    return None
+    place = find_model(folder)
+    if place is None:
+        return None
+    read = enhancer_of_export if is_export(place) else enhancer_of_run
+    try:
+        node, sample_rate = read(place / HYPERPARAMETERS)
+        enhancer = build(describe(node, sample_rate))["enhance_model"]
+    except UserError:
+        # Somebody else's file of that name.
+        return None
+    return model_cost(enhancer, sample_rate)

@@ -21,24 +21,31 @@ from phasen_sb.leaderboard.entries import (
     YES,
     Entry,
 )
-from phasen_sb.leaderboard.model_cost import ModelCost, find_model_cost
+from phasen_sb.leaderboard.model_cost import (
+    ModelCost,
+    find_model,
+    find_model_cost,
+)
 from phasen_sb.leaderboard.recordings import FolderAudio, RunAudio
 from phasen_sb.metrics.folders import NOISY, name_systems
 from phasen_sb.metrics.report import MetricReport
 from phasen_sb.metrics.sanity import is_literature_data
 from phasen_sb.metrics.statistics import summarize
+from phasen_sb.objectives import METRIC_LOSSES
 
 TRAINING, SCORING = "results.json", "scores.json"
 PER_FILE = "scores.csv"
 
-#: What these of the training's losses aim at; the others, at no metric.
-METRIC_LOSSES = {"pesq_loss": "PESQ loss", "stoi_loss": "STOI loss"}
+#: Losses that aim at no metric.
 PLAIN_LOSSES = {
     "compressed_complex_loss",
     "si_snr_loss",
     "mse_loss",
     "l1_loss",
 }
+
+#: The same of what no model has touched.
+UNTRAINED = {"extra_data": NO, "metric_optimised": NO}
 
 _LISTED = 5
 
@@ -143,11 +150,7 @@ def _training_run(name: str, folder: Path) -> Run:
         files = test["enhanced"]["utterances"]
         seed, epoch = results["seed"], results["epoch"]
         chosen_by = results["selected_by"]
-        keys = ("extra_clean_folder", "extra_noise_folder")
-        extra = YES if any(results.get(key) for key in keys) else NO
-        if extra == NO and results.get("init_from"):
-            extra = UNKNOWN
-        metric = _metric_of(results.get("losses"), results.get("init_from"))
+        training = _training(results)
     except (KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, error) from error
     reports = _per_file_training(folder / PER_FILE, means["enhanced"])
@@ -165,8 +168,7 @@ def _training_run(name: str, folder: Path) -> Run:
             cost if key == "enhanced" else None,
             is_input=key == "noisy",
             selected_on_test=UNKNOWN if "test" in chosen_by else NO,
-            extra_data=extra if key == "enhanced" else NO,
-            metric_optimised=metric if key == "enhanced" else NO,
+            **(training if key == "enhanced" else UNTRAINED),
         )
         for key in ("enhanced", "noisy")
     }
@@ -179,15 +181,32 @@ def _training_run(name: str, folder: Path) -> Run:
     )
 
 
-def _metric_of(losses: list[str] | None, init_from: str | None) -> str:
-    aims = [
-        METRIC_LOSSES[name] for name in losses or () if name in METRIC_LOSSES
-    ]
-    if aims:
-        return ", ".join(aims)
+def _training(results: dict[str, Any]) -> dict[str, str]:
+    """What a training's results say of its data and its aims."""
     # What a model started from may have been trained on anything.
-    known = losses and PLAIN_LOSSES.issuperset(losses) and not init_from
-    return NO if known else UNKNOWN
+    otherwise = UNKNOWN if results.get("init_from") else NO
+    keys = ("extra_clean_folder", "extra_noise_folder")
+    losses = results.get("losses") or []
+    aims = [METRIC_LOSSES[name] for name in losses if name in METRIC_LOSSES]
+    plain = losses and PLAIN_LOSSES.issuperset(losses)
+    return {
+        "extra_data": YES if any(map(results.get, keys)) else otherwise,
+        "metric_optimised": ", ".join(aims)
+        or (otherwise if plain else UNKNOWN),
+    }
+
+
+def _training_of(enhanced: Path) -> dict[str, str]:
+    """The same for the model that a folder of enhanced files lies in."""
+    model = find_model(enhanced)
+    path = model and model / TRAINING
+    if not path or not path.is_file():
+        return {}
+    results = _read_json(path)
+    try:
+        return _training(results)
+    except (TypeError, AttributeError) as error:
+        raise _damaged(path, error) from error
 
 
 def _scored_systems(name: str, folder: Path) -> list[Run]:
@@ -222,6 +241,7 @@ def _scored_systems(name: str, folder: Path) -> list[Run]:
                 test_data,
                 folder,
                 find_model_cost(places[key]),
+                **_training_of(places[key]),
             ),
             per_file=per_file.get(key, {}),
             noisy_per_file=per_file.get(NOISY, {}),
@@ -237,7 +257,7 @@ def _scored_systems(name: str, folder: Path) -> list[Run]:
                 None,
                 is_input=True,
                 selected_on_test=NO,
-                metric_optimised=NO,
+                **UNTRAINED,
             )
             if clean:
                 run.audio = FolderAudio(places[NOISY], places[key], Path(clean))

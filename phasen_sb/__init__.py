@@ -18,6 +18,7 @@ _HOME = {
     "ConvISTFT": "features",
     "sqrt_hann_window": "features",
     "compressed_complex_loss": "losses",
+    "log_spectral_loss": "envelope_loss",
     "pesq_loss": "perceptual_loss",
     "Objective": "objectives",
     "load_reference_checkpoint": "reference",

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from phasen_sb.enhancer import count_samples
+from phasen_sb.enhancer import clear_padding, count_samples
 from phasen_sb.errors import choose
 from phasen_sb.features import count_frames, magnitude
 
@@ -24,7 +24,10 @@ SPECTRAL = {
     "magnitude": magnitude,
     "log_magnitude": lambda spectrogram: torch.log1p(magnitude(spectrogram)),
 }
-DOMAINS = ("waveform", *SPECTRAL)
+#: The spectrum of the enhanced waveform. It differs from the network's own,
+#: which no waveform need have: parts of it cancel in the inverse STFT.
+CONSISTENT = "consistent_spectrum"
+DOMAINS = ("waveform", CONSISTENT, *SPECTRAL)
 #: Losses that make sense on waveforms alone.
 WAVEFORM_LOSSES = ("stoi_loss", "si_snr_loss", "pesq_loss")
 #: Losses made after a metric, and what their results are marked with.
@@ -45,9 +48,10 @@ class Objective:
     **terms : dict
         For each name its parts: ``loss``, a callable ``(predictions, targets,
         length)`` that gives a scalar; ``domain``, ``waveform`` (``[B,
-        samples]``), ``spectrum`` (``[B, T, F, 2]``), ``magnitude`` or
-        ``log_magnitude`` (``[B, T, F]``); ``weight``, 1 by default. Without a
-        domain, ``pesq_loss`` and SpeechBrain's ``stoi_loss`` and
+        samples]``), ``spectrum`` (``[B, T, F, 2]``, the network's),
+        ``consistent_spectrum`` (that of the enhanced waveform), ``magnitude``
+        or ``log_magnitude`` (``[B, T, F]``); ``weight``, 1 by default. Without
+        a domain, ``pesq_loss`` and SpeechBrain's ``stoi_loss`` and
         ``si_snr_loss`` compare waveforms and all others spectra.
 
     Example
@@ -145,18 +149,24 @@ class Objective:
             Each term by name, unweighted and detached. A single loss is the
             sum itself; of it, only the parts that it names are listed.
         """
-        target = frames = None
-        if any(domain in SPECTRAL for _, domain, _ in self.terms.values()):
+        target = frames = consistent = None
+        domains = {domain for _, domain, _ in self.terms.values()}
+        if domains - {"waveform"}:
             target = stft(clean)
+            if spectrogram is None or CONSISTENT in domains:
+                consistent = stft(clear_padding(wave, lengths))
             if spectrogram is None:
-                spectrogram = stft(wave)
+                spectrogram = consistent
             if lengths is not None:
                 counts = count_samples(lengths, clean.shape[1])
                 frames = count_frames(stft, counts) / target.shape[1]
         total, found = 0.0, {}
         with torch.autocast(clean.device.type, enabled=False):
             for name, (loss, domain, weight) in self.terms.items():
-                if domain in SPECTRAL:
+                if domain == CONSISTENT:
+                    pair = consistent.float(), target.float()
+                    length = frames
+                elif domain in SPECTRAL:
                     view = SPECTRAL[domain]
                     pair = view(spectrogram.float()), view(target.float())
                     length = frames

@@ -82,6 +82,7 @@ def test_phasen_pesq_goes_over_phasen_plus(tmp_path):
         ("compressed", "spectrum", 1),
         ("pesq", "waveform", 0.7),
         ("si_snr", "waveform", 0.015),
+        ("envelope", "consistent_spectrum", 0.2),
     ]
     assert terms["compressed"][0].keywords["power"] == 0.4
 

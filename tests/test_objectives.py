@@ -42,6 +42,7 @@ VIEWS = {
     "spectrum": spectrum,
     "magnitude": magnitude,
     "log_magnitude": log_magnitude,
+    "consistent_spectrum": spectrum,
 }
 
 
@@ -75,6 +76,16 @@ def test_padding_does_not_count(domain):
     spectrogram = target if domain != "waveform" else None
     found, _ = objective(wave, spectrogram, clean, lengths, STFT)
     torch.testing.assert_close(found, alone)
+
+
+def test_consistent_spectrum_is_that_of_the_waveform():
+    wave, clean = signals()
+    cancelling = torch.randn(STFT(wave).shape)  # what the network gave
+    found, _ = Objective(
+        a={"loss": mse_loss, "domain": "consistent_spectrum"},
+        b={"loss": mse_loss, "domain": "spectrum", "weight": 0.0},
+    )(wave, cancelling, clean, None, STFT)
+    torch.testing.assert_close(found, mse_loss(STFT(wave), STFT(clean)))
 
 
 @pytest.mark.parametrize("loss", [stoi_loss, si_snr_loss, pesq_loss])

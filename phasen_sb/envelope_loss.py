@@ -15,8 +15,10 @@ Authors
 import torch
 from speechbrain.nnet.losses import reduce_loss, truncate
 
+from phasen_sb.errors import choose
 from phasen_sb.masks import frame_mask
 
+REDUCTIONS = ("mean", "batch")
 #: Mean power of a bin below which a target is silent.
 SILENCE = 1e-8
 
@@ -58,6 +60,12 @@ def log_spectral_loss(
     torch.Tensor
         Difference of the natural logarithms of the magnitudes: 1 is 8.7 dB.
 
+    Raises
+    ------
+    ValueError
+        If T differs by more than ``allowed_len_diff``, ``reduction`` is
+        unknown, ``band_bins`` is not positive or ``floor`` is negative.
+
     Example
     -------
     >>> clean = torch.randn(2, 50, 257, 2)
@@ -66,6 +74,12 @@ def log_spectral_loss(
     >>> round(float(log_spectral_loss(clean / 10, clean, floor=0)), 3)
     2.303
     """
+    choose("reduction", reduction, REDUCTIONS)
+    if band_bins < 1 or floor < 0:
+        raise ValueError(
+            f"band_bins is {band_bins} and floor {floor}; log_spectral_loss "
+            "needs at least one bin to a band and no negative floor."
+        )
     predictions, targets = truncate(predictions, targets, allowed_len_diff)
     mask = frame_mask(length, targets.shape[1])
     if mask is None:

@@ -92,3 +92,18 @@ def test_spectra_of_few_bins(bins):
     clean = noise(2, 4, bins, 2)
     found = log_spectral_loss(clean / 10, clean, floor=0)
     assert found == pytest.approx(math.log(10), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"reduction": "total"}, "total"),
+        ({"band_bins": 0}, "band_bins is 0"),
+        ({"floor": -1.0}, "floor -1.0"),
+        ({"allowed_len_diff": 1}, "length"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(options, message):
+    clean = noise(1, 9, 257, 2)
+    with pytest.raises(ValueError, match=message):
+        log_spectral_loss(clean[:, :6], clean, **options)

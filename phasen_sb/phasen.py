@@ -44,7 +44,7 @@ class PHASEN(nn.Module):
 
     The output is ``|S| * M * Psi``: the noisy magnitude, times a positive
     mask from the amplitude stream, times a unit-modulus estimate of the clean
-    phase from the phase stream.
+    phase from the phase stream; see ``input_share``.
 
     Padding never leaks: with ``lengths`` an utterance of a padded batch comes
     out as it does alone (in training mode, up to batch norm, whose statistics
@@ -89,6 +89,10 @@ class PHASEN(nn.Module):
         removed, its ``unit`` phase.
     mask_activation : str
         ``sigmoid`` or ``softplus`` (masks above one).
+    input_share : float
+        Share of the input in the output; the paper has none. 0.002 leaves the
+        noise 54 dB down, and weak highs of speech that a mask takes for noise
+        do not vanish: so CSIG, which looks at their shape, rises.
     frequency_transform : bool
         Ablation: False puts 5x5 convolutions in the FTBs' place.
     amplitude_to_phase : bool
@@ -131,6 +135,7 @@ class PHASEN(nn.Module):
         input_power: float = 1.0,
         phase_input: str = "complex",
         mask_activation: str = "sigmoid",
+        input_share: float = 0.0,
         frequency_transform: bool = True,
         amplitude_to_phase: bool = True,
         phase_to_amplitude: bool = True,
@@ -148,9 +153,14 @@ class PHASEN(nn.Module):
                 f"phase_channels is {phase_channels}; a complex phase needs "
                 "at least 2."
             )
+        if not 0 <= input_share < 1:
+            raise ValueError(
+                f"input_share is {input_share}; it must be from 0 to below 1."
+            )
         self.n_bins = n_fft // 2 + 1
         self.long_skips = long_skips
         self.input_power = input_power
+        self.input_share = input_share
         self.phase_input = choose("phase_input", phase_input, PHASE_INPUTS)
         wired = initialization == "identity"
 
@@ -264,12 +274,11 @@ class PHASEN(nn.Module):
 
         estimate = self.amplitude_head(amplitude, mask)
         if self.phase_head is None:
-            return apply_complex_mask(spectrogram, estimate)
+            return enhance(spectrogram, estimate, None, self.input_share)
         # fp32 from here on, whatever autocast chose above.
         phase = self.phase_head(phase).float().permute(0, 2, 3, 1)
         phase = unit_phase(phase)  # [B, T, F, 2]
-        scale = magnitude(spectrogram) * estimate  # [B, T, F]
-        return PhasenOutput(scale.unsqueeze(-1) * phase, estimate, phase)
+        return enhance(spectrogram, estimate, phase, self.input_share)
 
     def _phase_features(self, x, spectrogram, mask):
         if self.phase_stem is None:
@@ -291,17 +300,25 @@ def check_spectrogram(spectrogram: torch.Tensor, n_bins: int) -> None:
         )
 
 
-def apply_complex_mask(
-    spectrogram: torch.Tensor, estimate: torch.Tensor
+def enhance(
+    spectrogram: torch.Tensor,
+    estimate: torch.Tensor,
+    phase: torch.Tensor | None,
+    input_share: float = 0.0,
 ) -> PhasenOutput:
-    """Multiplies a spectrogram by a complex mask, as with one stream.
+    """Puts the heads' estimates to use.
 
     Arguments
     ---------
     spectrogram : torch.Tensor
-        ``[..., T, F, 2]``
+        The noisy one, ``[..., T, F, 2]``.
     estimate : torch.Tensor
-        The mask, ``[..., T, 2 * F]``: real parts, then imaginary parts.
+        The mask: ``[..., T, F]`` or, of one stream, complex, ``[..., T,
+        2 * F]``, real parts, then imaginary parts.
+    phase : torch.Tensor or None
+        Unit-modulus phase ``[..., T, F, 2]``; None with one stream.
+    input_share : float
+        See :class:`PHASEN`.
 
     Returns
     -------
@@ -311,18 +328,29 @@ def apply_complex_mask(
     -------
     >>> spectrogram = torch.randn(1, 50, 17, 2)
     >>> one = torch.cat([torch.ones(1, 50, 17), torch.zeros(1, 50, 17)], -1)
-    >>> out = apply_complex_mask(spectrogram, one)
+    >>> out = enhance(spectrogram, one, None)
     >>> torch.equal(out.spectrogram, spectrogram)
     True
     """
+    if phase is None:
+        estimate, enhanced = _complex_product(spectrogram, estimate)
+        phase = unit_phase(enhanced)
+    else:
+        scale = magnitude(spectrogram) * estimate  # [..., T, F]
+        enhanced = scale.unsqueeze(-1) * phase
+    if input_share:
+        enhanced = torch.lerp(enhanced, spectrogram, input_share)
+    return PhasenOutput(enhanced, estimate, phase)
+
+
+def _complex_product(spectrogram, estimate):
     mask = torch.stack(estimate.chunk(2, dim=-1), dim=-1)  # [..., T, F, 2]
     real, imag = spectrogram.unbind(-1)
     mask_real, mask_imag = mask.unbind(-1)
-    enhanced = torch.stack(
+    return mask, torch.stack(
         [
             real * mask_real - imag * mask_imag,
             real * mask_imag + imag * mask_real,
         ],
         dim=-1,
     )
-    return PhasenOutput(enhanced, mask, unit_phase(enhanced))

@@ -35,12 +35,13 @@ OPTIONS = {
     "frames first": {"phase_norm": "frame", "phase_norm_first": True},
     "no norm": {"phase_norm": "none"},
     "exchange alone": {"phase_kernels": []},
-    "one stream": {"two_streams": False},
+    "one stream": {"two_streams": False, "input_share": 0.2},
     "no transform": {"frequency_transform": False},
     "no gate to phase": {"amplitude_to_phase": False},
     "no gate to amplitude": {"phase_to_amplitude": False},
     "gru": {"recurrent": "gru"},
     "compressed": {"input_power": 0.3, "mask_activation": "softplus"},
+    "input share": {"input_share": 0.2},
 }
 
 

@@ -34,6 +34,7 @@ VARIANTS = {
     "paper_global": PAPER,
     "unbiased": {"phase_norm": "global_unbiased", "recurrent": "gru"},
     "softplus": {"mask_activation": "softplus", "phase_input": "unit"},
+    "input_share": {"input_share": 0.2},
     "default": {"initialization": "default", "blocks": 1},
     "no_ftb": {"frequency_transform": False},
     "no_a2p": {"amplitude_to_phase": False},
@@ -41,6 +42,7 @@ VARIANTS = {
     "no_exchange": {"amplitude_to_phase": False, "phase_to_amplitude": False},
     "one_stream": {"two_streams": False},
     "one_stream_gru": {"two_streams": False, "recurrent": "gru"},
+    "one_stream_share": {"two_streams": False, "input_share": 0.2},
 }
 variants = pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
 
@@ -137,6 +139,8 @@ def test_output_is_magnitude_times_mask_times_unit_phase(options):
         expected = noisy.abs() * out.mask * phase
     else:
         expected = noisy * torch.view_as_complex(out.mask.contiguous())
+    share = options.get("input_share", 0)
+    expected = (1 - share) * expected + share * noisy
     assert torch.allclose(spectrogram, expected, atol=1e-5)
 
 
@@ -288,6 +292,7 @@ def test_exports_with_any_number_of_frames(name):
         ({"phase_input": "polar"}, "phase_input is 'polar'; .*complex, unit"),
         ({"n_fft": 511}, "n_fft is 511; it must be even"),
         ({"phase_channels": 1}, "phase_channels is 1"),
+        ({"input_share": 1}, "input_share is 1; it must be from 0 to below 1"),
     ],
 )
 def test_wrong_options_are_named(options, message):

@@ -15,7 +15,7 @@ import copy
 import torch
 from torch import nn
 
-from phasen_sb.features import compress, magnitude, unit_phase
+from phasen_sb.features import compress, unit_phase
 from phasen_sb.heads import MASK_ACTIVATIONS
 from phasen_sb.masks import frame_mask
 from phasen_sb.norms import FrameLayerNorm, GlobalLayerNorm
@@ -40,8 +40,8 @@ from phasen_sb.optimized.streams import (
 from phasen_sb.phasen import (
     PHASEN,
     PhasenOutput,
-    apply_complex_mask,
     check_spectrogram,
+    enhance,
 )
 
 #: Frames in a tile: one layer's tile fits the second-level cache.
@@ -103,6 +103,7 @@ class TiledPHASEN(nn.Module):
         self.long_skips = network.long_skips
         self.phase_input = network.phase_input
         self.input_power = network.input_power
+        self.input_share = network.input_share
         self.pack = choose_pack(network.amplitude_stem[0].conv.out_channels)
         fold = Folder(self.pack, dtype)
         self.amplitude_stem = [
@@ -202,13 +203,10 @@ class TiledPHASEN(nn.Module):
         )
         # Copies free the larger memory that these lie in.
         del amplitude, amplitudes, phases, stems, streams
-        phase = None if phase is None else phase.clone()
         features = features.clone()
+        phase = None if phase is None else phase.clone()
         estimate = self._estimate(features)
-        if phase is None:
-            return apply_complex_mask(spectrogram, estimate)
-        scale = magnitude(spectrogram) * estimate
-        return PhasenOutput(scale.unsqueeze(-1) * phase, estimate, phase)
+        return enhance(spectrogram, estimate, phase, self.input_share)
 
     def _memory(self, grid):
         channels = [self.amplitude_stem[-1].bias.numel()]
@@ -333,7 +331,12 @@ class TiledPHASEN(nn.Module):
                 p = unit_phase(unpack_frames(p, self.pack)[: len(a)])
                 phases[first : first + len(a)] = p.flatten(1)
         if phases is not None:
-            phases = phases[: grid.frames].view(-1, self.n_bins, 2)
+            # Behind the features: the phase stream's memory is freed before
+            # what is left in the other is copied.
+            place = memory[0].flatten()[features.numel() :]
+            place = _reuse(place, *phases.shape, phases.dtype)
+            phases = place.copy_(phases)[: grid.frames]
+            phases = phases.view(-1, self.n_bins, 2)
         return features[: grid.frames], phases
 
     def _estimate(self, features):
@@ -354,8 +357,9 @@ def _longest_kernel(network):
 def _reuse(memory, rows, width, dtype):
     """``[rows, width]`` in memory that is there, if it is large enough."""
     memory = memory.flatten()
-    whole = len(memory) * memory.itemsize // dtype.itemsize * dtype.itemsize
-    memory = memory[: whole // memory.itemsize].view(dtype)
+    values = max(dtype.itemsize // memory.itemsize, 1)
+    memory = memory[-memory.storage_offset() % values :]
+    memory = memory[: len(memory) // values * values].view(dtype)
     if len(memory) < rows * width:
         memory = torch.empty(rows * width, dtype=dtype)
     return memory[: rows * width].view(rows, width)

@@ -215,7 +215,9 @@ class PhasenEnhancer(nn.Module):
         if self.normalize:
             gain = level(x, lengths)
             x = x / gain
-        spectrogram, frames = self._enhance(self._analyse(x), counts)
+        spectrogram = self._analyse(x)
+        del x  # the network needs the memory
+        spectrogram, frames = self._enhance(spectrogram, counts)
         wave = self._synthesise(spectrogram, frames, counts, samples)
         if gain is not None:
             wave = wave * gain

@@ -19,8 +19,9 @@ from phasen_sb.errors import choose
 from phasen_sb.masks import frame_mask
 
 REDUCTIONS = ("mean", "batch")
-#: Mean power of a bin below which a target is silent.
-SILENCE = 1e-8
+#: Mean power of the bands below which a target is silent: of a spectrogram at
+#: the level that the network works at, some 80 dB below it.
+SILENCE = 1e-6
 
 
 def log_spectral_loss(
@@ -40,7 +41,7 @@ def log_spectral_loss(
         Estimated spectrogram ``[B, T, F, 2]`` (real, imaginary).
     targets : torch.Tensor
         Clean spectrogram ``[B, T, F, 2]``. A silent one (mean power below
-        1e-8) counts as 0: it has no envelope.
+        1e-6) counts as 0: it has no envelope.
     length : torch.Tensor, optional
         Relative lengths ``[B]``; frames past them do not count.
     allowed_len_diff : int
@@ -50,10 +51,10 @@ def log_spectral_loss(
         utterance, ``[B]``.
     band_bins : int
         Bins to a band, whose power is compared. Bins above the last whole
-        band join it.
+        band join it; with fewer bins there is one band.
     floor : float
-        Share of the target's mean power, over all its frames and bins, below
-        which differences fade.
+        Share of the target's mean power, over all its frames and bands,
+        below which differences fade: 1e-6 is -60 dB.
 
     Returns
     -------
@@ -63,8 +64,9 @@ def log_spectral_loss(
     Raises
     ------
     ValueError
-        If T differs by more than ``allowed_len_diff``, ``reduction`` is
-        unknown, ``band_bins`` is not positive or ``floor`` is negative.
+        If the shapes are others, T differs by more than
+        ``allowed_len_diff``, ``reduction`` is unknown, ``band_bins`` is no
+        positive integer or ``floor`` not from 0 to below 1.
 
     Example
     -------
@@ -75,11 +77,7 @@ def log_spectral_loss(
     2.303
     """
     choose("reduction", reduction, REDUCTIONS)
-    if band_bins < 1 or floor < 0:
-        raise ValueError(
-            f"band_bins is {band_bins} and floor {floor}; log_spectral_loss "
-            "needs at least one bin to a band and no negative floor."
-        )
+    _check(predictions, targets, band_bins, floor)
     predictions, targets = truncate(predictions, targets, allowed_len_diff)
     mask = frame_mask(length, targets.shape[1])
     if mask is None:
@@ -91,9 +89,27 @@ def log_spectral_loss(
     level = (reference * mask).sum((1, 2), keepdim=True) / count
     # The added constant keeps frames of digital silence finite.
     lowest = level * floor + torch.finfo(level.dtype).tiny
-    error = ((judged + lowest) / (reference + lowest)).log().abs() / 2
-    error = torch.where(level > SILENCE, error, 0.0)
+    error = (judged + lowest).log() - (reference + lowest).log()
+    error = torch.where(level > SILENCE, error.abs() / 2, 0.0)
     return reduce_loss(error * mask, mask.expand_as(error), reduction)
+
+
+def _check(predictions, targets, band_bins, floor):
+    shapes = predictions.shape, targets.shape
+    if any(len(s) != 4 or s[3] != 2 for s in shapes) or (
+        shapes[0][::2] != shapes[1][::2]
+    ):
+        raise ValueError(
+            "log_spectral_loss compares complex spectra [B, T, F, 2] and got "
+            f"predictions {list(shapes[0])} and targets {list(shapes[1])}; its "
+            "domain is spectrum or consistent_spectrum."
+        )
+    if not isinstance(band_bins, int) or band_bins < 1:
+        raise ValueError(
+            f"band_bins is {band_bins}; it must be a positive integer."
+        )
+    if not 0 <= floor < 1:
+        raise ValueError(f"floor is {floor}; it must be from 0 to below 1.")
 
 
 def _band_powers(spectrogram, band_bins):

@@ -52,7 +52,7 @@ def pesq_loss(
     network that is trained on it alone, or mostly, learns to boost one band
     and to drop the others: SI-SDR fell from 12.7 to 2.2 dB while PESQ rose
     from 1.67 to 2.40, in 800 steps. So it wants a loss beside it that forgives
-    none of these; ``hparams/phasen_pesq.yaml`` has two.
+    none of these; ``hparams/phasen_pesq.yaml`` has several.
 
     Values are those that PESQ has before its mapping, apart from these
     differences: no alignment in time, the whole signal instead of what lies

@@ -55,25 +55,45 @@ def test_differences_fade_below_the_floor():
 
 def test_padding_does_not_count():
     clean, judged = noise(1, 6, 257, 2), noise(1, 6, 257, 2, seed=1)
+    clean[:, :, 128:] *= 1e-3  # a louder mean would bury these in the floor
     alone = log_spectral_loss(judged, clean)
     batch = log_spectral_loss(
-        pad(judged, (0, 0, 0, 0, 0, 4), value=3.0),
-        pad(clean, (0, 0, 0, 0, 0, 4), value=2.0),
+        pad(judged, (0, 0, 0, 0, 0, 4), value=300.0),
+        pad(clean, (0, 0, 0, 0, 0, 4), value=200.0),
         torch.tensor([0.6]),
         reduction="batch",
     )
     torch.testing.assert_close(batch, alone[None])
 
 
-def test_gradients_are_finite_on_silence():
+@pytest.mark.parametrize("floor", [0, 1e-6])
+@pytest.mark.parametrize("gain", [0, 1, 1e3])
+@pytest.mark.parametrize("length", [None, torch.tensor([1.0, 1.0, 0.5])])
+def test_gradients_are_finite_on_silence(floor, gain, length):
     clean = noise(3, 6, 257, 2)
     clean[1] = 0
     clean[2, 3:] = 0
-    judged = torch.zeros_like(clean).requires_grad_()
-    loss = log_spectral_loss(judged, clean, reduction="batch")
+    judged = (gain * noise(3, 6, 257, 2, seed=1)).requires_grad_()
+    loss = log_spectral_loss(
+        judged, clean, length, reduction="batch", floor=floor
+    )
     loss.sum().backward()
     assert loss.isfinite().all() and judged.grad.isfinite().all()
     assert loss[1] == 0
+
+
+def test_targets_below_minus_60_db_are_silent():
+    clean = noise(1, 6, 257, 2)
+    clean /= clean.square().sum(-1).mean().sqrt()
+    assert log_spectral_loss(clean, 0.9e-3 * clean) == 0
+    assert log_spectral_loss(clean, 1.1e-3 * clean) > 1
+
+
+def test_half_precision_is_computed_in_full():
+    clean, judged = noise(1, 6, 257, 2), noise(1, 6, 257, 2, seed=1).bfloat16()
+    found = log_spectral_loss(judged, clean)
+    assert found.dtype == torch.float32
+    assert found == log_spectral_loss(judged.float(), clean)
 
 
 def test_descent_brings_missing_bands_back():
@@ -99,7 +119,9 @@ def test_spectra_of_few_bins(bins):
     [
         ({"reduction": "total"}, "total"),
         ({"band_bins": 0}, "band_bins is 0"),
-        ({"floor": -1.0}, "floor -1.0"),
+        ({"band_bins": 2.5}, "band_bins is 2.5"),
+        ({"floor": -1.0}, "floor is -1.0"),
+        ({"floor": math.nan}, "floor is nan"),
         ({"allowed_len_diff": 1}, "length"),
     ],
 )
@@ -107,3 +129,9 @@ def test_what_cannot_be_compared_is_refused(options, message):
     clean = noise(1, 9, 257, 2)
     with pytest.raises(ValueError, match=message):
         log_spectral_loss(clean[:, :6], clean, **options)
+
+
+@pytest.mark.parametrize("other", [(2, 9, 257), (2, 9, 200, 2), (1, 9, 257, 2)])
+def test_other_shapes_are_named(other):
+    with pytest.raises(ValueError, match=r"\[B, T, F, 2\] and got .*domain"):
+        log_spectral_loss(noise(*other), noise(2, 9, 257, 2))

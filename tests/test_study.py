@@ -118,7 +118,7 @@ def test_parts_from_the_command_line_join_those_of_the_runs():
 
 def test_last_of_the_steps_is_phasen_pesq(tmp_path):
     study = read_study(find_hparams("hparams/studies/steps_to_plus.yaml"))
-    words = command_line(study, "envelope_in_the_loss", tmp_path)[3:]
+    words = command_line(study, "trace_of_the_input", tmp_path)[3:]
     pairs = zip(words[::2], words[1::2], strict=True)
     text = "\n".join(f"{key[2:]}: {value}" for key, value in pairs)
     found = settings(study.recipe, text)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from phasen_sb.masks import apply_mask
+from phasen_sb.memory_layout import time_innermost
 
 
 class BatchNorm(nn.Module):
@@ -84,12 +85,16 @@ class BatchNorm(nn.Module):
             return self._normalize(x)
         if torch.compiler.is_compiling():
             return self._normalize_masked(x, mask)
-        # One row per valid frame: PyTorch's own kernel then does the rest.
-        valid = mask[:, 0, :, 0].bool()
-        frames = self._normalize(x.transpose(1, 2)[valid])  # [N, C, F]
-        out = x.new_zeros(x.shape[0], x.shape[2], x.shape[1], x.shape[3])
-        out = out.to(frames.dtype)
-        return out.index_put((valid,), frames).transpose(1, 2)
+        # End to end: PyTorch's own kernel then does the rest.
+        counts = mask.sum((1, 2, 3)).long().tolist()
+        joined = torch.cat(
+            [one[:, :count] for one, count in zip(x, counts, strict=True)], 1
+        )
+        parts = self._normalize(joined[None])[0].split(counts, 1)
+        frames = x.shape[2]
+        return torch.stack(
+            [F.pad(part, (0, 0, 0, frames - part.shape[1])) for part in parts]
+        )
 
     def _normalize_masked(
         self, x: torch.Tensor, mask: torch.Tensor
@@ -127,12 +132,12 @@ class BatchNorm(nn.Module):
         return (centred * scale + self.bias[:, None, None]).to(x.dtype)
 
     def _normalize(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalises ``[N, C, ...]``, of which every value counts.
+        """Normalises ``[B, C, T, F]``, of which every value counts.
 
         Arguments
         ---------
         x : torch.Tensor
-            Activations, channels second.
+            Activations.
 
         Returns
         -------
@@ -141,8 +146,8 @@ class BatchNorm(nn.Module):
         """
         # A single value has no variance: an utterance of one frame, alone.
         several = x.numel() > x.shape[1]
-        return F.batch_norm(
-            x,
+        out = F.batch_norm(
+            x.transpose(2, 3),
             self.running_mean,
             self.running_var,
             self.weight,
@@ -151,6 +156,7 @@ class BatchNorm(nn.Module):
             self.momentum,
             self.eps,
         )
+        return out.transpose(2, 3)
 
 
 class _LayerNorm(nn.Module):
@@ -221,9 +227,14 @@ class GlobalLayerNorm(_LayerNorm):
                 count = channels * frames * bins
                 weight = weight * math.sqrt((count - 1) / count)
                 eps = eps * (count - 1) / count
-            return F.group_norm(
-                x, 1, weight.to(x.dtype), self.bias.to(x.dtype), eps
+            out = F.group_norm(
+                x.transpose(2, 3),
+                1,
+                weight.to(x.dtype),
+                self.bias.to(x.dtype),
+                eps,
             )
+            return out.transpose(2, 3)
         wide = x.float()
         count = mask.sum((1, 2, 3), keepdim=True) * channels * bins
         mean = wide.sum((1, 2, 3), keepdim=True) / count
@@ -259,7 +270,12 @@ class FrameLayerNorm(_LayerNorm):
         self, x: torch.Tensor, mask: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Normalises ``[B, C, T, F]``; padded frames come out zero."""
-        frames = x.permute(0, 2, 3, 1)  # [B, T, F, C]
-        frames = F.layer_norm(frames, frames.shape[2:], eps=self.eps)
-        frames = frames * self.weight.to(x.dtype) + self.bias.to(x.dtype)
-        return apply_mask(frames.permute(0, 3, 1, 2), mask)
+        wide = x.float()
+        # Over the outermost axis in memory first: that is the fast one.
+        mean = wide.mean(3, keepdim=True).mean(1, keepdim=True)
+        square = wide.square().mean(3, keepdim=True).mean(1, keepdim=True)
+        variance = (square - mean.square()).clamp(min=0)
+        scale = self.weight[:, None, None] * torch.rsqrt(variance + self.eps)
+        shift = self.bias[:, None, None] - mean * scale
+        scale, shift = time_innermost(scale), time_innermost(shift)
+        return apply_mask((wide * scale + shift).to(x.dtype), mask)

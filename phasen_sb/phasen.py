@@ -23,6 +23,7 @@ from phasen_sb.heads import AmplitudeHead
 from phasen_sb.initialization import INITIALIZATIONS, delta_kernel
 from phasen_sb.layers import Conv2d, ConvNormAct
 from phasen_sb.masks import apply_mask, frame_mask
+from phasen_sb.memory_layout import time_innermost
 
 PHASE_INPUTS = ("complex", "unit")
 
@@ -259,7 +260,7 @@ class PHASEN(nn.Module):
         if mask is not None:
             spectrogram = spectrogram * mask.transpose(1, 2)
         visible = compress(spectrogram, self.input_power)
-        x = visible.permute(0, 3, 1, 2)  # [B, 2, T, F]
+        x = time_innermost(visible.permute(0, 3, 1, 2))  # [B, 2, T, F]
 
         amplitude = x
         for layer in self.amplitude_stem:
@@ -284,7 +285,7 @@ class PHASEN(nn.Module):
         if self.phase_stem is None:
             return None
         if self.phase_input == "unit":
-            x = unit_phase(spectrogram).permute(0, 3, 1, 2)
+            x = time_innermost(unit_phase(spectrogram).permute(0, 3, 1, 2))
             x = apply_mask(x, mask)
         for layer in self.phase_stem:
             x = layer(x, mask)

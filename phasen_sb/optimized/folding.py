@@ -7,6 +7,7 @@ Authors
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from phasen_sb.blocks import (
@@ -17,18 +18,16 @@ from phasen_sb.blocks import (
 )
 from phasen_sb.layers import ConvNormAct
 from phasen_sb.norms import BatchNorm
+from phasen_sb.optimized.convolution import FusedConv
 from phasen_sb.optimized.packing import (
     PackedConv,
+    choose_pack,
     fold_batch_norm,
     pack_convolution,
 )
 
-
-class Pointwise(NamedTuple):
-    """A 1x1 convolution: ``weight`` is ``[C_out, C_in, 1, 1]``."""
-
-    weight: torch.Tensor
-    bias: torch.Tensor
+#: Rows of which a CPU's tiles take products in bf16; others are half as fast.
+PRODUCT_ROWS = 32
 
 
 class Attention(NamedTuple):
@@ -36,19 +35,19 @@ class Attention(NamedTuple):
 
     ``squeeze`` maps C channels to C_r; ``weigh`` maps the F * C_r values of a
     frame to what it contributes to the weights of the frames around it,
-    ``[F * C_r, taps * outputs]``; ``transform`` is ``[F, F]``; ``mix`` and
-    ``keep`` are the joining convolution's halves, for the transformed input
-    and for the input itself.
+    ``[F * C_r, taps * outputs]``; ``transform`` is ``[F, rows]``, zero beyond
+    F; ``mix`` and ``keep`` are the joining convolution's halves, for the
+    transformed input, with the ReLU, and for the input itself.
     """
 
-    squeeze: Pointwise
+    squeeze: FusedConv
     weigh: torch.Tensor
     weigh_bias: torch.Tensor
     taps: int
     per_bin: bool
     transform: torch.Tensor
-    mix: Pointwise
-    keep: Pointwise
+    mix: FusedConv
+    keep: FusedConv
 
 
 class PhaseUnit(NamedTuple):
@@ -64,54 +63,53 @@ class Block(NamedTuple):
 
     amplitude: list[Attention | PackedConv]
     phase: list[PhaseUnit]
-    phase_to_amplitude: Pointwise | None
-    amplitude_to_phase: Pointwise | None
+    phase_to_amplitude: FusedConv | None
+    amplitude_to_phase: FusedConv | None
 
 
 class Folder:
-    """Folds modules for a number of frames to a row and a precision.
+    """Folds modules for a precision.
 
     Arguments
     ---------
-    pack : int
-        Frames to a row.
     dtype : torch.dtype
         Of the weights.
 
     Example
     -------
     >>> block = TwoStreamBlock(24, 12, n_bins=17).eval()
-    >>> folded = Folder(2, torch.float32).block(block)
+    >>> folded = Folder(torch.float32).block(block)
     >>> [type(layer).__name__ for layer in folded.amplitude]
     ['Attention', 'PackedConv', 'PackedConv', 'PackedConv', 'Attention']
     """
 
-    def __init__(self, pack: int, dtype: torch.dtype):
-        self.pack = pack
+    def __init__(self, dtype: torch.dtype):
         self.dtype = dtype
 
     def conv(
-        self, conv: nn.Conv2d, norm: BatchNorm | None = None
+        self,
+        conv: nn.Conv2d,
+        norm: BatchNorm | None = None,
+        relu: bool = False,
     ) -> PackedConv:
-        """A convolution, and the batch norm behind it."""
+        """A convolution, the batch norm behind it, and the ReLU."""
         weight, bias = fold_batch_norm(conv, norm)
-        return pack_convolution(weight, bias, self.pack, self.dtype)
+        pack = choose_pack(conv.out_channels, self.dtype)
+        return pack_convolution(weight, bias, pack, self.dtype, relu)
 
     def pointwise(
         self,
         conv: nn.Conv2d,
         norm: BatchNorm | None = None,
+        relu: bool = False,
         scale: float = 1.0,
-    ) -> Pointwise:
-        """A 1x1 convolution, and the batch norm behind it, scaled."""
+    ) -> FusedConv:
+        """A 1x1 convolution, the batch norm behind it, and ReLU, scaled."""
         weight, bias = fold_batch_norm(conv, norm)
-        return self._as_pointwise(weight * scale, bias * scale)
+        return self._fused(weight * scale, bias * scale, relu)
 
-    def _as_pointwise(self, weight, bias):
-        return Pointwise(
-            weight.to(self.dtype).contiguous(memory_format=torch.channels_last),
-            bias.to(self.dtype),
-        )
+    def _fused(self, weight, bias, relu=False):
+        return FusedConv(weight.to(self.dtype), bias.to(self.dtype), relu)
 
     def gate(self, exchange: InformationCommunication | None):
         """The exchange between streams, for ``1 - 2 sigmoid(-2 x)``.
@@ -132,21 +130,24 @@ class Folder:
         weight = weight.permute(2, 1, 3, 0).reshape(-1, taps * outputs)
         join, join_bias = fold_batch_norm(block.join.conv, block.join.norm)
         mix, keep = join.chunk(2, dim=1)
+        transform = block.transform.weight.detach().to(self.dtype)
+        if self.dtype == torch.bfloat16:
+            transform = F.pad(transform, (0, -bins % PRODUCT_ROWS))
         return Attention(
-            self.pointwise(block.squeeze.conv, block.squeeze.norm),
+            self.pointwise(block.squeeze.conv, block.squeeze.norm, relu=True),
             weight.to(self.dtype),
             bias.to(self.dtype),
             taps,
             block.attention == "bin",
-            block.transform.weight.detach().to(self.dtype),
-            self._as_pointwise(mix, torch.zeros_like(join_bias)),
-            self._as_pointwise(keep, join_bias),
+            transform,
+            self._fused(mix, torch.zeros_like(join_bias), relu=True),
+            self._fused(keep, join_bias),
         )
 
     def amplitude(self, layer: nn.Module) -> Attention | PackedConv:
         """A layer of the amplitude stream."""
         if isinstance(layer, ConvNormAct):
-            return self.conv(layer.conv, layer.norm)
+            return self.conv(layer.conv, layer.norm, relu=True)
         return self.attention(layer)
 
     def phase(self, unit: PhaseConv) -> PhaseUnit:

@@ -21,12 +21,8 @@ from phasen_sb.masks import frame_mask
 from phasen_sb.norms import FrameLayerNorm, GlobalLayerNorm
 from phasen_sb.optimized.folding import Block, Folder, PhaseUnit
 from phasen_sb.optimized.norms import Affine, FrameNorm, as_row
-from phasen_sb.optimized.packing import (
-    PackedConv,
-    choose_pack,
-    rows_for,
-    unpack_frames,
-)
+from phasen_sb.optimized.packing import PackedConv
+from phasen_sb.optimized.recurrent import BothDirections
 from phasen_sb.optimized.streams import (
     Convolution,
     FrequencyTransform,
@@ -34,8 +30,6 @@ from phasen_sb.optimized.streams import (
     Spectrum,
     Stored,
     Stream,
-    Sum,
-    pointwise,
 )
 from phasen_sb.phasen import (
     PHASEN,
@@ -104,8 +98,7 @@ class TiledPHASEN(nn.Module):
         self.phase_input = network.phase_input
         self.input_power = network.input_power
         self.input_share = network.input_share
-        self.pack = choose_pack(network.amplitude_stem[0].conv.out_channels)
-        fold = Folder(self.pack, dtype)
+        fold = Folder(dtype)
         self.amplitude_stem = [
             fold.amplitude(u) for u in network.amplitude_stem
         ]
@@ -113,12 +106,13 @@ class TiledPHASEN(nn.Module):
         self.phase_stem, self.phase_head = None, None
         if network.phase_stem is not None:
             self.phase_stem = [fold.phase(unit) for unit in network.phase_stem]
-            self.phase_head = Folder(1, torch.float32).pointwise(
+            self.phase_head = Folder(torch.float32).pointwise(
                 network.phase_head
             )
-        # A layer keeps what its kernel sees twice: no more than a tile.
-        reach = rows_for(_longest_kernel(network) // 2, self.pack)
-        self.tile = max(tile_frames // self.pack, 2 * reach)
+        # A layer keeps what its kernel sees twice: no more than a tile. An
+        # even number of frames: so they can be packed.
+        self.tile = max(tile_frames, 2 * (_longest_kernel(network) // 2 + 1))
+        self.tile += self.tile % 2
         self.moments = nn.ModuleList(
             nn.ModuleList(
                 GlobalMoments()
@@ -129,8 +123,10 @@ class TiledPHASEN(nn.Module):
             for block in self.blocks
         )
         head = network.amplitude_head
-        self.squeeze = fold.pointwise(head.squeeze.conv, head.squeeze.norm)
-        self.recurrent = head.recurrent.to(dtype)
+        self.squeeze = fold.pointwise(
+            head.squeeze.conv, head.squeeze.norm, relu=True
+        )
+        self.recurrent = BothDirections(head.recurrent, dtype)
         self.dense = head.dense.to(dtype)
         self.activation = head.activation
         self.requires_grad_(False).eval()
@@ -176,28 +172,25 @@ class TiledPHASEN(nn.Module):
         )
 
     def _enhance(self, spectrogram):
-        grid = Grid(len(spectrogram), self.pack, self.tile)
+        grid = Grid(len(spectrogram), self.tile)
         stems = self._stems(grid, spectrogram)
         # Overwritten in place by each block; read ahead of where it writes.
         amplitudes, phases = self._memory(grid)
+        amplitude, phase = stems()
         for block, moments in zip(self.blocks, self.moments, strict=True):
-            amplitude, phase = stems()
-            if block is not self.blocks[0]:
-                if self.long_skips:
-                    amplitude = Sum(amplitudes, amplitude)
-                    phase = phase and Sum(phases, phase)
-                else:
-                    amplitude, phase = amplitudes, phases
             for layer in block.amplitude:
                 amplitude = self._layer(grid, amplitude, layer)
             for layer, moment in zip(block.phase, moments, strict=True):
                 phase = self._phase(grid, phase, layer, phases, moment)
             streams = self._exchange(grid, block, amplitude, phase)
-            if block is not self.blocks[-1]:
-                for start, amplitude, phase in streams:
-                    amplitudes.write(start, amplitude)
-                    if phase is not None:
-                        phases.write(start, phase)
+            if block is self.blocks[-1]:
+                break
+            skips = stems() if self.long_skips else (None, None)
+            for start, amplitude, phase in streams:
+                amplitudes.write(start, amplitude, skips[0])
+                if phase is not None:
+                    phases.write(start, phase, skips[1])
+            amplitude, phase = amplitudes, phases
         features, phase = self._heads(
             grid, streams, amplitudes.x, phases and phases.x
         )
@@ -209,14 +202,14 @@ class TiledPHASEN(nn.Module):
         return enhance(spectrogram, estimate, phase, self.input_share)
 
     def _memory(self, grid):
-        channels = [self.amplitude_stem[-1].bias.numel()]
+        last = [self.amplitude_stem[-1]]
         if self.phase_stem is not None:
-            channels.append(self.phase_stem[-1].conv.bias.numel())
+            last.append(self.phase_stem[-1].conv)
         memory = [
-            torch.empty(grid.rows, self.n_bins, count, dtype=self.dtype)
-            for count in channels
+            Stored(grid, self.n_bins, conv.channels, self.dtype)
+            for conv in last
         ]
-        return [Stored(grid, x) for x in memory + [None]][:2]
+        return (memory + [None])[:2]
 
     def _stems(self, grid, spectrogram):
         """What gives both stems' outputs, anew for each block."""
@@ -246,7 +239,7 @@ class TiledPHASEN(nn.Module):
 
     def _keep(self, grid, stream):
         first = stream(0)
-        kept = Stored(grid, first.new_empty(grid.rows, *first.shape[1:]))
+        kept = Stored(grid, len(first), first.shape[2], first.dtype)
         kept.write(0, first)
         for start in grid.starts()[1:]:
             kept.write(start, stream(start))
@@ -254,7 +247,7 @@ class TiledPHASEN(nn.Module):
 
     def _layer(self, grid, source, layer):
         if isinstance(layer, PackedConv):
-            return Convolution(grid, source, layer, relu=True)
+            return Convolution(grid, source, layer)
         return FrequencyTransform(grid, source, layer)
 
     def _phase(self, grid, source, unit: PhaseUnit, memory, moments):
@@ -267,14 +260,15 @@ class TiledPHASEN(nn.Module):
 
     def _norm(self, grid, source: Stream, norm, memory: Stored, moments):
         if isinstance(norm, FrameLayerNorm):
-            return FrameNorm(grid, source, norm, self.n_bins)
+            return FrameNorm(grid, source, norm)
         total, squares = 0.0, 0.0
         for start in grid.starts():
             tile = source(start)
             memory.write(start, tile)
-            tile = tile.float().flatten()
-            total += float(tile.sum())
-            squares += float(tile.dot(tile))
+            tile = tile.flatten()
+            total += float(tile.sum(dtype=torch.float32))
+            norm2 = torch.linalg.vector_norm(tile, dtype=torch.float32)
+            squares += float(norm2) ** 2
         count = grid.frames * self.n_bins * len(norm.weight)
         mean = total / count
         count, mean, variance = moments(
@@ -285,7 +279,7 @@ class TiledPHASEN(nn.Module):
         scale = norm.weight * (variance + norm.eps) ** -0.5
         shift = norm.bias - mean * scale
         scale, shift = (
-            as_row(values.to(self.dtype), self.n_bins, grid.pack)
+            as_row(values.to(self.dtype), grid.tile)
             for values in (scale, shift)
         )
         return Affine(grid, memory, scale, shift)
@@ -305,31 +299,29 @@ class TiledPHASEN(nn.Module):
             yield start, gated, p
 
     def _gate(self, source, weights, target):
-        gate = pointwise(source, weights, self.pack).sigmoid_()
+        gate = weights(source).sigmoid_()
         return torch.addcmul(target, target, gate, value=-2)
 
     def _heads(self, grid, streams, *memory):
         """Features of the mask ``[T, F * C]`` and the phase ``[T, F, 2]``."""
-        frames = grid.rows * self.pack
-        # In the streams' memory: rows get shorter, so writing stays behind.
+        frames = len(grid.starts()) * grid.tile
+        # In the streams' memory: tiles get smaller, so writing stays behind.
         features, phases = (
-            None if head is None else _reuse(place, frames, size, head[0].dtype)
-            for place, size, head in zip(
+            None if head is None else _reuse(place, frames, size, dtype)
+            for place, size, head, dtype in zip(
                 memory,
-                (self.n_bins * self.squeeze.bias.numel(), 2 * self.n_bins),
+                (self.n_bins * self.squeeze.out_channels, 2 * self.n_bins),
                 (self.squeeze, self.phase_head),
+                (self.dtype, torch.float32),
                 strict=True,
             )
         )
         for start, a, p in streams:
-            first = start * self.pack
-            a = pointwise(a, self.squeeze, self.pack).relu_()
-            a = unpack_frames(a, self.pack)[: frames - first]
-            features[first : first + len(a)] = a.flatten(1)
+            tile = slice(start, start + grid.tile)
+            features[tile] = self.squeeze(a).transpose(0, 1).flatten(1)
             if p is not None:
-                p = pointwise(p.float(), self.phase_head, self.pack)
-                p = unit_phase(unpack_frames(p, self.pack)[: len(a)])
-                phases[first : first + len(a)] = p.flatten(1)
+                p = self.phase_head(p.float()).transpose(0, 1)
+                phases[tile] = unit_phase(p).flatten(1)
         if phases is not None:
             # Behind the features: the phase stream's memory is freed before
             # what is left in the other is copied.
@@ -340,7 +332,7 @@ class TiledPHASEN(nn.Module):
         return features[: grid.frames], phases
 
     def _estimate(self, features):
-        x = self.dense(self.recurrent(features[None])[0][0]).float()
+        x = self.dense(self.recurrent(features)).float()
         if self.activation is None:
             return x
         return MASK_ACTIVATIONS[self.activation](x)

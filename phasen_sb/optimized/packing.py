@@ -5,8 +5,8 @@ two frames packed into one row of 48 channels it fills three: the kernel gets
 half as long in time, works on rows, and computes the same numbers. Here
 kernels are rewritten so, with the batch norm behind them folded in.
 
-Activations are ``[rows, F, pack * C]``: row r holds, for each bin, the
-channels of the frames ``r * pack`` to ``r * pack + pack - 1``.
+Activations are ``[F, T, C]``, which is ``[F, T / pack, pack * C]`` in memory,
+too: each convolution packs as suits it, and nothing is copied.
 
 Authors
  * The phasen_sb authors 2026
@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from phasen_sb.norms import BatchNorm
+from phasen_sb.optimized.convolution import FusedConv
 
 #: Floats in the vector registers that packed channels shall fill.
 VECTOR = 16
@@ -26,36 +27,38 @@ VECTOR = 16
 class PackedConv(NamedTuple):
     """A convolution on packed rows.
 
-    ``weight`` is ``[pack * C_out, pack * C_in, rows, bins]``, ``bias``
-    ``[pack * C_out]``; ``reach`` is the number of rows that it sees on either
-    side of its own.
+    ``conv`` maps ``[F, rows, pack * C_in]``; ``reach`` is the number of
+    *frames* that it sees on either side of a row, a multiple of ``pack``.
     """
 
-    weight: torch.Tensor
-    bias: torch.Tensor
+    conv: FusedConv
+    pack: int
     reach: int
 
+    @property
+    def channels(self) -> int:
+        """Output channels."""
+        return self.conv.out_channels // self.pack
 
-def choose_pack(channels: int) -> int:
+
+def has_tiles(dtype: torch.dtype) -> bool:
+    """Whether the CPU multiplies in tiles (AMX), not vectors."""
+    return dtype == torch.bfloat16 and torch.cpu._is_amx_tile_supported()
+
+
+def choose_pack(channels: int, dtype: torch.dtype = torch.float32) -> int:
     """Frames to a row, so that ``channels`` fill whole vectors.
+
+    A tile's edge is a vector long, but costs less when it is not full.
 
     Example
     -------
     >>> choose_pack(24), choose_pack(96)
     (2, 1)
     """
-    return 1 if channels % VECTOR == 0 else 2
-
-
-def rows_for(frames: int, pack: int) -> int:
-    """Rows that hold a number of frames.
-
-    Example
-    -------
-    >>> rows_for(5, 2)
-    3
-    """
-    return -(-frames // pack)
+    if channels % VECTOR == 0 or (has_tiles(dtype) and channels > VECTOR):
+        return 1
+    return 2
 
 
 def fold_batch_norm(
@@ -101,6 +104,7 @@ def pack_convolution(
     bias: torch.Tensor,
     pack: int,
     dtype: torch.dtype = torch.float32,
+    relu: bool = False,
 ) -> PackedConv:
     """Rewrites a kernel for packed rows.
 
@@ -114,6 +118,8 @@ def pack_convolution(
         Frames to a row.
     dtype : torch.dtype
         Of the result.
+    relu : bool
+        Whether ReLU follows.
 
     Returns
     -------
@@ -123,50 +129,19 @@ def pack_convolution(
     -------
     >>> kernel = torch.randn(24, 24, 25, 1)
     >>> packed = pack_convolution(kernel, torch.zeros(24), 2)
-    >>> packed.weight.shape, packed.reach
-    (torch.Size([48, 48, 13, 1]), 6)
+    >>> packed.conv.in_channels, packed.reach
+    (48, 12)
     """
     out_channels, in_channels, frames, bins = weight.shape
     half = frames // 2
-    reach = rows_for(half, pack)
+    reach = -(-half // pack)
     packed = weight.new_zeros(
-        pack, out_channels, pack, in_channels, 2 * reach + 1, bins
+        pack, out_channels, pack, in_channels, bins, 2 * reach + 1
     )
     for to in range(pack):
         for tap in range(frames):
             row, of = divmod(to + tap - half, pack)
-            packed[to, :, of, :, row + reach] = weight[:, :, tap]
-    packed = packed.reshape(pack * out_channels, pack * in_channels, -1, bins)
-    return PackedConv(
-        packed.to(dtype).contiguous(memory_format=torch.channels_last),
-        bias.repeat(pack).to(dtype),
-        reach,
-    )
-
-
-def pack_frames(x: torch.Tensor, pack: int) -> torch.Tensor:
-    """Packs ``[T, F, C]`` to ``[rows, F, pack * C]``, zeros at the end.
-
-    Example
-    -------
-    >>> pack_frames(torch.rand(5, 257, 2), 2).shape
-    torch.Size([3, 257, 4])
-    """
-    frames, bins, channels = x.shape
-    rows = rows_for(frames, pack)
-    x = nn.functional.pad(x, (0, 0, 0, 0, 0, rows * pack - frames))
-    x = x.view(rows, pack, bins, channels).transpose(1, 2)
-    return x.reshape(rows, bins, pack * channels)
-
-
-def unpack_frames(x: torch.Tensor, pack: int) -> torch.Tensor:
-    """Undoes :func:`pack_frames`: ``[rows * pack, F, C]``.
-
-    Example
-    -------
-    >>> x = torch.rand(6, 257, 2)
-    >>> torch.equal(unpack_frames(pack_frames(x, 2), 2), x)
-    True
-    """
-    rows, bins, _ = x.shape
-    return x.view(rows, bins, pack, -1).transpose(1, 2).flatten(0, 1)
+            packed[to, :, of, :, :, row + reach] = weight[:, :, tap]
+    packed = packed.reshape(pack * out_channels, pack * in_channels, bins, -1)
+    conv = FusedConv(packed.to(dtype), bias.repeat(pack).to(dtype), relu)
+    return PackedConv(conv, pack, reach * pack)

@@ -1,0 +1,117 @@
+"""Convolutions with bias, ReLU or sum in the same pass, weights laid out once.
+
+oneDNN has these for tensors with channels innermost; PyTorch reaches them by
+the operators that its own compiler emits. A PyTorch without oneDNN, or a CPU
+for whose bf16 it has no kernels, gets the same from several operators.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+import torch
+import torch.nn.functional as F
+
+_NO_PADDING, _ONE = [0, 0], [1, 1]
+
+
+def has_fused(dtype: torch.dtype) -> bool:
+    """Whether oneDNN convolves in a precision on this CPU.
+
+    Example
+    -------
+    >>> isinstance(has_fused(torch.float32), bool)
+    True
+    """
+    if not torch.backends.mkldnn.is_available():
+        return False
+    if dtype == torch.bfloat16:
+        return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return True
+
+
+class FusedConv:
+    """A convolution of tiles ``[F, frames, C]``.
+
+    The frequency axis is padded with zeros; of frames, those come out around
+    which the kernel finds its neighbours.
+
+    Arguments
+    ---------
+    weight : torch.Tensor
+        ``[C_out, C_in, bins, frames]``, both sizes odd.
+    bias : torch.Tensor or None
+        ``[C_out]``
+    relu : bool
+        Whether ReLU follows.
+
+    Example
+    -------
+    >>> conv = FusedConv(torch.randn(24, 24, 5, 5), torch.randn(24))
+    >>> conv(torch.rand(257, 68, 24)).shape
+    torch.Size([257, 64, 24])
+    """
+
+    def __init__(
+        self,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        relu: bool = False,
+    ):
+        self.padding = [weight.shape[2] // 2, 0]
+        self.bias = bias
+        self.relu = relu
+        self.in_channels, self.out_channels = weight.shape[1::-1]
+        self.fused = has_fused(weight.dtype)
+        self.weight = weight.contiguous(memory_format=torch.channels_last)
+        if self.fused:
+            self.weight = torch.ops.mkldnn._reorder_convolution_weight(
+                self.weight, self.padding, _ONE, _ONE, 1
+            )
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Convolves ``[F, frames, C_in]``."""
+        x = x.contiguous().permute(2, 0, 1)[None]
+        if self.fused:
+            y = torch.ops.mkldnn._convolution_pointwise(
+                x,
+                self.weight,
+                self.bias,
+                self.padding,
+                _ONE,
+                _ONE,
+                1,
+                "relu" if self.relu else "none",
+                [],
+                "",
+            )
+        else:
+            y = F.conv2d(x, self.weight, self.bias, padding=self.padding)
+            y = y.relu_() if self.relu else y
+        return y[0].permute(1, 2, 0)
+
+    def add_to(self, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """Adds the convolution of ``x`` to ``y`` before the ReLU, in place."""
+        if not self.fused:
+            y += F.conv2d(
+                x.permute(2, 0, 1)[None],
+                self.weight,
+                self.bias,
+                padding=self.padding,
+            )[0].permute(1, 2, 0)
+            return y.relu_() if self.relu else y
+        torch.ops.mkldnn._convolution_pointwise_.binary(
+            y.permute(2, 0, 1)[None],
+            x.permute(2, 0, 1)[None],
+            self.weight,
+            self.bias,
+            self.padding,
+            _ONE,
+            _ONE,
+            1,
+            "add",
+            None,
+            "relu" if self.relu else None,
+            [],
+            "",
+        )
+        return y

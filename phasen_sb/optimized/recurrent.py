@@ -1,0 +1,60 @@
+"""The recurrent layer, one direction after the other.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+import torch
+from torch import nn
+
+#: Frames in multiples of which bf16 products are twice as fast.
+MULTIPLE = 32
+
+
+class BothDirections(nn.Module):
+    """A bidirectional LSTM or GRU, fast for any number of frames.
+
+    Each direction is a layer of its own, whose sequence is filled up at its
+    end, behind all that counts.
+
+    Arguments
+    ---------
+    layer : torch.nn.LSTM or torch.nn.GRU
+        One layer, bidirectional, ``batch_first``.
+    dtype : torch.dtype
+        Of the weights.
+
+    Example
+    -------
+    >>> layer = nn.LSTM(8, 5, batch_first=True, bidirectional=True)
+    >>> x = torch.randn(1, 7, 8)
+    >>> ours = BothDirections(layer, torch.float32)(x[0])
+    >>> torch.allclose(ours, layer(x)[0][0], atol=1e-6)
+    True
+    """
+
+    def __init__(self, layer: nn.Module, dtype: torch.dtype):
+        super().__init__()
+        sizes = layer.input_size, layer.hidden_size
+        self.directions = nn.ModuleList()
+        weights = layer.state_dict()
+        for ending in ("", "_reverse"):
+            direction = type(layer)(*sizes, batch_first=True)
+            direction.load_state_dict(
+                {
+                    name: weights[name + ending]
+                    for name in direction.state_dict()
+                }
+            )
+            self.directions.append(direction.to(dtype))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps ``[T, features]`` to ``[T, 2 * units]``."""
+        forward, backward = self.directions
+        ahead = self._run(forward, x)
+        return torch.cat([ahead, self._run(backward, x.flip(0)).flip(0)], 1)
+
+    def _run(self, layer, x):
+        frames = len(x)
+        x = nn.functional.pad(x, (0, 0, 0, -frames % MULTIPLE))
+        return layer(x[None])[0][0, :frames]

@@ -6,7 +6,7 @@ import torch
 import phasen_sb
 from phasen_sb import PHASEN, ConvISTFT, ConvSTFT, PhasenEnhancer
 from phasen_sb.norms import BatchNorm
-from phasen_sb.optimized import optimize
+from phasen_sb.optimized import convolution, optimize
 from phasen_sb.optimized.network import KEPT_FRAMES, TiledPHASEN
 
 SMALL = {
@@ -76,11 +76,21 @@ def test_equals_the_plain_network(options):
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("name", ["seed", "paper", "odd channels"])
+def test_equals_it_where_onednn_is_missing(name, monkeypatch):
+    monkeypatch.setattr(convolution, "has_fused", lambda dtype: False)
+    network = trained(**OPTIONS[name])
+    x = torch.randn(1, 65, 17, 2)
+    ours = TiledPHASEN(network)(x).spectrogram
+    assert distance(network(x).spectrogram, ours) < 2e-5
+
+
+@torch.inference_mode()
 @pytest.mark.parametrize("tile_frames", [2, 30, 100])
 def test_the_size_of_the_tiles_does_not_matter(tile_frames):
     network = trained()
     x = torch.randn(1, 150, 17, 2)
-    tiled = TiledPHASEN(network, tile_frames=tile_frames)
+    tiled = TiledPHASEN(network, tile_frames=[tile_frames])
     assert distance(network(x).spectrogram, tiled(x).spectrogram) < 2e-5
 
 

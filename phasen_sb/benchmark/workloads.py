@@ -163,6 +163,9 @@ def measure(
         step()  # neither compiling nor what Adam keeps is the step's
         return _time(step)
     model.eval()
+    if workload.engine == "optimized" and workload.task == "enhance":
+        # As `phasen enhance` does, which keeps no plain modules beside it.
+        model = optimize(model, workload.precision)
     if workload.task == "enhance":
         return _time(_whole(model, noisy, workload))
     with tempfile.TemporaryDirectory() as folder:
@@ -174,9 +177,6 @@ def _autocast(precision):
 
 
 def _whole(model, noisy, workload):
-    if workload.engine == "optimized":
-        model = optimize(model, workload.precision)
-
     def enhance():
         with torch.inference_mode(), _autocast(workload.precision):
             model(noisy)

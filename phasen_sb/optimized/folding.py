@@ -36,8 +36,8 @@ class Attention(NamedTuple):
     ``squeeze`` maps C channels to C_r; ``weigh`` maps the F * C_r values of a
     frame to what it contributes to the weights of the frames around it,
     ``[F * C_r, taps * outputs]``; ``transform`` is ``[F, rows]``, zero beyond
-    F; ``mix`` and ``keep`` are the joining convolution's halves, for the
-    transformed input, with the ReLU, and for the input itself.
+    F; ``mix`` and ``keep``, ``[C, C]``, are the joining convolution's halves:
+    for the transformed input, with bias and ReLU, and for the input itself.
     """
 
     squeeze: FusedConv
@@ -47,7 +47,7 @@ class Attention(NamedTuple):
     per_bin: bool
     transform: torch.Tensor
     mix: FusedConv
-    keep: FusedConv
+    keep: torch.Tensor
 
 
 class PhaseUnit(NamedTuple):
@@ -140,8 +140,8 @@ class Folder:
             taps,
             block.attention == "bin",
             transform,
-            self._fused(mix, torch.zeros_like(join_bias), relu=True),
-            self._fused(keep, join_bias),
+            self._fused(mix, join_bias, relu=True),
+            keep[:, :, 0, 0].t().to(self.dtype).contiguous(),
         )
 
     def amplitude(self, layer: nn.Module) -> Attention | PackedConv:

@@ -11,6 +11,7 @@ Authors
 """
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -38,8 +39,12 @@ from phasen_sb.phasen import (
     enhance,
 )
 
-#: Frames in a tile: one layer's tile fits the second-level cache.
-TILE_FRAMES = 64
+#: Frames in a tile: one layer's tile fits the second-level caches. One of a few
+#: sizes, since a library may compile kernels for each.
+TILE_FRAMES = {
+    torch.bfloat16: (96, 112, 128, 144, 160),
+    torch.float32: (40, 48, 56),
+}
 #: Up to so many frames the stems' outputs are kept for the long skips. Beyond,
 #: they are computed anew: a tenth more time, half as much memory.
 KEPT_FRAMES = 4000
@@ -70,8 +75,10 @@ class TiledPHASEN(nn.Module):
     dtype : torch.dtype
         ``torch.float32`` or ``torch.bfloat16``: of all convolutions, products
         and stored streams. Statistics, masks and phases are fp32.
-    tile_frames : int
-        Frames in a tile, at least those that the longest kernel sees twice.
+    tile_frames : sequence of int, optional
+        Sizes of tiles, in frames, of which the one is taken that a recording
+        fills best; at least what the longest kernel sees twice, and even.
+        By default those of ``TILE_FRAMES``.
 
     Example
     -------
@@ -88,7 +95,7 @@ class TiledPHASEN(nn.Module):
         self,
         network: PHASEN,
         dtype: torch.dtype = torch.float32,
-        tile_frames: int = TILE_FRAMES,
+        tile_frames: Sequence[int] | None = None,
     ):
         super().__init__()
         network = copy.deepcopy(network).float().eval()
@@ -111,8 +118,9 @@ class TiledPHASEN(nn.Module):
             )
         # A layer keeps what its kernel sees twice: no more than a tile. An
         # even number of frames: so they can be packed.
-        self.tile = max(tile_frames, 2 * (_longest_kernel(network) // 2 + 1))
-        self.tile += self.tile % 2
+        least = 2 * (_longest_kernel(network) // 2 + 1)
+        sizes = tile_frames or TILE_FRAMES[dtype]
+        self.tiles = [max(size + size % 2, least) for size in sizes]
         self.moments = nn.ModuleList(
             nn.ModuleList(
                 GlobalMoments()
@@ -172,7 +180,7 @@ class TiledPHASEN(nn.Module):
         )
 
     def _enhance(self, spectrogram):
-        grid = Grid(len(spectrogram), self.tile)
+        grid = Grid.of(len(spectrogram), self.tiles)
         stems = self._stems(grid, spectrogram)
         # Overwritten in place by each block; read ahead of where it writes.
         amplitudes, phases = self._memory(grid)
@@ -265,10 +273,9 @@ class TiledPHASEN(nn.Module):
         for start in grid.starts():
             tile = source(start)
             memory.write(start, tile)
-            tile = tile.flatten()
-            total += float(tile.sum(dtype=torch.float32))
-            norm2 = torch.linalg.vector_norm(tile, dtype=torch.float32)
-            squares += float(norm2) ** 2
+            tile = tile.float().flatten()
+            total += float(tile.sum())
+            squares += float(tile.dot(tile))
         count = grid.frames * self.n_bins * len(norm.weight)
         mean = total / count
         count, mean, variance = moments(

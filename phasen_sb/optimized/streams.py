@@ -11,7 +11,7 @@ Authors
  * The phasen_sb authors 2026
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -25,11 +25,34 @@ GRAIN = 16
 Stream = Callable[[int], torch.Tensor]
 
 
+def read(source: Stream, start: int, place: torch.Tensor) -> None:
+    """Puts a stream's tile into memory, what is there already in one copy."""
+    if isinstance(source, Stored):
+        source.read(start, place)
+    else:
+        place.copy_(source(start))
+
+
 class Grid(NamedTuple):
     """The tiles of one recording: ``frames`` in all, ``tile`` in a tile."""
 
     frames: int
     tile: int
+
+    @classmethod
+    def of(cls, frames: int, sizes: Sequence[int]) -> "Grid":
+        """The tiles of the size that a recording fills best.
+
+        Example
+        -------
+        >>> Grid.of(641, (96, 112, 128))
+        Grid(frames=641, tile=112)
+        """
+
+        def computed(size):
+            return -(-frames // size) * size
+
+        return cls(frames, min(sizes, key=lambda size: (computed(size), -size)))
 
     def starts(self) -> range:
         """First frames of its tiles."""
@@ -121,13 +144,22 @@ class Stored:
         index, offset = divmod(start, self.grid.tile)
         if not offset:
             return self._tile(index)
-        tiles = self._tile(index)[:, offset:], self._tile(index + 1)[:, :offset]
-        return torch.cat(tiles, 1)
+        out = torch.empty_like(self.x[0])
+        self.read(start, out)
+        return out
+
+    def read(self, start: int, place: torch.Tensor) -> None:
+        """Copies a tile."""
+        tile = self.grid.tile
+        index, offset = divmod(start, tile)
+        place[:, : tile - offset] = self._tile(index)[:, offset:]
+        if offset:
+            place[:, tile - offset :] = self._tile(index + 1)[:, :offset]
 
     def _tile(self, index):
         if 0 <= index < len(self.x):
             return self.x[index]
-        return torch.zeros_like(self.x[0])
+        return self.x.new_zeros(()).expand(self.x.shape[1:])
 
     def write(
         self, start: int, tile: torch.Tensor, added: Stream | None = None
@@ -166,13 +198,13 @@ class Convolution:
             bins, _, channels = first.shape
             self.seen = first.new_empty(bins, tile + 2 * reach, channels)
             self.seen[:, : 2 * reach] = first[:, tile - 2 * reach :]
-        self.seen[:, 2 * reach :] = self.source(start + reach)
+        read(self.source, start + reach, self.seen[:, 2 * reach :])
         frames = self.grid.inside(start)
         if frames == slice(0, tile):
             out = self._convolve(self.seen)
         else:
             shape = len(self.seen), tile, self.conv.channels
-            out = self.seen.new_zeros(shape)
+            out = self.seen.new_empty(shape)
             if frames.start < frames.stop:
                 around = slice(frames.start, frames.stop + 2 * reach)
                 x = self.seen[:, around].contiguous()
@@ -212,40 +244,45 @@ class FrequencyTransform:
 
     def __call__(self, start: int) -> torch.Tensor:
         tile, reach = self.grid.tile, self.reach
-        bins, rows = self.weights.transform.shape
         if self.seen is None:
-            x = self.source(start + reach - tile)
-            self.seen = x.new_zeros(rows, tile + reach, x.shape[2])
-            self.seen[:bins, :reach] = x[:, tile - reach :]
-            shares = self._shares(x, start + reach - tile)
-            self.shares = shares.new_empty(tile + 2 * reach, shares.shape[1])
-            self.shares[: 2 * reach] = shares[tile - 2 * reach :]
-        x = self.source(start + reach)
-        self.seen[:bins, reach:] = x
-        self.shares[2 * reach :] = self._shares(x, start + reach)
+            self._begin(start + reach - tile)
+        x = self._known()
+        read(self.source, start + reach, x[:, reach:])
+        self.shares[2 * reach :] = self._shares(x, start)[reach:]
         frames = self.grid.inside(start)
         if frames == slice(0, tile):
             out = self._transform(self.seen, self._attention(frames))
         else:
-            out = torch.zeros_like(x)
+            out = x.new_empty(len(x), tile, x.shape[2])
             if frames.start < frames.stop:
-                x = self.seen[:, frames].contiguous()
-                out[:, frames] = self._transform(x, self._attention(frames))
+                part = self.seen[:, frames].contiguous()
+                out[:, frames] = self._transform(part, self._attention(frames))
         self.seen[:, :reach] = self.seen[:, tile:]
         self.shares[: 2 * reach] = self.shares[tile:]
         return self.grid.clear(out, start)
 
+    def _begin(self, start):
+        tile, reach = self.grid.tile, self.reach
+        rows = self.weights.transform.shape[1]
+        first = self.source(start)
+        self.seen = first.new_zeros(rows, tile + reach, first.shape[2])
+        self._known()[:, reach:] = first
+        shares = self._shares(self._known(), start - reach)[reach:]
+        self.shares = shares.new_empty(tile + 2 * reach, shares.shape[1])
+        self.shares[: 2 * reach] = shares[tile - 2 * reach :]
+        self.seen[:, :reach] = self.seen[:, tile:]
+
+    def _known(self):
+        """What is seen, without the rows that fill up the product."""
+        return self.seen[: len(self.weights.transform)]
+
     def _shares(self, x, start):
         """What each frame gives to the attention of the frames around it."""
-        squeeze, weigh = self.weights.squeeze, self.weights.weigh
-        inside = self.grid.inside(start)
-        shares = x.new_zeros(x.shape[1], weigh.shape[1])
-        if inside.start < inside.stop:
-            squeezed = squeeze(x[:, inside])
-            # Past the recording's end there is nothing to attend to.
-            squeezed[:, max(self.grid.frames - start - inside.start, 0) :] = 0
-            shares[inside] = squeezed.transpose(0, 1).flatten(1) @ weigh
-        return shares
+        frames = self.weights.squeeze(x).transpose(0, 1).flatten(1)
+        # Outside of the recording there is nothing to attend to.
+        frames[: max(-start, 0)] = 0
+        frames[max(self.grid.frames - start, 0) :] = 0
+        return frames @ self.weights.weigh
 
     def _attention(self, frames):
         """``[frames, outputs]``: each frame's taps lie on a diagonal."""
@@ -273,5 +310,6 @@ class FrequencyTransform:
         mixed = mixed.view(bins, columns, channels)
         if not weights.per_bin:
             mixed[:, :count] *= attention
-        y = weights.mix.add_to(weights.keep(x[:bins]), mixed)
+        y = torch.mm(x[:bins].view(-1, channels), weights.keep)
+        y = weights.mix.add_to(y.view(bins, columns, channels), mixed)
         return y[:, :count]

@@ -103,13 +103,18 @@ class FrequencyTransformBlock(nn.Module):
         weights = self.weigh(folded.transpose(1, 2).unsqueeze(3), mask)
         if self.attention == "bin":
             weights = weights.transpose(1, 3)  # [B, 1, T, F]
-        # The bins are mixed as a left product with bins outermost: that is
-        # how the convolutions around hold their data in memory.
-        weighted = (x * weights).permute(0, 3, 2, 1)  # [B, F, T, C]
+        return self.join((self._mix(x * weights), x), mask)
+
+    def _mix(self, x):
+        """Mixes the bins of each frame, all ``[B, C, T, F]``."""
+        # As a left product, in the order in which the data lies in memory.
+        if torch.compiler.is_compiling():  # see swap_axes
+            x = torch.matmul(self.transform.weight, x.permute(0, 2, 3, 1))
+            return x.permute(0, 3, 1, 2)
+        x = x.permute(0, 3, 2, 1)  # [B, F, T, C]
         transform = self.transform.weight.expand(len(x), -1, -1)
-        mixed = torch.bmm(transform, weighted.flatten(2))
-        mixed = mixed.view_as(weighted).permute(0, 3, 2, 1)  # [B, C, T, F]
-        return self.join((mixed, x), mask)
+        mixed = torch.bmm(transform, x.flatten(2))
+        return mixed.view_as(x).permute(0, 3, 2, 1)
 
 
 class InformationCommunication(nn.Module):

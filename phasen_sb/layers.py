@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from phasen_sb.masks import apply_mask
+from phasen_sb.memory_layout import swap_axes
 from phasen_sb.norms import BatchNorm
 
 
@@ -69,14 +70,10 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps ``[B, C_in, T, F]`` to ``[B, C_out, T, F]``."""
-        frames, bins = self.padding
-        out = F.conv2d(
-            x.transpose(2, 3),
-            self.weight.transpose(2, 3),
-            self.bias,
-            padding=(bins, frames),
-        )
-        return out.transpose(2, 3)
+        weight = swap_axes(self.weight)
+        padding = [size // 2 for size in weight.shape[2:]]
+        out = F.conv2d(swap_axes(x), weight, self.bias, padding=padding)
+        return swap_axes(out)
 
 
 class FrameConv(Conv2d):
@@ -144,7 +141,7 @@ class JointConv(Conv2d):
         """Maps two of ``[B, C_in / 2, T, F]`` to ``[B, C_out, T, F]``."""
         halves = self.weight.chunk(2, dim=1)
         one, other = (
-            F.conv2d(part.transpose(2, 3), half, bias).transpose(2, 3)
+            swap_axes(F.conv2d(swap_axes(part), half, bias))
             for part, half, bias in zip(
                 x, halves, (None, self.bias), strict=True
             )

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from phasen_sb.masks import apply_mask
-from phasen_sb.memory_layout import time_innermost
+from phasen_sb.memory_layout import swap_axes, time_innermost
 
 
 class BatchNorm(nn.Module):
@@ -147,7 +147,7 @@ class BatchNorm(nn.Module):
         # A single value has no variance: an utterance of one frame, alone.
         several = x.numel() > x.shape[1]
         out = F.batch_norm(
-            x.transpose(2, 3),
+            swap_axes(x),
             self.running_mean,
             self.running_var,
             self.weight,
@@ -156,7 +156,7 @@ class BatchNorm(nn.Module):
             self.momentum,
             self.eps,
         )
-        return out.transpose(2, 3)
+        return swap_axes(out)
 
 
 class _LayerNorm(nn.Module):
@@ -228,13 +228,13 @@ class GlobalLayerNorm(_LayerNorm):
                 weight = weight * math.sqrt((count - 1) / count)
                 eps = eps * (count - 1) / count
             out = F.group_norm(
-                x.transpose(2, 3),
+                swap_axes(x),
                 1,
                 weight.to(x.dtype),
                 self.bias.to(x.dtype),
                 eps,
             )
-            return out.transpose(2, 3)
+            return swap_axes(out)
         wide = x.float()
         count = mask.sum((1, 2, 3), keepdim=True) * channels * bins
         mean = wide.sum((1, 2, 3), keepdim=True) / count

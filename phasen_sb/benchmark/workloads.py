@@ -164,7 +164,7 @@ def measure(
         return _time(step)
     model.eval()
     if workload.engine == "optimized" and workload.task == "enhance":
-        # As `phasen enhance` does, which keeps no plain modules beside it.
+        # In place of the plain modules: their memory is not the tiled one's.
         model = optimize(model, workload.precision)
     if workload.task == "enhance":
         return _time(_whole(model, noisy, workload))

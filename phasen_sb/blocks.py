@@ -112,7 +112,7 @@ class FrequencyTransformBlock(nn.Module):
             x = torch.matmul(self.transform.weight, x.permute(0, 2, 3, 1))
             return x.permute(0, 3, 1, 2)
         x = x.permute(0, 3, 2, 1)  # [B, F, T, C]
-        transform = self.transform.weight.expand(len(x), -1, -1)
+        transform = self.transform.weight.expand(x.shape[0], -1, -1)
         mixed = torch.bmm(transform, x.flatten(2))
         return mixed.view_as(x).permute(0, 3, 2, 1)
 

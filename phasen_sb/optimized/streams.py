@@ -110,9 +110,7 @@ class Spectrum:
         out = torch.zeros(bins, tile, 2, dtype=self.dtype)
         above = min(max(-start, 0), tile)
         part = self.spectrogram[max(start, 0) : max(start + tile, 0)]
-        part = torch.view_as_complex(self.prepare(part)).t()
-        part = torch.view_as_real(part.contiguous())
-        out[:, above : above + part.shape[1]] = part
+        out[:, above : above + len(part)] = self.prepare(part).transpose(0, 1)
         return out
 
 

@@ -202,7 +202,7 @@ class ConvNormAct(nn.Module):
     kernel_size : tuple of int
         Kernel as (time, frequency).
     conv : type
-        The convolution's class.
+        The convolution's class: `Conv2d` or one of its subclasses here.
 
     Example
     -------

@@ -99,7 +99,7 @@ class BatchNorm(nn.Module):
     def _normalize_masked(
         self, x: torch.Tensor, mask: torch.Tensor
     ) -> torch.Tensor:
-        """Does in sizes known beforehand what `forward` does by gathering.
+        """Does in sizes known beforehand what `forward` does by joining.
 
         Slower as it stands, but no graph can be compiled around a number of
         frames that hangs on the mask's values.

@@ -11,7 +11,7 @@ Authors
 import torch
 import torch.nn.functional as F
 
-_NO_PADDING, _ONE = [0, 0], [1, 1]
+_ONE = [1, 1]
 
 
 def has_fused(dtype: torch.dtype) -> bool:

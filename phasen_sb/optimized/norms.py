@@ -10,7 +10,7 @@ from phasen_sb.optimized.streams import Grid, Stream
 
 
 def as_row(values: torch.Tensor, frames: int) -> torch.Tensor:
-    """Repeats ``[C]`` or ``[frames, C]`` for each frame: ``[frames, C]``.
+    """Repeats ``[C]`` for each frame: ``[frames, C]``.
 
     Products with a whole row are nine times faster than a broadcast.
 

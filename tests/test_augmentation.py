@@ -6,6 +6,7 @@ import torch
 from phasen_sb.augmentation import (
     Coloration,
     Hiss,
+    Pauses,
     Remix,
     Reverberation,
     Speed,
@@ -151,8 +152,28 @@ def test_colours_keep_time_and_limit_the_band():
     assert heard.abs().argmax() == 8000
 
 
+def test_pauses_keep_a_stretch_around_the_loudest_moment():
+    waves = torch.full((64, 16000), 0.5)
+    waves[:, 8000] = 1
+    generator = torch.Generator().manual_seed(0)
+    heard = Pauses(1, kept_low=0.2, kept_high=0.3)(waves, generator)
+    assert (heard[:, 8000] == 1).all()
+    whole = heard == waves
+    assert (3199 < whole.sum(1)).all() and (whole.sum(1) < 4802).all()
+    # One stretch, with fades of 10 ms.
+    assert (whole.diff(dim=1).sum(1) <= 2).all()
+    assert ((heard != 0).sum(1) - whole.sum(1) < 2 * 160).all()
+
+
 @pytest.mark.parametrize(
-    "effect", [Speed(0.5), Reverberation(0.5), Coloration(0.5), Hiss(0.5)]
+    "effect",
+    [
+        Speed(0.5),
+        Pauses(0.5),
+        Reverberation(0.5),
+        Coloration(0.5),
+        Hiss(0.5),
+    ],
 )
 def test_effects_change_a_share_and_follow_the_generator(effect):
     torch.manual_seed(0)

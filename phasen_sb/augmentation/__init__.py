@@ -7,9 +7,17 @@ one hears.
 from phasen_sb.augmentation.effects import (
     Coloration,
     Hiss,
+    Pauses,
     Reverberation,
     Speed,
 )
 from phasen_sb.augmentation.remix import Remix
 
-__all__ = ["Coloration", "Hiss", "Remix", "Reverberation", "Speed"]
+__all__ = [
+    "Coloration",
+    "Hiss",
+    "Pauses",
+    "Remix",
+    "Reverberation",
+    "Speed",
+]

@@ -277,6 +277,55 @@ class Speed(Effect):
         return changed
 
 
+class Pauses(Effect):
+    """Silences signals but for a stretch around their loudest moment.
+
+    Before it and behind it noise is heard alone, as in the pauses of speech.
+
+    Arguments
+    ---------
+    probability : float
+        Share of the signals.
+    sample_rate : int
+        Of the signals (Hz).
+    kept_low, kept_high : float
+        Range of the share that is kept.
+    fade : float
+        Length of the fades (s).
+
+    Example
+    -------
+    >>> wave = torch.ones(1, 16000)
+    >>> heard = Pauses(1)(wave, torch.Generator().manual_seed(0))
+    >>> bool(heard.max() == 1), bool(0.1 < heard.mean() < 0.7)
+    (True, True)
+    """
+
+    def __init__(
+        self,
+        probability: float,
+        sample_rate: int = 16000,
+        kept_low: float = 0.1,
+        kept_high: float = 0.7,
+        fade: float = 0.01,
+    ):
+        super().__init__(probability)
+        self.kept = (kept_low, kept_high)
+        self.fade = max(round(fade * sample_rate), 1)
+
+    def change(
+        self, signals: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        """Fades each signal in and out."""
+        count, samples = signals.shape
+        kept = samples * _uniform(self.kept, count, generator)
+        before = kept * torch.rand(count, 1, generator=generator)
+        loudest = signals.abs().argmax(1, keepdim=True).cpu()
+        time = torch.arange(samples) - loudest + before
+        edge = torch.minimum(time, kept - time)
+        return signals * (1 + edge / self.fade).clamp(0, 1).to(signals)
+
+
 class Hiss(Effect):
     """Replaces signals by coloured Gaussian noise of the same energy.
 

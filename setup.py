@@ -1,9 +1,13 @@
 """Installs phasen_sb."""
 
 import re
+import zlib
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
+
+KERNELS = Path("phasen_sb/optimized/native")
+SOURCES = sorted([*KERNELS.glob("*.cpp"), *KERNELS.glob("*.hpp")])
 
 setup(
     name="phasen_sb",
@@ -32,6 +36,39 @@ setup(
         "phasen_sb.leaderboard": ["published.csv", "templates/*"],
         "phasen_sb": ["py.typed", "models/*/*"],
     },
+    ext_modules=[
+        Extension(
+            "phasen_sb.optimized.native._kernels",
+            [str(KERNELS / "kernels.cpp")],
+            depends=[str(path) for path in SOURCES],
+            # Kernels of other sources than those beside them are not used.
+            define_macros=[
+                (
+                    "PHASEN_SOURCES",
+                    str(zlib.crc32(b"".join(p.read_bytes() for p in SOURCES))),
+                )
+            ],
+            extra_compile_args=[
+                "-std=c++17",
+                "-O3",
+                "-fopenmp",
+                # The kernels ask the CPU before they use them.
+                "-mavx512f",
+                "-mavx512bw",
+                "-mavx512dq",
+                "-mavx512vl",
+                "-mavx512bf16",
+                "-mamx-tile",
+                "-mamx-bf16",
+                "-Wno-uninitialized",
+                "-Wno-maybe-uninitialized",
+                "-Wno-unknown-pragmas",  # of another compiler
+            ],
+            extra_link_args=["-fopenmp"],
+            # Without a compiler, or on another CPU, PyTorch computes the same.
+            optional=True,
+        )
+    ],
     install_requires=[
         "torch>=2.11,<2.13",
         # A newer torch is refused by torchaudio, whose last release is 2.11.

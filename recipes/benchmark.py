@@ -35,6 +35,7 @@ from phasen_sb.data.files import write_atomically, write_json
 from phasen_sb.errors import UserError
 from phasen_sb.leaderboard.model_cost import model_cost
 from phasen_sb.optimized import PRECISIONS, is_optimizable
+from phasen_sb.optimized.native.library import describe_kernels
 from phasen_sb.results import provenance
 
 
@@ -228,6 +229,8 @@ def main(arguments: list[str]) -> None:
     )
     options = parser.parse_args(arguments)
     print(to_markdown(run(options)))
+    for name in options.precisions:
+        print(f"optimized, {name}: {describe_kernels(PRECISIONS[name])}")
     print(f"Written to {options.output}.")
 
 

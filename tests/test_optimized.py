@@ -1,13 +1,20 @@
 """The tiled network computes what the plain network computes."""
 
+import copy
+from pathlib import Path
+
 import pytest
 import torch
 
 import phasen_sb
 from phasen_sb import PHASEN, ConvISTFT, ConvSTFT, PhasenEnhancer
 from phasen_sb.norms import BatchNorm
-from phasen_sb.optimized import convolution, optimize
+from phasen_sb.optimized import folding, optimize
+from phasen_sb.optimized.native import library
+from phasen_sb.optimized.native import operations as native
 from phasen_sb.optimized.network import KEPT_FRAMES, TiledPHASEN
+from phasen_sb.optimized.portable import convolution
+from phasen_sb.optimized.portable import operations as portable
 
 SMALL = {
     "n_fft": 32,
@@ -62,27 +69,94 @@ def distance(one, other):
     return float((one - other).norm() / one.norm())
 
 
+@pytest.fixture(params=["AMX", "AVX-512", "oneDNN", "PyTorch"])
+def operations(request, monkeypatch):
+    """What computes the tiles, where this machine has it."""
+    chosen = native
+    if request.param == "AMX":
+        if library.find_kind(torch.bfloat16) != library.AMX:
+            pytest.skip("no compiled kernels for AMX")
+    elif request.param == "AVX-512":
+        if library.find_kind(torch.float32) is None:
+            pytest.skip("no compiled kernels, or no AVX-512")
+        vectors = {torch.float32: library.FP32, torch.bfloat16: library.BF16}
+        if not library.load_library().phasen_supports(library.BF16):
+            del vectors[torch.bfloat16]
+        monkeypatch.setattr(native, "find_kind", vectors.get)
+    else:
+        chosen = portable
+    if request.param == "PyTorch":
+        monkeypatch.setattr(convolution, "has_fused", lambda dtype: False)
+
+    def choose(dtype):
+        is_here = chosen is portable or native.find_kind(dtype) is not None
+        return chosen if is_here else portable
+
+    monkeypatch.setattr(folding, "choose_operations", choose)
+    return request.param
+
+
 @torch.inference_mode()
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
-def test_equals_the_plain_network(options):
+def test_equals_the_plain_network(options, operations):
     network = trained(**options)
     tiled = TiledPHASEN(network)
+    half = TiledPHASEN(network, torch.bfloat16)
     for frames in (1, 2, 63, 64, 65, 201):
         x = torch.randn(1, frames, 17, 2)
         for ours, plain in zip(tiled(x), network(x), strict=True):
             assert distance(plain, ours) < 2e-5
-        bf16 = TiledPHASEN(network, torch.bfloat16)(x)
-        assert distance(tiled(x).mask, bf16.mask) < 0.02
+        assert distance(tiled(x).mask, half(x).mask) < 0.02
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("name", ["seed", "paper", "odd channels"])
-def test_equals_it_where_onednn_is_missing(name, monkeypatch):
-    monkeypatch.setattr(convolution, "has_fused", lambda dtype: False)
+def test_what_memory_held_before_does_not_matter(name, operations, monkeypatch):
+    chosen = folding.choose_operations(torch.bfloat16)
+    empty_tile = chosen.empty_tile
     network = trained(**OPTIONS[name])
-    x = torch.randn(1, 65, 17, 2)
-    ours = TiledPHASEN(network)(x).spectrogram
-    assert distance(network(x).spectrogram, ours) < 2e-5
+    for frames in (1, 65, 201):
+        x = torch.randn(1, frames, 17, 2)
+        for dtype in (torch.float32, torch.bfloat16):
+            tiled, results = TiledPHASEN(network, dtype), []
+            for value in (0, torch.nan, torch.inf):
+                monkeypatch.setattr(
+                    chosen,
+                    "empty_tile",
+                    lambda *a, value=value: empty_tile(*a).fill_(value),
+                )
+                results.append(tiled(x).spectrogram)
+            assert torch.equal(results[0], results[1])
+            assert torch.equal(results[0], results[2])
+
+
+@torch.inference_mode()
+def test_threads_change_nothing(operations):
+    tiled = TiledPHASEN(trained(), torch.bfloat16)
+    x = torch.randn(1, 201, 17, 2)
+    before = torch.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            results.append(tiled(x).mask)
+    finally:
+        torch.set_num_threads(before)
+    assert distance(results[0], results[1]) < 1e-3
+    assert distance(results[0], results[2]) < 1e-3
+
+
+def test_kernels_of_other_sources_are_not_used(tmp_path, monkeypatch):
+    if library.load_library() is None:
+        pytest.skip("no compiled kernels")
+    folder = Path(library.__file__).parent
+    for path in [*folder.glob("*.cpp"), *folder.glob("*.hpp")]:
+        (tmp_path / path.name).write_bytes(path.read_bytes() + b"\n")
+    for path in folder.glob("_kernels*"):
+        (tmp_path / path.name).symlink_to(path)
+    monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
+    with pytest.warns(UserWarning, match="install phasen_sb again"):
+        assert library.load_library.__wrapped__() is None
 
 
 @torch.inference_mode()
@@ -145,6 +219,16 @@ def test_weights_are_copied_and_the_enhancer_left_alone():
     assert enhancer.training
     assert all(p.requires_grad for p in enhancer.network.parameters())
     assert not any(p.requires_grad for p in fast.network.parameters())
+
+
+@torch.inference_mode()
+def test_can_be_copied():
+    enhancer = PhasenEnhancer(
+        ConvSTFT(16000), ConvISTFT(16000), PHASEN(recurrent_units=8)
+    )
+    fast = optimize(enhancer, "fp32")
+    x = torch.randn(1, 3000)
+    assert torch.equal(copy.deepcopy(fast)(x)[0], fast(x)[0])
 
 
 def test_says_what_it_cannot_do():

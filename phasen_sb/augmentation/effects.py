@@ -289,7 +289,7 @@ class Pauses(Effect):
     sample_rate : int
         Of the signals (Hz).
     kept_low, kept_high : float
-        Range of the share that is kept.
+        Range of the share that is kept, of the batch's length.
     fade : float
         Length of the fades (s).
 
@@ -321,7 +321,8 @@ class Pauses(Effect):
         kept = samples * _uniform(self.kept, count, generator)
         before = kept * torch.rand(count, 1, generator=generator)
         loudest = signals.abs().argmax(1, keepdim=True).cpu()
-        time = torch.arange(samples) - loudest + before
+        start = torch.minimum((loudest - before).clamp(min=0), samples - kept)
+        time = torch.arange(samples) - start
         edge = torch.minimum(time, kept - time)
         return signals * (1 + edge / self.fade).clamp(0, 1).to(signals)
 

@@ -1,13 +1,15 @@
-"""Folding: a trained network's modules as the weights that tiles need.
+"""Folding: a trained network's modules as the operations that tiles need.
+
+Batch norms become part of the convolutions in front of them.
 
 Authors
  * The phasen_sb authors 2026
 """
 
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from phasen_sb.blocks import (
@@ -18,42 +20,28 @@ from phasen_sb.blocks import (
 )
 from phasen_sb.layers import ConvNormAct
 from phasen_sb.norms import BatchNorm
-from phasen_sb.optimized.convolution import FusedConv
-from phasen_sb.optimized.packing import (
-    PackedConv,
-    choose_pack,
-    fold_batch_norm,
-    pack_convolution,
-)
+from phasen_sb.optimized.kernels import choose_operations
 
-#: Rows of which a CPU's tiles take products in bf16; others are half as fast.
-PRODUCT_ROWS = 32
+#: A convolution or frequency transform of the chosen operations.
+Operation = Any
 
 
 class Attention(NamedTuple):
     """A frequency transformation block.
 
-    ``squeeze`` maps C channels to C_r; ``weigh`` maps the F * C_r values of a
-    frame to what it contributes to the weights of the frames around it,
-    ``[F * C_r, taps * outputs]``; ``transform`` is ``[F, rows]``, zero beyond
-    F; ``mix`` and ``keep``, ``[C, C]``, are the joining convolution's halves:
-    for the transformed input, with bias and ReLU, and for the input itself.
+    ``shares`` maps a frame to what it contributes to the attention of the
+    frames around it, of which each sees ``taps``; ``transform`` does the rest.
     """
 
-    squeeze: FusedConv
-    weigh: torch.Tensor
-    weigh_bias: torch.Tensor
+    shares: Operation
     taps: int
-    per_bin: bool
-    transform: torch.Tensor
-    mix: FusedConv
-    keep: torch.Tensor
+    transform: Operation
 
 
 class PhaseUnit(NamedTuple):
     """A convolution of the phase stream and its norm, None without one."""
 
-    conv: PackedConv
+    conv: Operation
     norm: nn.Module | None
     norm_first: bool
 
@@ -61,10 +49,10 @@ class PhaseUnit(NamedTuple):
 class Block(NamedTuple):
     """A two-stream block; a gate is None where there is no exchange."""
 
-    amplitude: list[Attention | PackedConv]
+    amplitude: list[Attention | Operation]
     phase: list[PhaseUnit]
-    phase_to_amplitude: FusedConv | None
-    amplitude_to_phase: FusedConv | None
+    phase_to_amplitude: Operation | None
+    amplitude_to_phase: Operation | None
 
 
 class Folder:
@@ -74,51 +62,37 @@ class Folder:
     ---------
     dtype : torch.dtype
         Of the weights.
+    operations : module, optional
+        What computes tiles; by default the fastest that there is.
 
     Example
     -------
     >>> block = TwoStreamBlock(24, 12, n_bins=17).eval()
     >>> folded = Folder(torch.float32).block(block)
     >>> [type(layer).__name__ for layer in folded.amplitude]
-    ['Attention', 'PackedConv', 'PackedConv', 'PackedConv', 'Attention']
+    ['Attention', 'Conv', 'Conv', 'Conv', 'Attention']
     """
 
-    def __init__(self, dtype: torch.dtype):
+    def __init__(
+        self, dtype: torch.dtype, operations: ModuleType | None = None
+    ):
         self.dtype = dtype
+        self.operations = operations or choose_operations(dtype)
 
     def conv(
         self,
         conv: nn.Conv2d,
         norm: BatchNorm | None = None,
-        relu: bool = False,
-    ) -> PackedConv:
-        """A convolution, the batch norm behind it, and the ReLU."""
+        after: str = "",
+        dense: bool = True,
+    ) -> Operation:
+        """A convolution, the batch norm behind it, and what follows."""
         weight, bias = fold_batch_norm(conv, norm)
-        pack = choose_pack(conv.out_channels, self.dtype)
-        return pack_convolution(weight, bias, pack, self.dtype, relu)
-
-    def pointwise(
-        self,
-        conv: nn.Conv2d,
-        norm: BatchNorm | None = None,
-        relu: bool = False,
-        scale: float = 1.0,
-    ) -> FusedConv:
-        """A 1x1 convolution, the batch norm behind it, and ReLU, scaled."""
-        weight, bias = fold_batch_norm(conv, norm)
-        return self._fused(weight * scale, bias * scale, relu)
-
-    def _fused(self, weight, bias, relu=False):
-        return FusedConv(weight.to(self.dtype), bias.to(self.dtype), relu)
+        return self.operations.Conv(weight, bias, self.dtype, after, dense)
 
     def gate(self, exchange: InformationCommunication | None):
-        """The exchange between streams, for ``1 - 2 sigmoid(-2 x)``.
-
-        That is tanh(x), several times faster on a CPU.
-        """
-        if exchange is None:
-            return None
-        return self.pointwise(exchange.conv, scale=-2.0)
+        """The exchange between streams."""
+        return exchange and self.conv(exchange.conv, after="gate")
 
     def attention(self, block: FrequencyTransformBlock) -> Attention:
         """A frequency transformation block."""
@@ -129,25 +103,27 @@ class Folder:
         weight = weight[..., 0].view(outputs, -1, bins, taps)
         weight = weight.permute(2, 1, 3, 0).reshape(-1, taps * outputs)
         join, join_bias = fold_batch_norm(block.join.conv, block.join.norm)
-        mix, keep = join.chunk(2, dim=1)
-        transform = block.transform.weight.detach().to(self.dtype)
-        if self.dtype == torch.bfloat16:
-            transform = F.pad(transform, (0, -bins % PRODUCT_ROWS))
+        squeeze = self.conv(
+            block.squeeze.conv, block.squeeze.norm, "relu", dense=False
+        )
         return Attention(
-            self.pointwise(block.squeeze.conv, block.squeeze.norm, relu=True),
-            weight.to(self.dtype),
-            bias.to(self.dtype),
+            self.operations.AttentionShares(squeeze, weight, self.dtype),
             taps,
-            block.attention == "bin",
-            transform,
-            self._fused(mix, join_bias, relu=True),
-            keep[:, :, 0, 0].t().to(self.dtype).contiguous(),
+            self.operations.Transform(
+                bias,
+                taps,
+                block.transform.weight.detach(),
+                join[:, :, 0, 0],
+                join_bias,
+                block.attention == "bin",
+                self.dtype,
+            ),
         )
 
-    def amplitude(self, layer: nn.Module) -> Attention | PackedConv:
+    def amplitude(self, layer: nn.Module) -> Attention | Operation:
         """A layer of the amplitude stream."""
         if isinstance(layer, ConvNormAct):
-            return self.conv(layer.conv, layer.norm, relu=True)
+            return self.conv(layer.conv, layer.norm, "relu")
         return self.attention(layer)
 
     def phase(self, unit: PhaseConv) -> PhaseUnit:
@@ -162,3 +138,41 @@ class Folder:
             self.gate(block.phase_to_amplitude),
             self.gate(block.amplitude_to_phase),
         )
+
+
+def fold_batch_norm(
+    conv: nn.Conv2d, norm: BatchNorm | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """One convolution's weight and bias in place of convolution and norm.
+
+    Arguments
+    ---------
+    conv : torch.nn.Conv2d
+        The convolution.
+    norm : BatchNorm or None
+        The batch norm behind it, with its running statistics.
+
+    Returns
+    -------
+    weight : torch.Tensor
+        As the convolution's, fp32.
+    bias : torch.Tensor
+        ``[C_out]``, fp32.
+
+    Example
+    -------
+    >>> conv, norm = nn.Conv2d(2, 4, 1), BatchNorm(4).eval()
+    >>> weight, bias = fold_batch_norm(conv, norm)
+    >>> x = torch.randn(1, 2, 5, 7)
+    >>> folded = nn.functional.conv2d(x, weight, bias)
+    >>> torch.allclose(folded, norm(conv(x)), atol=1e-6)
+    True
+    """
+    weight, bias = conv.weight.detach().double(), conv.bias.detach().double()
+    if norm is not None:
+        scale = norm.weight.detach().double()
+        scale = scale / (norm.running_var.double() + norm.eps).sqrt()
+        weight = weight * scale[:, None, None, None]
+        bias = (bias - norm.running_mean.double()) * scale
+        bias = bias + norm.bias.detach().double()
+    return weight.float(), bias.float()

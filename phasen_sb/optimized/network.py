@@ -1,10 +1,10 @@
 """TiledPHASEN: the trained network, evaluated tile by tile.
 
 The same function as :class:`phasen_sb.PHASEN` in evaluation mode, from the
-same weights. Batch norms are folded into the convolutions, frames are packed
-to fill the CPU's vectors, and layers run on tiles that stay in the cache. Only
-where a global layer norm needs the statistics of the whole recording is a
-stream written to memory.
+same weights. Batch norms are folded into the convolutions, and layers run on
+tiles that stay in the cache, by compiled kernels or by PyTorch. Only where a
+global layer norm needs the statistics of the whole recording is a stream
+written to memory.
 
 Authors
  * The phasen_sb authors 2026
@@ -12,6 +12,7 @@ Authors
 
 import copy
 from collections.abc import Sequence
+from types import ModuleType
 
 import torch
 from torch import nn
@@ -20,10 +21,10 @@ from phasen_sb.features import compress, unit_phase
 from phasen_sb.heads import MASK_ACTIVATIONS
 from phasen_sb.masks import frame_mask
 from phasen_sb.norms import FrameLayerNorm, GlobalLayerNorm
-from phasen_sb.optimized.folding import Block, Folder, PhaseUnit
-from phasen_sb.optimized.norms import Affine, FrameNorm, as_row
-from phasen_sb.optimized.packing import PackedConv
-from phasen_sb.optimized.recurrent import BothDirections
+from phasen_sb.optimized.folding import Attention, Block, Folder, PhaseUnit
+from phasen_sb.optimized.kernels import operations_of
+from phasen_sb.optimized.norms import Affine, FrameNorm
+from phasen_sb.optimized.portable.packing import PACKED
 from phasen_sb.optimized.streams import (
     Convolution,
     FrequencyTransform,
@@ -31,6 +32,7 @@ from phasen_sb.optimized.streams import (
     Spectrum,
     Stored,
     Stream,
+    fitting,
 )
 from phasen_sb.phasen import (
     PHASEN,
@@ -39,12 +41,6 @@ from phasen_sb.phasen import (
     enhance,
 )
 
-#: Frames in a tile: one layer's tile fits the second-level caches. One of a few
-#: sizes, since a library may compile kernels for each.
-TILE_FRAMES = {
-    torch.bfloat16: (96, 112, 128, 144, 160),
-    torch.float32: (40, 48, 56),
-}
 #: Up to so many frames the stems' outputs are kept for the long skips. Beyond,
 #: they are computed anew: a tenth more time, half as much memory.
 KEPT_FRAMES = 4000
@@ -77,8 +73,8 @@ class TiledPHASEN(nn.Module):
         and stored streams. Statistics, masks and phases are fp32.
     tile_frames : sequence of int, optional
         Sizes of tiles, in frames, of which the one is taken that a recording
-        fills best; at least what the longest kernel sees twice, and even.
-        By default those of ``TILE_FRAMES``.
+        fills best; at least what the longest kernel sees twice, in fours.
+        By default what suits the operations that compute them.
 
     Example
     -------
@@ -113,14 +109,14 @@ class TiledPHASEN(nn.Module):
         self.phase_stem, self.phase_head = None, None
         if network.phase_stem is not None:
             self.phase_stem = [fold.phase(unit) for unit in network.phase_stem]
-            self.phase_head = Folder(torch.float32).pointwise(
-                network.phase_head
+            self.phase_head = Folder(torch.float32).conv(
+                network.phase_head, dense=False
             )
-        # A layer keeps what its kernel sees twice: no more than a tile. An
-        # even number of frames: so they can be packed.
-        least = 2 * (_longest_kernel(network) // 2 + 1)
-        sizes = tile_frames or TILE_FRAMES[dtype]
-        self.tiles = [max(size + size % 2, least) for size in sizes]
+        # A layer keeps what its kernel sees twice: no more than a tile.
+        reach = _longest_kernel(network) // 2
+        least = 2 * (reach + -reach % PACKED)
+        sizes = tile_frames or fold.operations.TILE_FRAMES[dtype]
+        self.tiles = [max(size + -size % PACKED, least) for size in sizes]
         self.moments = nn.ModuleList(
             nn.ModuleList(
                 GlobalMoments()
@@ -131,13 +127,18 @@ class TiledPHASEN(nn.Module):
             for block in self.blocks
         )
         head = network.amplitude_head
-        self.squeeze = fold.pointwise(
-            head.squeeze.conv, head.squeeze.norm, relu=True
+        self.squeeze = fold.conv(
+            head.squeeze.conv, head.squeeze.norm, "relu", dense=False
         )
-        self.recurrent = BothDirections(head.recurrent, dtype)
+        self.recurrent = fold.operations.make_recurrent(head.recurrent, dtype)
         self.dense = head.dense.to(dtype)
         self.activation = head.activation
         self.requires_grad_(False).eval()
+
+    @property
+    def operations(self) -> ModuleType:
+        """What computes the tiles."""
+        return operations_of(self.squeeze)
 
     def forward(
         self, spectrogram: torch.Tensor, lengths: torch.Tensor | None = None
@@ -180,30 +181,28 @@ class TiledPHASEN(nn.Module):
         )
 
     def _enhance(self, spectrogram):
-        grid = Grid.of(len(spectrogram), self.tiles)
+        frames = len(spectrogram)
+        grid = Grid(frames, fitting(frames, self.tiles), self.operations)
         stems = self._stems(grid, spectrogram)
         # Overwritten in place by each block; read ahead of where it writes.
         amplitudes, phases = self._memory(grid)
         amplitude, phase = stems()
+        skips = None, None
         for block, moments in zip(self.blocks, self.moments, strict=True):
             for layer in block.amplitude:
                 amplitude = self._layer(grid, amplitude, layer)
             for layer, moment in zip(block.phase, moments, strict=True):
                 phase = self._phase(grid, phase, layer, phases, moment)
-            streams = self._exchange(grid, block, amplitude, phase)
+            exchange = self._exchange(grid, block, amplitude, phase)
             if block is self.blocks[-1]:
                 break
-            skips = stems() if self.long_skips else (None, None)
-            for start, amplitude, phase in streams:
-                amplitudes.write(start, amplitude, skips[0])
-                if phase is not None:
-                    phases.write(start, phase, skips[1])
+            if self.long_skips:
+                skips = stems()
+            self._write(exchange, (amplitudes, phases), skips)
             amplitude, phase = amplitudes, phases
-        features, phase = self._heads(
-            grid, streams, amplitudes.x, phases and phases.x
-        )
+        features, phase = self._heads(grid, exchange, amplitudes, phases)
         # Copies free the larger memory that these lie in.
-        del amplitude, amplitudes, phases, stems, streams
+        del amplitude, amplitudes, phases, stems, skips, exchange
         features = features.clone()
         phase = None if phase is None else phase.clone()
         estimate = self._estimate(features)
@@ -213,11 +212,15 @@ class TiledPHASEN(nn.Module):
         last = [self.amplitude_stem[-1]]
         if self.phase_stem is not None:
             last.append(self.phase_stem[-1].conv)
-        memory = [
-            Stored(grid, self.n_bins, conv.channels, self.dtype)
-            for conv in last
-        ]
+        memory = [self._store(grid, conv.channels) for conv in last]
         return (memory + [None])[:2]
+
+    def _store(self, grid, channels):
+        return Stored(grid, self.n_bins, channels, self.dtype)
+
+    def _tile(self, frames, channels):
+        shape = self.n_bins, frames, channels
+        return self.operations.empty_tile(shape, self.dtype)
 
     def _stems(self, grid, spectrogram):
         """What gives both stems' outputs, anew for each block."""
@@ -225,43 +228,45 @@ class TiledPHASEN(nn.Module):
         def visible(frames):
             return compress(frames, self.input_power)
 
-        def spectrum(prepare):
-            return Spectrum(grid, spectrogram, prepare, self.dtype)
-
         def fresh():
-            amplitude = spectrum(visible)
+            amplitude = Spectrum(grid, spectrogram, visible)
             for layer in self.amplitude_stem:
                 amplitude = self._layer(grid, amplitude, layer)
             if self.phase_stem is None:
                 return amplitude, None
             is_unit = self.phase_input == "unit"
-            phase = spectrum(unit_phase if is_unit else visible)
+            phase = Spectrum(
+                grid, spectrogram, unit_phase if is_unit else visible
+            )
             for layer in self.phase_stem:
-                phase = Convolution(grid, phase, layer.conv)
+                phase = self._convolution(grid, phase, layer.conv)
             return amplitude, phase
 
         if not self.long_skips or grid.frames > KEPT_FRAMES:
             return fresh
-        kept = tuple(stream and self._keep(grid, stream) for stream in fresh())
-        return lambda: kept
-
-    def _keep(self, grid, stream):
-        first = stream(0)
-        kept = Stored(grid, len(first), first.shape[2], first.dtype)
-        kept.write(0, first)
-        for start in grid.starts()[1:]:
-            kept.write(start, stream(start))
-        return kept
+        kept = []
+        for memory, stream in zip(self._memory(grid), fresh(), strict=True):
+            kept.append(memory)
+            for start in grid.starts() if memory else ():
+                stream(start, memory.tile(start))
+        return lambda: tuple(kept)
 
     def _layer(self, grid, source, layer):
-        if isinstance(layer, PackedConv):
-            return Convolution(grid, source, layer)
-        return FrequencyTransform(grid, source, layer)
+        if not isinstance(layer, Attention):
+            return self._convolution(grid, source, layer)
+        seen = self._tile(
+            grid.tile + layer.taps // 2, layer.shares.squeeze.in_channels
+        )
+        return FrequencyTransform(grid, source, layer, seen)
+
+    def _convolution(self, grid, source, conv):
+        seen = self._tile(grid.tile + 2 * conv.reach, conv.in_channels)
+        return Convolution(grid, source, conv, seen)
 
     def _phase(self, grid, source, unit: PhaseUnit, memory, moments):
         if unit.norm is not None and unit.norm_first:
             source = self._norm(grid, source, unit.norm, memory, moments)
-        source = Convolution(grid, source, unit.conv)
+        source = self._convolution(grid, source, unit.conv)
         if unit.norm is not None and not unit.norm_first:
             source = self._norm(grid, source, unit.norm, memory, moments)
         return source
@@ -271,11 +276,11 @@ class TiledPHASEN(nn.Module):
             return FrameNorm(grid, source, norm)
         total, squares = 0.0, 0.0
         for start in grid.starts():
-            tile = source(start)
-            memory.write(start, tile)
-            tile = tile.float().flatten()
-            total += float(tile.sum())
-            squares += float(tile.dot(tile))
+            tile = memory.tile(start)
+            if source is not memory:
+                source(start, tile)
+            values = self.operations.moments(tile)
+            total, squares = total + values[0], squares + values[1]
         count = grid.frames * self.n_bins * len(norm.weight)
         mean = total / count
         count, mean, variance = moments(
@@ -285,64 +290,92 @@ class TiledPHASEN(nn.Module):
             variance *= count / max(count - 1, 1)
         scale = norm.weight * (variance + norm.eps) ** -0.5
         shift = norm.bias - mean * scale
-        scale, shift = (
-            as_row(values.to(self.dtype), grid.tile)
-            for values in (scale, shift)
-        )
         return Affine(grid, memory, scale, shift)
 
     def _exchange(self, grid, block: Block, amplitude, phase):
-        for start in grid.starts():
-            a = amplitude(start)
+        """What writes a tile of both streams behind their gates."""
+        if phase is not None:
+            a = self._tile(grid.tile, self.squeeze.in_channels)
+            p = self._tile(grid.tile, self.phase_head.in_channels)
+
+        def exchange(start, a_place, p_place, a_added=None, p_added=None):
             if phase is None:
-                yield start, a, None
-                continue
-            p = phase(start)
-            gated = a
-            if block.phase_to_amplitude is not None:
-                gated = self._gate(p, block.phase_to_amplitude, a)
-            if block.amplitude_to_phase is not None:
-                p = self._gate(a, block.amplitude_to_phase, p)
-            yield start, gated, p
+                amplitude(start, a_place)
+                if a_added is not None:
+                    a_place += a_added
+                return
+            amplitude(start, a)
+            phase(start, p)
+            _gate(block.phase_to_amplitude, p, a, a_place, a_added)
+            _gate(block.amplitude_to_phase, a, p, p_place, p_added)
 
-    def _gate(self, source, weights, target):
-        gate = weights(source).sigmoid_()
-        return torch.addcmul(target, target, gate, value=-2)
+        return exchange
 
-    def _heads(self, grid, streams, *memory):
+    def _write(self, exchange, memory, skips):
+        """Puts a block's streams into memory, the skips added."""
+        for start in memory[0].grid.starts():
+            places = [stream and stream.tile(start) for stream in memory]
+            added = [self._read(skip, start) for skip in skips]
+            exchange(start, *places, *added)
+
+    def _read(self, skip: Stream | None, start):
+        if skip is None or isinstance(skip, Stored):
+            return skip and skip.tile(start)
+        place = self._tile(skip.grid.tile, skip.conv.channels)
+        skip(start, place)
+        return place
+
+    def _heads(self, grid, exchange, amplitudes, phases):
         """Features of the mask ``[T, F * C]`` and the phase ``[T, F, 2]``."""
         frames = len(grid.starts()) * grid.tile
+        memory = [stream.x for stream in (amplitudes, phases) if stream]
         # In the streams' memory: tiles get smaller, so writing stays behind.
-        features, phases = (
-            None if head is None else _reuse(place, frames, size, dtype)
-            for place, size, head, dtype in zip(
-                memory,
-                (self.n_bins * self.squeeze.out_channels, 2 * self.n_bins),
-                (self.squeeze, self.phase_head),
-                (self.dtype, torch.float32),
-                strict=True,
-            )
-        )
-        for start, a, p in streams:
-            tile = slice(start, start + grid.tile)
-            features[tile] = self.squeeze(a).transpose(0, 1).flatten(1)
-            if p is not None:
-                p = self.phase_head(p.float()).transpose(0, 1)
-                phases[tile] = unit_phase(p).flatten(1)
+        channels = self.squeeze.channels
+        features = _reuse(memory[0], frames, self.n_bins * channels, self.dtype)
+        angles = None
         if phases is not None:
+            angles = _reuse(memory[1], frames, 2 * self.n_bins, torch.float32)
+            shape = self.n_bins, grid.tile, self.phase_head.in_channels
+            wide = operations_of(self.phase_head).empty_tile(
+                shape, torch.float32
+            )
+        a, p = (
+            stream and self._tile(grid.tile, stream.x.shape[-1])
+            for stream in (amplitudes, phases)
+        )
+        for start in grid.starts():
+            tile = slice(start, start + grid.tile)
+            exchange(start, a, p)
+            places = features[tile].unflatten(1, (self.n_bins, channels))
+            self.squeeze(a, places.transpose(0, 1))
+            if p is not None:
+                wide.copy_(p)
+                places = angles[tile].unflatten(1, (self.n_bins, 2))
+                self.phase_head(wide, places.transpose(0, 1))
+                places.copy_(unit_phase(places))
+        if angles is not None:
             # Behind the features: the phase stream's memory is freed before
             # what is left in the other is copied.
             place = memory[0].flatten()[features.numel() :]
-            place = _reuse(place, *phases.shape, phases.dtype)
-            phases = place.copy_(phases)[: grid.frames]
-            phases = phases.view(-1, self.n_bins, 2)
-        return features[: grid.frames], phases
+            place = _reuse(place, *angles.shape, angles.dtype)
+            angles = place.copy_(angles)[: grid.frames]
+            angles = angles.view(-1, self.n_bins, 2)
+        return features[: grid.frames], angles
 
     def _estimate(self, features):
         x = self.dense(self.recurrent(features)).float()
         if self.activation is None:
             return x
         return MASK_ACTIVATIONS[self.activation](x)
+
+
+def _gate(gate, source, gated, place, added):
+    if gate is not None:
+        gate(source, place, gated, added)
+    elif added is None:
+        place.copy_(gated)
+    else:
+        torch.add(gated, added, out=place)
 
 
 def _longest_kernel(network):

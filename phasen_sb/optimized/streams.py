@@ -1,58 +1,58 @@
 """Streams: layers that are asked for one tile of frames after the other.
 
-A stream is called with the first frame of a tile and returns that tile,
-``[F, tile, channels]``. Tiles are asked for in order. A layer asks the stream
-in front of it for the frames that its kernel sees ahead and keeps those that
-it will see again, so nothing is computed twice and all that is worked on stays
-in the cache. Frames outside of the recording are zero, as the padding of a
-convolution over the whole recording is.
+A stream is called with the first frame of a tile and with the place,
+``[F, tile, channels]``, that it is to write this tile to. Tiles are asked for
+in order. A layer asks the stream in front of it for the frames that its kernel
+sees ahead and keeps those that it will see again, so nothing is computed twice
+and all that is worked on stays in the cache. Frames outside of the recording
+are zero, as the padding of a convolution over the whole recording is.
 
 Authors
  * The phasen_sb authors 2026
 """
 
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import NamedTuple
 
 import torch
 
-from phasen_sb.optimized.folding import Attention
-from phasen_sb.optimized.packing import PackedConv
+from phasen_sb.optimized.folding import Attention, Operation
+from phasen_sb.optimized.portable.packing import PACKED
 
 #: Frames are computed in multiples of this.
 GRAIN = 16
+#: What goes on to a tile costs as much as so many frames.
+TILE_COST = 12
 
-Stream = Callable[[int], torch.Tensor]
+Stream = Callable[[int, torch.Tensor], None]
 
 
-def read(source: Stream, start: int, place: torch.Tensor) -> None:
-    """Puts a stream's tile into memory, what is there already in one copy."""
-    if isinstance(source, Stored):
-        source.read(start, place)
-    else:
-        place.copy_(source(start))
+def fitting(frames: int, sizes: Sequence[int]) -> int:
+    """The size of tiles that a recording fills best.
+
+    Example
+    -------
+    >>> fitting(641, (96, 112, 128)), fitting(9601, (96, 112, 128))
+    (112, 128)
+    """
+
+    def cost(size):
+        tiles = -(-frames // size)
+        return tiles * (size + TILE_COST)
+
+    return min(sizes, key=cost)
 
 
 class Grid(NamedTuple):
-    """The tiles of one recording: ``frames`` in all, ``tile`` in a tile."""
+    """The tiles of one recording, and the operations that compute them.
+
+    ``frames`` are those of the recording, ``tile`` those of a tile.
+    """
 
     frames: int
     tile: int
-
-    @classmethod
-    def of(cls, frames: int, sizes: Sequence[int]) -> "Grid":
-        """The tiles of the size that a recording fills best.
-
-        Example
-        -------
-        >>> Grid.of(641, (96, 112, 128))
-        Grid(frames=641, tile=112)
-        """
-
-        def computed(size):
-            return -(-frames // size) * size
-
-        return cls(frames, min(sizes, key=lambda size: (computed(size), -size)))
+    operations: ModuleType
 
     def starts(self) -> range:
         """First frames of its tiles."""
@@ -62,19 +62,26 @@ class Grid(NamedTuple):
         """The frames of a tile that hold the recording, a few more at its end.
 
         There are few different sizes: a library may compile kernels for each.
+        All are multiples of what convolutions pack.
         """
-        first = min(max(-start, 0), self.tile)
+        first = min(max(-start, 0), self.tile) // PACKED * PACKED
         end = min(max(self.frames - start, 0), self.tile)
         frames = -(-max(end - first, 0) // GRAIN) * GRAIN
         return slice(first, min(first + frames, self.tile))
 
-    def clear(self, tile: torch.Tensor, start: int) -> torch.Tensor:
+    def read(self, source: Stream, start: int, place: torch.Tensor) -> None:
+        """Asks a stream for a tile, unless all of it lies outside."""
+        if -self.tile < start < self.frames:
+            source(start, place)
+        else:
+            self.operations.clear(place)
+
+    def clear(self, tile: torch.Tensor, start: int) -> None:
         """Zeroes, in place, what of a tile lies outside of the recording."""
         if start < 0:
-            tile[:, :-start] = 0
+            self.operations.clear(tile[:, :-start])
         if start + self.tile > self.frames:
-            tile[:, max(self.frames - start, 0) :] = 0
-        return tile
+            self.operations.clear(tile[:, max(self.frames - start, 0) :])
 
 
 class Spectrum:
@@ -88,8 +95,6 @@ class Spectrum:
         ``[T, F, 2]``
     prepare : callable
         What to do with frames of it.
-    dtype : torch.dtype
-        Of the tiles.
     """
 
     def __init__(
@@ -97,21 +102,18 @@ class Spectrum:
         grid: Grid,
         spectrogram: torch.Tensor,
         prepare: Callable[[torch.Tensor], torch.Tensor],
-        dtype: torch.dtype,
     ):
         self.grid = grid
         self.spectrogram = spectrogram
         self.prepare = prepare
-        self.dtype = dtype
 
-    def __call__(self, start: int) -> torch.Tensor:
+    def __call__(self, start: int, place: torch.Tensor) -> None:
         tile = self.grid.tile
-        bins = self.spectrogram.shape[1]
-        out = torch.zeros(bins, tile, 2, dtype=self.dtype)
         above = min(max(-start, 0), tile)
         part = self.spectrogram[max(start, 0) : max(start + tile, 0)]
-        out[:, above : above + len(part)] = self.prepare(part).transpose(0, 1)
-        return out
+        inside = slice(above, above + len(part))
+        place[:, inside] = self.prepare(part).transpose(0, 1)
+        self.grid.clear(place, start)
 
 
 class Stored:
@@ -135,43 +137,29 @@ class Stored:
         self, grid: Grid, bins: int, channels: int, dtype: torch.dtype
     ):
         self.grid = grid
-        tiles = len(grid.starts())
-        self.x = torch.empty(tiles, bins, grid.tile, channels, dtype=dtype)
+        shape = len(grid.starts()), bins, grid.tile, channels
+        self.x = grid.operations.empty_tile(shape, dtype)
 
-    def __call__(self, start: int) -> torch.Tensor:
-        index, offset = divmod(start, self.grid.tile)
-        if not offset:
-            return self._tile(index)
-        out = torch.empty_like(self.x[0])
-        self.read(start, out)
-        return out
+    def tile(self, start: int) -> torch.Tensor:
+        """The tile itself, to read it or to write to it."""
+        return self.x[start // self.grid.tile]
 
-    def read(self, start: int, place: torch.Tensor) -> None:
-        """Copies a tile."""
+    def __call__(self, start: int, place: torch.Tensor) -> None:
         tile = self.grid.tile
         index, offset = divmod(start, tile)
-        place[:, : tile - offset] = self._tile(index)[:, offset:]
+        self._copy(index, slice(offset, tile), place[:, : tile - offset])
         if offset:
-            place[:, tile - offset :] = self._tile(index + 1)[:, :offset]
+            self._copy(index + 1, slice(0, offset), place[:, tile - offset :])
 
-    def _tile(self, index):
+    def _copy(self, index, frames, place):
         if 0 <= index < len(self.x):
-            return self.x[index]
-        return self.x.new_zeros(()).expand(self.x.shape[1:])
-
-    def write(
-        self, start: int, tile: torch.Tensor, added: Stream | None = None
-    ) -> None:
-        """Keeps a tile, or its sum with that of another stream."""
-        place = self.x[start // self.grid.tile]
-        if added is None:
-            place.copy_(tile)
+            self.grid.operations.copy(self.x[index, :, frames], place)
         else:
-            torch.add(tile, added(start), out=place)
+            self.grid.operations.clear(place)
 
 
 class Convolution:
-    """A packed convolution on a stream.
+    """A convolution on a stream.
 
     Arguments
     ---------
@@ -179,48 +167,47 @@ class Convolution:
         The tiles, of at least twice as many frames as the kernel reaches.
     source : callable
         The stream that it reads.
-    conv : PackedConv
+    conv : Conv
         Its kernel.
+    seen : torch.Tensor
+        Memory for what the kernel sees of the source,
+        ``[F, tile + 2 * reach, C]``.
     """
 
-    def __init__(self, grid: Grid, source: Stream, conv: PackedConv):
+    def __init__(
+        self,
+        grid: Grid,
+        source: Stream,
+        conv: Operation,
+        seen: torch.Tensor,
+    ):
         self.grid = grid
         self.source = source
         self.conv = conv
-        self.seen = None
+        self.seen = seen
+        self.is_first = True
 
-    def __call__(self, start: int) -> torch.Tensor:
-        tile, reach = self.grid.tile, self.conv.reach
-        if self.seen is None:
-            first = self.source(start + reach - tile)
-            bins, _, channels = first.shape
-            self.seen = first.new_empty(bins, tile + 2 * reach, channels)
-            self.seen[:, : 2 * reach] = first[:, tile - 2 * reach :]
-        read(self.source, start + reach, self.seen[:, 2 * reach :])
+    def __call__(self, start: int, place: torch.Tensor) -> None:
+        reach = self.conv.reach
+        if self.is_first:
+            self._look(start + reach - self.grid.tile)
+            self.is_first = False
+        self._look(start + reach)
         frames = self.grid.inside(start)
-        if frames == slice(0, tile):
-            out = self._convolve(self.seen)
-        else:
-            shape = len(self.seen), tile, self.conv.channels
-            out = self.seen.new_empty(shape)
-            if frames.start < frames.stop:
-                around = slice(frames.start, frames.stop + 2 * reach)
-                x = self.seen[:, around].contiguous()
-                out[:, frames] = self._convolve(x)
-        self.seen[:, : 2 * reach] = self.seen[:, tile:]
-        return self.grid.clear(out, start)
+        if frames.start < frames.stop:
+            around = slice(frames.start, frames.stop + 2 * reach)
+            self.conv(self.seen[:, around], place[:, frames])
+        self.grid.clear(place, start)
 
-    def _convolve(self, x):
-        bins, _, channels = x.shape
-        y = self.conv.conv(x.view(bins, -1, self.conv.pack * channels))
-        return y.reshape(bins, -1, self.conv.channels)
+    def _look(self, start):
+        """Goes on by a tile, which begins at a frame ahead."""
+        tile, reach, seen = self.grid.tile, self.conv.reach, self.seen
+        self.grid.operations.copy(seen[:, tile:], seen[:, : 2 * reach])
+        self.grid.read(self.source, start, seen[:, 2 * reach :])
 
 
 class FrequencyTransform:
     """A frequency transformation block on a stream.
-
-    Attention that weighs channels is applied after the transform, with which
-    it commutes; then the input need not be copied.
 
     Arguments
     ---------
@@ -230,84 +217,53 @@ class FrequencyTransform:
         The stream that it reads.
     weights : Attention
         Its weights.
+    seen : torch.Tensor
+        Memory for what it sees of the source, ``[F, tile + reach, C]``; the
+        attention reaches half of its taps.
     """
 
-    def __init__(self, grid: Grid, source: Stream, weights: Attention):
+    def __init__(
+        self,
+        grid: Grid,
+        source: Stream,
+        weights: Attention,
+        seen: torch.Tensor,
+    ):
         self.grid = grid
         self.source = source
         self.weights = weights
+        self.seen = seen  # of the input, from the tile's first frame on
         self.reach = weights.taps // 2
-        self.seen = None  # frames of the input, from the tile's first on
-        self.shares = None  # of the attention, by frame and tap
-
-    def __call__(self, start: int) -> torch.Tensor:
-        tile, reach = self.grid.tile, self.reach
-        if self.seen is None:
-            self._begin(start + reach - tile)
-        x = self._known()
-        read(self.source, start + reach, x[:, reach:])
-        self.shares[2 * reach :] = self._shares(x, start)[reach:]
-        frames = self.grid.inside(start)
-        if frames == slice(0, tile):
-            out = self._transform(self.seen, self._attention(frames))
-        else:
-            out = x.new_empty(len(x), tile, x.shape[2])
-            if frames.start < frames.stop:
-                part = self.seen[:, frames].contiguous()
-                out[:, frames] = self._transform(part, self._attention(frames))
-        self.seen[:, :reach] = self.seen[:, tile:]
-        self.shares[: 2 * reach] = self.shares[tile:]
-        return self.grid.clear(out, start)
-
-    def _begin(self, start):
-        tile, reach = self.grid.tile, self.reach
-        rows = self.weights.transform.shape[1]
-        first = self.source(start)
-        self.seen = first.new_zeros(rows, tile + reach, first.shape[2])
-        self._known()[:, reach:] = first
-        shares = self._shares(self._known(), start - reach)[reach:]
-        self.shares = shares.new_empty(tile + 2 * reach, shares.shape[1])
-        self.shares[: 2 * reach] = shares[tile - 2 * reach :]
-        self.seen[:, :reach] = self.seen[:, tile:]
-
-    def _known(self):
-        """What is seen, without the rows that fill up the product."""
-        return self.seen[: len(self.weights.transform)]
-
-    def _shares(self, x, start):
-        """What each frame gives to the attention of the frames around it."""
-        frames = self.weights.squeeze(x).transpose(0, 1).flatten(1)
-        # Outside of the recording there is nothing to attend to.
-        frames[: max(-start, 0)] = 0
-        frames[max(self.grid.frames - start, 0) :] = 0
-        return frames @ self.weights.weigh
-
-    def _attention(self, frames):
-        """``[frames, outputs]``: each frame's taps lie on a diagonal."""
-        taps, bias = self.weights.taps, self.weights.weigh_bias
-        outputs = len(bias)
-        width = taps * outputs
-        diagonal = self.shares.as_strided(
-            (frames.stop - frames.start, taps, outputs),
-            (width, width + outputs, 1),
-            frames.start * width,
+        # From that many frames before the tile on.
+        self.shares = seen.new_zeros(
+            grid.tile + 2 * self.reach, weights.shares.count
         )
-        return (diagonal.sum(1) + bias).relu_()
+        self.is_first = True
 
-    def _transform(self, x, attention):
-        """Of the frames to which the attention belongs: there may be more."""
-        weights, count = self.weights, len(attention)
-        bins, (rows, columns, channels) = len(weights.transform), x.shape
-        weighted = x
-        if weights.per_bin:
-            weighted = torch.zeros_like(x)
-            attention = attention.t()[:, :, None]
-            weighted[:bins, :count] = x[:bins, :count] * attention
-        # All columns, those seen ahead, too: so nothing is copied.
-        mixed = torch.mm(weights.transform, weighted.view(rows, -1))
-        mixed = mixed.view(bins, columns, channels)
-        if not weights.per_bin:
-            mixed[:, :count] *= attention
-        y = torch.mm(x[:bins].view(-1, channels), weights.keep)
-        y = weights.mix.add_to(y.view(bins, columns, channels), mixed)
-        return y[:, :count]
+    def __call__(self, start: int, place: torch.Tensor) -> None:
+        tile, reach, seen = self.grid.tile, self.reach, self.seen
+        if self.is_first:
+            # Where zero weights meet it: what memory held may be no number.
+            seen[:, tile:] = 0
+            self._look(start + reach - tile)
+            self.is_first = False
+        self._look(start + reach)
+        frames = self.grid.inside(start)
+        if frames.start < frames.stop:
+            around = slice(frames.start, frames.stop + 2 * reach)
+            self.weights.transform(
+                seen[:, frames], self.shares[around], place[:, frames]
+            )
+        self.grid.clear(place, start)
+
+    def _look(self, start):
+        """Goes on by a tile, which begins at a frame ahead."""
+        tile, reach, seen = self.grid.tile, self.reach, self.seen
+        self.grid.operations.copy(seen[:, tile:], seen[:, :reach])
+        ahead, shares = seen[:, reach:], self.shares[2 * reach :]
+        self.shares[: 2 * reach] = self.shares[tile:]
+        self.grid.read(self.source, start, ahead)
+        self.weights.shares(ahead, shares)
+        # Outside of the recording there is nothing to attend to.
+        shares[: max(-start, 0)] = 0
+        shares[max(self.grid.frames - start, 0) :] = 0

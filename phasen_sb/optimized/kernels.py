@@ -1,0 +1,38 @@
+"""The choice of what computes tiles: compiled kernels, or PyTorch.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+import sys
+from types import ModuleType
+
+import torch
+
+from phasen_sb.optimized.native import operations as native
+from phasen_sb.optimized.native.library import find_kind
+from phasen_sb.optimized.portable import operations as portable
+
+
+def choose_operations(dtype: torch.dtype) -> ModuleType:
+    """The fastest operations for a precision that are installed and run here.
+
+    Example
+    -------
+    >>> hasattr(choose_operations(torch.float32), "Conv")
+    True
+    """
+    return portable if find_kind(dtype) is None else native
+
+
+def operations_of(operation: object) -> ModuleType:
+    """The operations that one of them is of.
+
+    Example
+    -------
+    >>> zeros = torch.zeros(1, 1, 1, 1)
+    >>> conv = portable.Conv(zeros, zeros.flatten(), torch.float32)
+    >>> operations_of(conv) is portable
+    True
+    """
+    return sys.modules[type(operation).__module__]

@@ -1,0 +1,92 @@
+// Convolution of a tile [bins, rows, columns], with what follows it.
+//
+// Rows are computed in blocks: up to 15 more rows than asked for, and up to 31
+// values behind the last that a row sees, are read, but do not matter as long
+// as the values are finite.
+#pragma once
+
+#include <vector>
+
+#include "engines.hpp"
+
+namespace phasen {
+
+enum After { NOTHING, RELU, GATE };
+
+template <typename T>
+struct Convolution {
+  const T* x;  // the first frame that the first row sees
+  int64_t x_bin, x_row;
+  const T* weight;  // [kernel_bins, depth, padded outputs], see engines.hpp
+  int64_t kernel_bins;
+  Depth depth;
+  int64_t outputs;
+  const float* bias;
+  T* y;
+  int64_t y_bin, y_row;
+  int64_t bins, rows;
+  After after;
+  const T* gated;  // what is multiplied by the tanh of the result
+  int64_t gated_bin, gated_row;
+  const T* added;  // nothing, or what is added in the end
+  int64_t added_bin, added_row;
+};
+
+template <class Engine>
+void convolve(const Convolution<typename Engine::Value>& c, int threads) {
+  using T = typename Engine::Value;
+  const int64_t columns = padded(c.outputs, WIDTH);
+  const int64_t half = c.kernel_bins / 2;
+#pragma omp parallel num_threads(threads)
+  {
+    Engine::begin();
+    alignas(64) float out[MOST_ROWS * MOST_COLUMNS];
+    std::vector<Tap<T>> taps(c.kernel_bins);
+#pragma omp for schedule(static)
+    for (int64_t bin = 0; bin < c.bins; bin++) {
+      for (int64_t row = 0, rows; row < c.rows; row += rows) {
+        rows = Engine::rows(c.rows - row);
+        for (int64_t n = 0; n < columns; n += MOST_COLUMNS) {
+          int count = 0;
+          for (int64_t tap = 0; tap < c.kernel_bins; tap++) {
+            const int64_t from = bin + tap - half;
+            if (from < 0 || from >= c.bins) continue;
+            taps[count++] = {
+                c.x + from * c.x_bin + row * c.x_row, c.x_row,
+                c.weight + tap * c.depth.size * columns + n * PAIR<T>};
+          }
+          const int vectors = vectors_from(n, columns);
+          Engine::block(taps.data(), count, c.depth, columns, rows, vectors,
+                        out);
+          for (int v = 0; v < vectors; v++) {
+            const int64_t at = n + v * WIDTH;
+            const __mmask16 mask = first(c.outputs - at);
+            const __m512 bias = load(c.bias + at, mask);
+            T* y = c.y + bin * c.y_bin + row * c.y_row + at;
+            const float* sum = out + v * WIDTH;
+            for (int r = 0; r < rows && row + r < c.rows;
+                 r++, y += c.y_row, sum += MOST_COLUMNS) {
+              const auto of = [&](const T* x, int64_t bin_step,
+                                  int64_t row_step) {
+                return load(x + bin * bin_step + (row + r) * row_step + at,
+                            mask);
+              };
+              __m512 value = _mm512_add_ps(_mm512_load_ps(sum), bias);
+              if (c.after == RELU) value = relu(value);
+              if (c.after == GATE)
+                value = _mm512_mul_ps(hyperbolic_tangent<T>(value),
+                                      of(c.gated, c.gated_bin, c.gated_row));
+              if (c.added)
+                value = _mm512_add_ps(value,
+                                      of(c.added, c.added_bin, c.added_row));
+              store(y, value, mask);
+            }
+          }
+        }
+      }
+    }
+    Engine::end();
+  }
+}
+
+}  // namespace phasen

@@ -1,0 +1,117 @@
+"""The compiled kernels, found and called.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+import ctypes
+import functools
+import warnings
+import zlib
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import torch
+
+# In the order of the C++ enumeration.
+FP32, BF16, AMX = range(3)
+
+
+_CALL = [ctypes.c_int, ctypes.c_int, ctypes.c_void_p]
+_ARGUMENTS = {
+    "phasen_supports": [ctypes.c_int],
+    "phasen_convolve": _CALL,
+    "phasen_transform": _CALL,
+    "phasen_copy": _CALL,
+    "phasen_affine": _CALL,
+    "phasen_frame_norm": [*_CALL, ctypes.c_float],
+    "phasen_moments": [*_CALL, ctypes.c_void_p],
+    "phasen_recur": _CALL,
+}
+
+
+@functools.cache
+def load_library() -> ctypes.CDLL | None:
+    """The compiled kernels; None where they were not compiled.
+
+    Kernels that an earlier version of the sources was compiled to are not
+    used, with a warning.
+
+    Example
+    -------
+    >>> library = load_library()
+    >>> library is None or library.phasen_supports(FP32) in (0, 1)
+    True
+    """
+    folder = Path(__file__).parent
+    paths = [folder / ("_kernels" + suffix) for suffix in EXTENSION_SUFFIXES]
+    found = [path for path in paths if path.exists()]
+    if not found:
+        return None
+    try:
+        library = ctypes.CDLL(str(found[0]))
+        library.phasen_sources.restype = ctypes.c_uint
+        compiled_from = library.phasen_sources()
+        for name, arguments in _ARGUMENTS.items():
+            getattr(library, name).argtypes = arguments
+    except (OSError, AttributeError):  # of another platform or version
+        return None
+    # A wheel has the library alone.
+    sources = sorted([*folder.glob("*.cpp"), *folder.glob("*.hpp")])
+    text = b"".join(path.read_bytes() for path in sources)
+    if sources and zlib.crc32(text) != compiled_from:
+        warnings.warn(
+            f"{found[0]} is older than the sources beside it and is not used; "
+            "install phasen_sb again to enhance faster.",
+            stacklevel=2,
+        )
+        return None
+    return library
+
+
+@functools.cache
+def find_kind(dtype: torch.dtype) -> int | None:
+    """The fastest kernels for a precision that this CPU has, if any.
+
+    Example
+    -------
+    >>> find_kind(torch.float64) is None
+    True
+    """
+    kinds = {torch.float32: (FP32,), torch.bfloat16: (AMX, BF16)}
+    library = load_library()
+    if library is not None:
+        for kind in kinds.get(dtype, ()):
+            if library.phasen_supports(kind):
+                return kind
+    return None
+
+
+def describe_kernels(dtype: torch.dtype) -> str:
+    """What computes a precision on this machine, in words.
+
+    Example
+    -------
+    >>> describe_kernels(torch.float64)
+    'PyTorch'
+    """
+    names = {
+        FP32: "compiled kernels (AVX-512)",
+        BF16: "compiled kernels (AVX512-BF16)",
+        AMX: "compiled kernels (AMX)",
+    }
+    return names.get(find_kind(dtype), "PyTorch")
+
+
+def call(
+    name: str, kind: int, arguments: ctypes.Structure, *further: object
+) -> None:
+    """Calls a kernel, on as many threads as PyTorch uses."""
+    getattr(load_library(), name)(
+        kind, torch.get_num_threads(), ctypes.byref(arguments), *further
+    )
+
+
+def structure(name: str, fields: dict[str, type]) -> type[ctypes.Structure]:
+    """A structure of the C++ code, of the same fields in the same order."""
+    return type(name, (ctypes.Structure,), {"_fields_": list(fields.items())})

@@ -1,0 +1,170 @@
+// The frequency transformation block of a tile [bins, frames, channels].
+//
+// A few frames at a time: their product with the transform stays in the
+// first-level cache until the joining convolution has read it.
+#pragma once
+
+#include <vector>
+
+#include "convolution.hpp"
+
+namespace phasen {
+
+template <typename T>
+struct Transform {
+  const T* x;  // readable up to the next multiple of 16 bins
+  int64_t x_bin;
+  const T* shares;  // of the attention, [frames + taps - 1, taps, weights]
+  int64_t taps;
+  const float* attention_bias;
+  bool per_bin;  // whether it weighs bins, not channels
+  const T* transform;  // [padded bins, transform_row], zero where padded
+  int64_t transform_row;
+  const T* mix;        // [padded channels, padded outputs], see engines.hpp
+  const T* keep;       // likewise
+  const float* bias;
+  T* y;
+  int64_t y_bin;
+  int64_t bins, frames, channels;
+};
+
+// What the frames around a frame say that its channels or bins weigh.
+template <typename T>
+void attend(const Transform<T>& t, int64_t frame, float* attention) {
+  const int64_t weights = t.per_bin ? t.bins : t.channels;
+  for (int64_t n = 0; n < weights; n += WIDTH) {
+    const __mmask16 mask = first(weights - n);
+    __m512 sum = load(t.attention_bias + n, mask);
+    for (int64_t tap = 0; tap < t.taps; tap++) {
+      const int64_t at = ((frame + tap) * t.taps + tap) * weights + n;
+      sum = _mm512_add_ps(sum, load(t.shares + at, mask));
+    }
+    store(attention + n, relu(sum), mask);
+  }
+}
+
+// The product's right side [depth, columns], as engines want it.
+template <typename T>
+void fill_panel(const Transform<T>& t, int64_t frame, int64_t frames,
+                int64_t columns, int64_t depth, T* panel) {
+  const int64_t count = frames * t.channels;
+  const T* x = t.x + frame * t.channels;
+  for (int64_t k = 0; k < depth; k += PAIR<T>)
+    for (int64_t n = 0; n < columns; n += WIDTH) {
+      const __mmask16 mask = k < t.bins ? first(count - n) : 0;
+      if constexpr (PAIR<T> == 2) {
+        const __mmask16 next = k + 1 < t.bins ? mask : 0;
+        const T* low = x + k * t.x_bin + n;
+        const __m256i one = _mm256_maskz_loadu_epi16(mask, low);
+        const __m256i two = _mm256_maskz_loadu_epi16(next, low + t.x_bin);
+        _mm512_storeu_si512(
+            panel + k * columns + 2 * n,
+            _mm512_or_si512(
+                _mm512_cvtepu16_epi32(one),
+                _mm512_slli_epi32(_mm512_cvtepu16_epi32(two), 16)));
+      } else {
+        store(panel + k * columns + n, load(x + k * t.x_bin + n, mask));
+      }
+    }
+}
+
+// The same of values that their bin's attention weighs.
+template <typename T>
+void fill_weighed_panel(const Transform<T>& t, int64_t frame, int64_t frames,
+                        int64_t columns, int64_t depth, T* panel) {
+  std::vector<float> attention(t.bins);
+  std::vector<T> weighed(t.bins * columns);
+  for (int64_t f = 0; f < frames; f++) {
+    attend(t, frame + f, attention.data());
+    for (int64_t bin = 0; bin < t.bins; bin++) {
+      const T* x = t.x + bin * t.x_bin + (frame + f) * t.channels;
+      T* y = weighed.data() + bin * columns + f * t.channels;
+      const __m512 weight = _mm512_set1_ps(attention[bin]);
+      for (int64_t c = 0; c < t.channels; c += WIDTH) {
+        const __mmask16 mask = first(t.channels - c);
+        store(y + c, _mm512_mul_ps(load(x + c, mask), weight), mask);
+      }
+    }
+  }
+  Transform<T> of_weighed = t;
+  of_weighed.x = weighed.data();
+  of_weighed.x_bin = columns;
+  fill_panel(of_weighed, 0, frames, columns, depth, panel);
+}
+
+template <class Engine>
+void transform(const Transform<typename Engine::Value>& t, int threads) {
+  using T = typename Engine::Value;
+  const int64_t channels = t.channels;
+  const int64_t together =
+      channels < MOST_COLUMNS ? MOST_COLUMNS / channels : 1;
+  const int64_t panels = (t.frames + together - 1) / together;
+  const int64_t columns = padded(together * channels, WIDTH);
+  const int64_t outputs = padded(channels, WIDTH);
+  const int64_t rows = padded(t.bins, 16);
+  const int64_t depth = padded(t.bins, Engine::GRAIN);
+  const int64_t joined = padded(channels, Engine::GRAIN);
+#pragma omp parallel num_threads(threads)
+  {
+    Engine::begin();
+    alignas(64) float out[MOST_ROWS * MOST_COLUMNS];
+    std::vector<T> panel(depth * columns), mixed(rows * columns + 64);
+    std::vector<float> weights(columns, 1.f);
+#pragma omp for schedule(static)
+    for (int64_t index = 0; index < panels; index++) {
+      const int64_t frame = index * together;
+      const int64_t left = t.frames - frame;
+      const int64_t frames = left < together ? left : together;
+      if (t.per_bin) {
+        fill_weighed_panel(t, frame, frames, columns, depth, panel.data());
+      } else {
+        fill_panel(t, frame, frames, columns, depth, panel.data());
+        for (int64_t f = 0; f < frames; f++)
+          attend(t, frame + f, weights.data() + f * channels);
+      }
+      for (int64_t row = 0, count; row < rows; row += count) {
+        count = Engine::rows(rows - row);
+        for (int64_t n = 0; n < columns; n += MOST_COLUMNS) {
+          const int vectors = vectors_from(n, columns);
+          const Tap<T> tap = {t.transform + row * t.transform_row,
+                              t.transform_row,
+                              panel.data() + n * PAIR<T>};
+          Engine::block(&tap, 1, {depth, 0}, columns, count, vectors, out);
+          for (int r = 0; r < count; r++)
+            for (int v = 0; v < vectors; v++)
+              store(mixed.data() + (row + r) * columns + n + v * WIDTH,
+                    _mm512_mul_ps(
+                        _mm512_load_ps(out + r * MOST_COLUMNS + v * WIDTH),
+                        load(weights.data() + n + v * WIDTH)));
+        }
+      }
+      for (int64_t f = 0; f < frames; f++)
+        for (int64_t row = 0, count; row < rows; row += count) {
+          count = Engine::rows(rows - row);
+          for (int64_t n = 0; n < outputs; n += MOST_COLUMNS) {
+            const int vectors = vectors_from(n, outputs);
+            const Tap<T> taps[2] = {
+                {mixed.data() + row * columns + f * channels, columns,
+                 t.mix + n * PAIR<T>},
+                {t.x + row * t.x_bin + (frame + f) * channels, t.x_bin,
+                 t.keep + n * PAIR<T>}};
+            Engine::block(taps, 2, {joined, 0}, outputs, count, vectors, out);
+            for (int v = 0; v < vectors; v++) {
+              const int64_t at = n + v * WIDTH;
+              const __mmask16 mask = first(channels - at);
+              const __m512 bias = load(t.bias + at, mask);
+              for (int r = 0; r < count && row + r < t.bins; r++) {
+                const __m512 sum =
+                    _mm512_load_ps(out + r * MOST_COLUMNS + v * WIDTH);
+                store(t.y + (row + r) * t.y_bin + (frame + f) * channels + at,
+                      relu(_mm512_add_ps(sum, bias)), mask);
+              }
+            }
+          }
+        }
+    }
+    Engine::end();
+  }
+}
+
+}  // namespace phasen

@@ -1,0 +1,1 @@
+"""The layers of the optimised network in PyTorch, for any CPU."""

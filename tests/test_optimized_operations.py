@@ -1,0 +1,150 @@
+"""Compiled kernels compute, one by one, what PyTorch's operators compute."""
+
+import pytest
+import torch
+
+from phasen_sb.optimized.native import library
+from phasen_sb.optimized.native import operations as native
+from phasen_sb.optimized.portable import operations as portable
+
+KINDS = {
+    library.FP32: torch.float32,
+    library.BF16: torch.bfloat16,
+    library.AMX: torch.bfloat16,
+}
+
+
+@pytest.fixture(params=KINDS, ids=["FP32", "BF16", "AMX"])
+def dtype(request, monkeypatch):
+    """The precision of a kind of kernels, which is switched on."""
+    compiled = library.load_library()
+    if compiled is None or not compiled.phasen_supports(request.param):
+        pytest.skip("no such kernels")
+    monkeypatch.setattr(native, "find_kind", lambda dtype: request.param)
+    return KINDS[request.param]
+
+
+def tile(*shape, dtype):
+    """Random values in memory that kernels may read beyond."""
+    return native.empty_tile(shape, dtype).copy_(torch.randn(shape))
+
+
+def assert_close(ours, plain):
+    tolerance = 1e-5 if plain.dtype == torch.float32 else 1e-2
+    ours, plain = ours.float(), plain.float()
+    assert (ours - plain).norm() < tolerance * plain.norm()
+
+
+CONVOLUTIONS = {
+    "time": (24, 24, 25, 1, 96),
+    "both": (24, 24, 5, 5, 32),
+    "few channels": (12, 12, 25, 3, 64),
+    "pointwise": (12, 24, 1, 1, 12),
+    "odd channels": (5, 3, 3, 3, 20),
+    "many channels": (96, 96, 3, 3, 16),
+    "spectrum": (2, 48, 7, 1, 68),
+}
+
+
+@pytest.mark.parametrize("after", ["", "relu", "gate"])
+@pytest.mark.parametrize(
+    "shape", CONVOLUTIONS.values(), ids=CONVOLUTIONS.keys()
+)
+def test_convolution(shape, after, dtype):
+    torch.manual_seed(0)
+    inputs, outputs, taps, bins, frames = shape
+    weight = torch.randn(outputs, inputs, taps, bins)
+    weight /= (inputs * taps * bins) ** 0.5
+    bias = torch.randn(outputs)
+    ours = native.Conv(weight, bias, dtype, after)
+    plain = portable.Conv(weight, bias, dtype, after)
+    # 16 bins: what is read behind the last lies behind the memory, too.
+    reach = max(ours.reach, plain.reach)
+    x = tile(16, frames + 2 * reach, inputs, dtype=dtype)
+    gated, added = (tile(16, frames, outputs, dtype=dtype) for _ in range(2))
+    results = [tile(16, frames, outputs, dtype=dtype) for _ in range(2)]
+    for conv, result in zip((ours, plain), results, strict=True):
+        around = slice(reach - conv.reach, reach + frames + conv.reach)
+        conv(x[:, around], result, gated, added)
+    assert_close(*results)
+
+
+@pytest.mark.parametrize("per_bin", [False, True])
+@pytest.mark.parametrize(
+    "shape", [(257, 32, 24), (33, 7, 5), (17, 3, 96), (16, 20, 12)], ids=str
+)
+def test_frequency_transform(shape, per_bin, dtype):
+    torch.manual_seed(0)
+    bins, frames, channels = shape
+    taps, weights = 9, bins if per_bin else channels
+    arguments = (
+        torch.randn(weights),
+        taps,
+        torch.randn(bins, bins) / bins**0.5,
+        torch.randn(channels, 2 * channels) / channels**0.5,
+        torch.randn(channels),
+        per_bin,
+        dtype,
+    )
+    x = tile(*shape, dtype=dtype)
+    shares = torch.randn(frames + taps - 1, taps * weights).to(dtype)
+    results = [tile(*shape, dtype=dtype) for _ in range(2)]
+    for operations, result in zip((native, portable), results, strict=True):
+        operations.Transform(*arguments)(x, shares, result)
+    assert_close(*results)
+
+
+@pytest.mark.parametrize("frames", [1, 16, 37])
+def test_attention_shares(frames, dtype):
+    torch.manual_seed(0)
+    squeeze, weigh = torch.randn(5, 24, 1, 1), torch.randn(17 * 5, 9 * 24)
+    x = tile(17, frames, 24, dtype=dtype)
+    results = [torch.zeros(frames, 9 * 24, dtype=dtype) for _ in range(2)]
+    for operations, result in zip((native, portable), results, strict=True):
+        conv = operations.Conv(
+            squeeze, torch.randn(5) * 0, dtype, "relu", dense=False
+        )
+        operations.AttentionShares(conv, weigh, dtype)(x, result)
+    assert_close(*results)
+
+
+def test_norms(dtype):
+    torch.manual_seed(0)
+    norm = torch.nn.LayerNorm(12, eps=1e-5)
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    x = 3 + tile(17, 37, 12, dtype=dtype)
+    with torch.no_grad():
+        for name, arguments in (
+            ("affine", (norm.weight, norm.bias)),
+            ("frame_norm", (norm,)),
+        ):
+            results = [tile(*x.shape, dtype=dtype).copy_(x) for _ in range(2)]
+            getattr(native, name)(results[0], *arguments)
+            getattr(portable, name)(results[1], *arguments)
+            assert_close(*results)
+    for ours, plain in zip(native.moments(x), portable.moments(x), strict=True):
+        assert ours == pytest.approx(plain, rel=1e-4)
+
+
+@pytest.mark.parametrize("units", [5, 64, 150])
+def test_recurrent_layer(units, dtype, monkeypatch):
+    monkeypatch.setattr(native, "RECURRENT_FRAMES", 32)
+    torch.manual_seed(0)
+    layer = torch.nn.LSTM(40, units, batch_first=True, bidirectional=True)
+    with torch.no_grad():
+        x = torch.randn(75, 40)
+        assert_close(
+            native.LSTM(layer, dtype)(x.to(dtype)),
+            layer(x[None])[0][0].to(dtype),
+        )
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_what_is_no_number_does_not_vanish(value, dtype):
+    weight, bias = torch.ones(24, 24, 1, 1), torch.zeros(24)
+    x = tile(16, 32, 24, dtype=dtype)
+    x[3, 5, 7] = value
+    out = tile(16, 32, 24, dtype=dtype)
+    native.Conv(weight, bias, dtype, "relu")(x, out)
+    assert not out[3, 5].isfinite().any()

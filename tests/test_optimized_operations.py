@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from phasen_sb.optimized.native import library
+from phasen_sb.optimized.native import library, recurrent
 from phasen_sb.optimized.native import operations as native
 from phasen_sb.optimized.portable import operations as portable
 
@@ -20,7 +20,8 @@ def dtype(request, monkeypatch):
     compiled = library.load_library()
     if compiled is None or not compiled.phasen_supports(request.param):
         pytest.skip("no such kernels")
-    monkeypatch.setattr(native, "find_kind", lambda dtype: request.param)
+    for module in (native, recurrent):
+        monkeypatch.setattr(module, "find_kind", lambda dtype: request.param)
     return KINDS[request.param]
 
 
@@ -129,13 +130,13 @@ def test_norms(dtype):
 
 @pytest.mark.parametrize("units", [5, 64, 150])
 def test_recurrent_layer(units, dtype, monkeypatch):
-    monkeypatch.setattr(native, "RECURRENT_FRAMES", 32)
+    monkeypatch.setattr(recurrent, "RECURRENT_FRAMES", 32)
     torch.manual_seed(0)
     layer = torch.nn.LSTM(40, units, batch_first=True, bidirectional=True)
     with torch.no_grad():
         x = torch.randn(75, 40)
         assert_close(
-            native.LSTM(layer, dtype)(x.to(dtype)),
+            recurrent.LSTM(layer, dtype)(x.to(dtype)),
             layer(x[None])[0][0].to(dtype),
         )
 

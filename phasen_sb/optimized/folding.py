@@ -6,7 +6,6 @@ Authors
  * The phasen_sb authors 2026
 """
 
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -62,8 +61,6 @@ class Folder:
     ---------
     dtype : torch.dtype
         Of the weights.
-    operations : module, optional
-        What computes tiles; by default the fastest that there is.
 
     Example
     -------
@@ -73,11 +70,9 @@ class Folder:
     ['Attention', 'Conv', 'Conv', 'Conv', 'Attention']
     """
 
-    def __init__(
-        self, dtype: torch.dtype, operations: ModuleType | None = None
-    ):
+    def __init__(self, dtype: torch.dtype):
         self.dtype = dtype
-        self.operations = operations or choose_operations(dtype)
+        self.operations = choose_operations(dtype)
 
     def conv(
         self,

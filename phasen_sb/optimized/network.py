@@ -212,11 +212,11 @@ class TiledPHASEN(nn.Module):
         last = [self.amplitude_stem[-1]]
         if self.phase_stem is not None:
             last.append(self.phase_stem[-1].conv)
-        memory = [self._store(grid, conv.channels) for conv in last]
+        memory = [
+            Stored(grid, self.n_bins, conv.channels, self.dtype)
+            for conv in last
+        ]
         return (memory + [None])[:2]
-
-    def _store(self, grid, channels):
-        return Stored(grid, self.n_bins, channels, self.dtype)
 
     def _tile(self, frames, channels):
         shape = self.n_bins, frames, channels

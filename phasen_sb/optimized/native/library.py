@@ -15,7 +15,12 @@ import torch
 
 # In the order of the C++ enumeration.
 FP32, BF16, AMX = range(3)
+#: Floats in a vector, and rows in a tile of the CPU.
+VECTOR = 16
+#: bf16 values in a row of a tile: products are that deep.
+DEPTH = 32
 
+POINTER, INT = ctypes.c_void_p, ctypes.c_int64
 
 _CALL = [ctypes.c_int, ctypes.c_int, ctypes.c_void_p]
 _ARGUMENTS = {
@@ -50,23 +55,31 @@ def load_library() -> ctypes.CDLL | None:
         return None
     try:
         library = ctypes.CDLL(str(found[0]))
-        library.phasen_sources.restype = ctypes.c_uint
-        compiled_from = library.phasen_sources()
-        for name, arguments in _ARGUMENTS.items():
-            getattr(library, name).argtypes = arguments
-    except (OSError, AttributeError):  # of another platform or version
+    except OSError as error:
+        warnings.warn(
+            f"Enhancing is slower than it could be: {error}", stacklevel=2
+        )
         return None
     # A wheel has the library alone.
     sources = sorted([*folder.glob("*.cpp"), *folder.glob("*.hpp")])
     text = b"".join(path.read_bytes() for path in sources)
-    if sources and zlib.crc32(text) != compiled_from:
+    if sources and zlib.crc32(text) != _compiled_from(library):
         warnings.warn(
             f"{found[0]} is older than the sources beside it and is not used; "
             "install phasen_sb again to enhance faster.",
             stacklevel=2,
         )
         return None
+    for name, arguments in _ARGUMENTS.items():
+        getattr(library, name).argtypes = arguments
     return library
+
+
+def _compiled_from(library):
+    if not hasattr(library, "phasen_sources"):
+        return None
+    library.phasen_sources.restype = ctypes.c_uint
+    return library.phasen_sources()
 
 
 @functools.cache

@@ -14,7 +14,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from phasen_sb.optimized.native.library import call, find_kind, structure
+from phasen_sb.optimized.native.library import (
+    DEPTH,
+    INT,
+    POINTER,
+    VECTOR,
+    call,
+    find_kind,
+    structure,
+)
+from phasen_sb.optimized.native.recurrent import LSTM
 from phasen_sb.optimized.portable.packing import PACKED, pack_kernel
 from phasen_sb.optimized.portable.recurrent import BothDirections
 
@@ -25,99 +34,77 @@ TILE_FRAMES = {
 }
 #: Frames that a convolution may put into a row; tiles are multiples of them.
 PACKS = tuple(2**n for n in range(PACKED.bit_length()))
-#: Floats in a vector, and rows in a tile of the CPU.
-VECTOR = 16
-#: bf16 values in a row of a tile: products are that deep.
-DEPTH = 32
-#: Frames whose gates' inputs the recurrent layer keeps, in each direction.
-RECURRENT_FRAMES = 640
-
-_POINTER, _INT = ctypes.c_void_p, ctypes.c_int64
 
 _Convolution = structure(
     "_Convolution",
     {
-        "x": _POINTER,
-        "x_bin": _INT,
-        "x_row": _INT,
-        "weight": _POINTER,
-        "kernel_bins": _INT,
-        "depth": _INT,
-        "edge": _INT,
-        "outputs": _INT,
-        "bias": _POINTER,
-        "y": _POINTER,
-        "y_bin": _INT,
-        "y_row": _INT,
-        "bins": _INT,
-        "rows": _INT,
+        "x": POINTER,
+        "x_bin": INT,
+        "x_row": INT,
+        "weight": POINTER,
+        "kernel_bins": INT,
+        "depth": INT,
+        "edge": INT,
+        "outputs": INT,
+        "bias": POINTER,
+        "y": POINTER,
+        "y_bin": INT,
+        "y_row": INT,
+        "bins": INT,
+        "rows": INT,
         "after": ctypes.c_int,
-        "gated": _POINTER,
-        "gated_bin": _INT,
-        "gated_row": _INT,
-        "added": _POINTER,
-        "added_bin": _INT,
-        "added_row": _INT,
+        "gated": POINTER,
+        "gated_bin": INT,
+        "gated_row": INT,
+        "added": POINTER,
+        "added_bin": INT,
+        "added_row": INT,
     },
 )
 _Transform = structure(
     "_Transform",
     {
-        "x": _POINTER,
-        "x_bin": _INT,
-        "shares": _POINTER,
-        "taps": _INT,
-        "attention_bias": _POINTER,
+        "x": POINTER,
+        "x_bin": INT,
+        "shares": POINTER,
+        "taps": INT,
+        "attention_bias": POINTER,
         "per_bin": ctypes.c_bool,
-        "transform": _POINTER,
-        "transform_row": _INT,
-        "mix": _POINTER,
-        "keep": _POINTER,
-        "bias": _POINTER,
-        "y": _POINTER,
-        "y_bin": _INT,
-        "bins": _INT,
-        "frames": _INT,
-        "channels": _INT,
+        "transform": POINTER,
+        "transform_row": INT,
+        "mix": POINTER,
+        "keep": POINTER,
+        "bias": POINTER,
+        "y": POINTER,
+        "y_bin": INT,
+        "bins": INT,
+        "frames": INT,
+        "channels": INT,
     },
 )
 _Norm = structure(
     "_Norm",
     {
-        "x": _POINTER,
-        "x_bin": _INT,
-        "y": _POINTER,
-        "y_bin": _INT,
-        "bins": _INT,
-        "frames": _INT,
-        "channels": _INT,
-        "scale": _POINTER,
-        "shift": _POINTER,
+        "x": POINTER,
+        "x_bin": INT,
+        "y": POINTER,
+        "y_bin": INT,
+        "bins": INT,
+        "frames": INT,
+        "channels": INT,
+        "scale": POINTER,
+        "shift": POINTER,
     },
 )
 _Copy = structure(
     "_Copy",
     {
-        "x": _POINTER,
-        "x_bin": _INT,
-        "y": _POINTER,
-        "y_bin": _INT,
-        "bins": _INT,
-        "bytes": _INT,
-    },
-)
-_Recurrence = structure(
-    "_Recurrence",
-    {
-        "input": _POINTER * 2,
-        "bias": _POINTER,
-        "weight": _POINTER,
-        "y": _POINTER * 2,
-        "y_row": _INT,
-        "state": _POINTER,
-        "cells": _POINTER,
-        "frames": _INT,
-        "units": _INT,
+        "x": POINTER,
+        "x_bin": INT,
+        "y": POINTER,
+        "y_bin": INT,
+        "bins": INT,
+        "bytes": INT,
     },
 )
 
@@ -171,19 +158,8 @@ def _edge(weight):
 class Conv:
     """A convolution of tiles.
 
-    Arguments
-    ---------
-    weight : torch.Tensor
-        ``[C_out, C_in, frames, bins]``, both sizes odd, fp32.
-    bias : torch.Tensor
-        ``[C_out]``, fp32.
-    dtype : torch.dtype
-        Of the tiles.
-    after : str
-        ``""``; ``relu``; or ``gate``: a tile is multiplied by the tanh of
-        what is computed.
-    dense : bool
-        False for an output whose frames lie apart.
+    Arguments and calls are those of
+    :class:`phasen_sb.optimized.portable.operations.Conv`.
 
     Example
     -------
@@ -227,19 +203,7 @@ class Conv:
         gated: torch.Tensor | None = None,
         added: torch.Tensor | None = None,
     ) -> None:
-        """Convolves ``[F, frames + 2 * reach, C_in]``.
-
-        Arguments
-        ---------
-        x : torch.Tensor
-            The tile and the frames around it.
-        out : torch.Tensor
-            ``[F, frames, C_out]``, which the result is written to.
-        gated : torch.Tensor, optional
-            The tile to multiply by the gate, like ``out``.
-        added : torch.Tensor, optional
-            A tile to add in the end, likewise.
-        """
+        """Convolves ``[F, frames + 2 * reach, C_in]`` into ``out``."""
         bins, frames, _ = out.shape
         arguments = _Convolution(
             *self._place(x),
@@ -267,15 +231,8 @@ class Conv:
 class AttentionShares:
     """What each frame gives to the attention of the frames around it.
 
-    Arguments
-    ---------
-    squeeze : Conv
-        To few channels, C_r; its output is not dense.
-    weigh : torch.Tensor
-        From a frame's bins and channels to its shares, ``[F * C_r, shares]``,
-        fp32.
-    dtype : torch.dtype
-        Of the tiles.
+    Arguments and calls are those of
+    :class:`phasen_sb.optimized.portable.operations.AttentionShares`.
 
     Example
     -------
@@ -319,22 +276,8 @@ class AttentionShares:
 class Transform:
     """A frequency transformation block, behind its squeezing layer.
 
-    Arguments
-    ---------
-    attention_bias : torch.Tensor
-        Of the attention, one for each of its weights, fp32.
-    taps : int
-        Frames that it sees.
-    transform : torch.Tensor
-        ``[F, F]``, fp32.
-    join : torch.Tensor
-        ``[C, 2 * C]``: of the transformed input and of the input itself, fp32.
-    bias : torch.Tensor
-        ``[C]``, fp32.
-    per_bin : bool
-        Whether the attention weighs bins, not channels.
-    dtype : torch.dtype
-        Of the tiles.
+    Arguments and calls are those of
+    :class:`phasen_sb.optimized.portable.operations.Transform`.
 
     Example
     -------
@@ -369,18 +312,7 @@ class Transform:
     def __call__(
         self, x: torch.Tensor, shares: torch.Tensor, out: torch.Tensor
     ) -> None:
-        """Transforms a tile.
-
-        Arguments
-        ---------
-        x : torch.Tensor
-            ``[F, frames, C]``
-        shares : torch.Tensor
-            Of the attention, by the frames seen, ``[frames + taps - 1, taps *
-            weights]``.
-        out : torch.Tensor
-            ``[F, frames, C]``, which the result is written to.
-        """
+        """Transforms ``[F, frames, C]`` into ``out``."""
         arguments = _Transform(
             x.data_ptr(),
             x.stride(0),
@@ -455,94 +387,3 @@ def make_recurrent(layer: nn.Module, dtype: torch.dtype) -> nn.Module:
     if isinstance(layer, nn.LSTM):
         return LSTM(layer, dtype)
     return BothDirections(layer, dtype)
-
-
-class LSTM(nn.Module):
-    """A bidirectional LSTM whose directions run on a thread each.
-
-    Arguments
-    ---------
-    layer : torch.nn.LSTM
-        One layer, bidirectional, with biases.
-    dtype : torch.dtype
-        Of the weights and of what goes in and out.
-
-    Example
-    -------
-    >>> from phasen_sb.optimized.native.library import find_kind
-    >>> layer = nn.LSTM(8, 5, bidirectional=True)
-    >>> x = torch.randn(7, 8)
-    >>> find_kind(x.dtype) is None or torch.allclose(
-    ...     LSTM(layer, x.dtype)(x), layer(x)[0], atol=1e-6
-    ... )
-    True
-    """
-
-    #: Units that are computed together.
-    GROUP = 64
-
-    def __init__(self, layer: nn.LSTM, dtype: torch.dtype):
-        super().__init__()
-        self.units = layer.hidden_size
-        self.groups = -(-self.units // self.GROUP)
-        self.kind = find_kind(dtype)
-        ways = [
-            [getattr(layer, name + way).detach() for name in _LSTM_WEIGHTS]
-            for way in ("_l0", "_l0_reverse")
-        ]
-        self.inputs = [
-            self._order(way[0]).flatten(0, 1).to(dtype) for way in ways
-        ]
-        recurrent = torch.stack([self._order(way[1]) for way in ways])
-        recurrent = recurrent.transpose(-1, -2)
-        if dtype == torch.bfloat16:
-            recurrent = F.pad(recurrent, (0, 0, 0, self.units % 2))
-            recurrent = recurrent.unflatten(-2, (-1, 2)).transpose(-1, -2)
-        self.recurrent = recurrent.to(dtype).contiguous()
-        biases = [way[2] + way[3] for way in ways]
-        self.bias = torch.stack([self._order(b[:, None]) for b in biases])
-        self.bias = self.bias.float().contiguous()
-
-    def _order(self, weight):
-        """``[4 * units, n]`` to ``[groups, 256, n]``, a vector a gate."""
-        weight = weight.unflatten(0, (4, self.units))
-        filled = self.groups * self.GROUP - self.units
-        weight = F.pad(weight, (0, 0, 0, filled))
-        weight = weight.unflatten(1, (self.groups, -1, VECTOR))
-        return weight.permute(1, 2, 0, 3, 4).flatten(1, 3)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Maps ``[T, features]`` to ``[T, 2 * units]``."""
-        frames = len(x)
-        y = x.new_empty(frames, 2, self.units)
-        state = x.new_zeros(2, self.groups * self.GROUP)
-        cells = torch.zeros(state.shape, dtype=torch.float32)
-        for start in range(0, frames, RECURRENT_FRAMES):
-            end = min(start + RECURRENT_FRAMES, frames)
-            # One direction from the start, the other from the end.
-            parts = slice(start, end), slice(frames - end, frames - start)
-            gates = [
-                self._product(x[part], weight)
-                for part, weight in zip(parts, self.inputs, strict=True)
-            ]
-            places = [y[part, way] for way, part in enumerate(parts)]
-            arguments = _Recurrence(
-                (_POINTER * 2)(*(gate.data_ptr() for gate in gates)),
-                self.bias.data_ptr(),
-                self.recurrent.data_ptr(),
-                (_POINTER * 2)(*(place.data_ptr() for place in places)),
-                y.stride(0),
-                state.data_ptr(),
-                cells.data_ptr(),
-                end - start,
-                self.units,
-            )
-            call("phasen_recur", self.kind, arguments)
-        return y.flatten(1)
-
-    def _product(self, x, weight):
-        # Products of rows in multiples of 32 are twice as fast in bf16.
-        return F.linear(F.pad(x, (0, 0, 0, -len(x) % DEPTH)), weight)
-
-
-_LSTM_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")

@@ -60,7 +60,6 @@ class FusedConv:
         self.padding = [weight.shape[2] // 2, 0]
         self.bias = bias
         self.relu = relu
-        self.in_channels, self.out_channels = weight.shape[1::-1]
         self.fused = has_fused(weight.dtype)
         self.weight = weight.contiguous(memory_format=torch.channels_last)
         if self.fused:

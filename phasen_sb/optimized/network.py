@@ -294,17 +294,14 @@ class TiledPHASEN(nn.Module):
 
     def _exchange(self, grid, block: Block, amplitude, phase):
         """What writes a tile of both streams behind their gates."""
+        a = self._tile(grid.tile, self.squeeze.in_channels)
         if phase is not None:
-            a = self._tile(grid.tile, self.squeeze.in_channels)
             p = self._tile(grid.tile, self.phase_head.in_channels)
 
         def exchange(start, a_place, p_place, a_added=None, p_added=None):
-            if phase is None:
-                amplitude(start, a_place)
-                if a_added is not None:
-                    a_place += a_added
-                return
             amplitude(start, a)
+            if phase is None:
+                return _gate(None, None, a, a_place, a_added)
             phase(start, p)
             _gate(block.phase_to_amplitude, p, a, a_place, a_added)
             _gate(block.amplitude_to_phase, a, p, p_place, p_added)

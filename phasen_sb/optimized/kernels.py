@@ -4,7 +4,6 @@ Authors
  * The phasen_sb authors 2026
 """
 
-import sys
 from types import ModuleType
 
 import torch
@@ -25,8 +24,8 @@ def choose_operations(dtype: torch.dtype) -> ModuleType:
     return portable if find_kind(dtype) is None else native
 
 
-def operations_of(operation: object) -> ModuleType:
-    """The operations that one of them is of.
+def operations_of(conv: portable.Conv | native.Conv) -> ModuleType:
+    """The operations that a convolution is of.
 
     Example
     -------
@@ -35,4 +34,4 @@ def operations_of(operation: object) -> ModuleType:
     >>> operations_of(conv) is portable
     True
     """
-    return sys.modules[type(operation).__module__]
+    return native if isinstance(conv, native.Conv) else portable

@@ -112,8 +112,21 @@ class Spectrum:
         above = min(max(-start, 0), tile)
         part = self.spectrogram[max(start, 0) : max(start + tile, 0)]
         inside = slice(above, above + len(part))
-        place[:, inside] = self.prepare(part).transpose(0, 1)
+        pairs = as_pairs(self.prepare(part).to(place.dtype))
+        as_pairs(place[:, inside]).copy_(pairs.t())
         self.grid.clear(place, start)
+
+
+def as_pairs(x: torch.Tensor) -> torch.Tensor:
+    """``[A, B, 2]`` as one number each, ``[A, B]``: one move, not two.
+
+    Example
+    -------
+    >>> as_pairs(torch.randn(257, 64, 2)).shape
+    torch.Size([257, 64])
+    """
+    wide = {2: torch.int32, 4: torch.int64}[x.itemsize]
+    return x.view(wide)[..., 0]
 
 
 class Stored:

@@ -32,6 +32,23 @@ struct Convolution {
   int64_t added_bin, added_row;
 };
 
+// Writes one vector of results, of the channels from a place on, and applies
+// what follows the convolution.
+template <typename T>
+inline void finish(const Convolution<T>& c, int64_t bin, int64_t row,
+                   int64_t at, __mmask16 mask, __m512 value) {
+  const auto of = [&](const T* x, int64_t bin_step, int64_t row_step) {
+    return load(x + bin * bin_step + row * row_step + at, mask);
+  };
+  if (c.after == RELU) value = relu(value);
+  if (c.after == GATE)
+    value = _mm512_mul_ps(hyperbolic_tangent<T>(value),
+                          of(c.gated, c.gated_bin, c.gated_row));
+  if (c.added)
+    value = _mm512_add_ps(value, of(c.added, c.added_bin, c.added_row));
+  store(c.y + bin * c.y_bin + row * c.y_row + at, value, mask);
+}
+
 template <class Engine>
 void convolve(const Convolution<typename Engine::Value>& c, int threads) {
   using T = typename Engine::Value;
@@ -62,25 +79,11 @@ void convolve(const Convolution<typename Engine::Value>& c, int threads) {
             const int64_t at = n + v * WIDTH;
             const __mmask16 mask = first(c.outputs - at);
             const __m512 bias = load(c.bias + at, mask);
-            T* y = c.y + bin * c.y_bin + row * c.y_row + at;
             const float* sum = out + v * WIDTH;
             for (int r = 0; r < rows && row + r < c.rows;
-                 r++, y += c.y_row, sum += MOST_COLUMNS) {
-              const auto of = [&](const T* x, int64_t bin_step,
-                                  int64_t row_step) {
-                return load(x + bin * bin_step + (row + r) * row_step + at,
-                            mask);
-              };
-              __m512 value = _mm512_add_ps(_mm512_load_ps(sum), bias);
-              if (c.after == RELU) value = relu(value);
-              if (c.after == GATE)
-                value = _mm512_mul_ps(hyperbolic_tangent<T>(value),
-                                      of(c.gated, c.gated_bin, c.gated_row));
-              if (c.added)
-                value = _mm512_add_ps(value,
-                                      of(c.added, c.added_bin, c.added_row));
-              store(y, value, mask);
-            }
+                 r++, sum += MOST_COLUMNS)
+              finish(c, bin, row + r, at, mask,
+                     _mm512_add_ps(_mm512_load_ps(sum), bias));
           }
         }
       }

@@ -33,17 +33,16 @@ struct Tap {
   const T* b;
 };
 
-// Vectors, in fp32 or in pairs of bf16: 8 rows of up to 48 columns.
+// Vectors, in fp32 or in pairs of bf16: 8 or 2 rows of up to 48 columns.
 template <typename T>
 struct Vectors {
   using Value = T;
-  static constexpr int ROWS = 8;
   static constexpr int GRAIN = PAIR<T>;  // of k
   static void begin() {}
   static void end() {}
 
   // Sums of the vectors FROM to TO over a range of k.
-  template <int FROM, int TO, int VECTORS>
+  template <int FROM, int TO, int ROWS, int VECTORS>
   [[gnu::always_inline]] static void sum_up(__m512 (&sum)[ROWS][VECTORS],
                                             const Tap<T>& tap, int64_t columns,
                                             int64_t k, int64_t end) {
@@ -63,7 +62,7 @@ struct Vectors {
     }
   }
 
-  template <int VECTORS>
+  template <int ROWS, int VECTORS>
   static void accumulate(const Tap<T>* taps, int count, const Depth& depth,
                          int64_t columns, float* out) {
     __m512 sum[ROWS][VECTORS];
@@ -84,14 +83,19 @@ struct Vectors {
   }
 
   // How many rows the next block takes, of so many that are left.
-  static int rows(int64_t) { return ROWS; }
+  static int rows(int64_t left) { return left > 2 ? 8 : 2; }
 
   static void block(const Tap<T>* taps, int count, const Depth& depth,
-                    int64_t columns, int, int vectors, float* out) {
+                    int64_t columns, int rows, int vectors, float* out) {
+    if (rows == 2) switch (vectors) {
+        case 1: return accumulate<2, 1>(taps, count, depth, columns, out);
+        case 2: return accumulate<2, 2>(taps, count, depth, columns, out);
+        default: return accumulate<2, 3>(taps, count, depth, columns, out);
+      }
     switch (vectors) {
-      case 1: return accumulate<1>(taps, count, depth, columns, out);
-      case 2: return accumulate<2>(taps, count, depth, columns, out);
-      default: return accumulate<3>(taps, count, depth, columns, out);
+      case 1: return accumulate<8, 1>(taps, count, depth, columns, out);
+      case 2: return accumulate<8, 2>(taps, count, depth, columns, out);
+      default: return accumulate<8, 3>(taps, count, depth, columns, out);
     }
   }
 };
@@ -99,7 +103,6 @@ struct Vectors {
 // Tiles of 16 x 32 bf16 (AMX): 16 or 32 rows of up to 48 columns.
 struct Tiles {
   using Value = bf16;
-  static constexpr int ROWS = 16;
   static constexpr int GRAIN = 32;
 
   static void begin() {

@@ -5,6 +5,7 @@
 #include "norms.hpp"
 #include "recurrent.hpp"
 #include "transform.hpp"
+#include "winograd.hpp"
 
 using namespace phasen;
 
@@ -22,6 +23,10 @@ void phasen_convolve(int kind, int threads, const void* arguments) {
     convolve<Vectors<bf16>>(*(const Convolution<bf16>*)arguments, threads);
   else
     convolve<Tiles>(*(const Convolution<bf16>*)arguments, threads);
+}
+
+void phasen_convolve_winograd(int, int threads, const void* arguments) {
+  convolve(*(const Winograd*)arguments, threads);
 }
 
 void phasen_transform(int kind, int threads, const void* arguments) {

@@ -26,6 +26,7 @@ _CALL = [ctypes.c_int, ctypes.c_int, ctypes.c_void_p]
 _ARGUMENTS = {
     "phasen_supports": [ctypes.c_int],
     "phasen_convolve": _CALL,
+    "phasen_convolve_winograd": _CALL,
     "phasen_transform": _CALL,
     "phasen_copy": _CALL,
     "phasen_affine": _CALL,

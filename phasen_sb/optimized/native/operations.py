@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from phasen_sb.optimized.native.convolution import PACKS, Conv, right_side
 from phasen_sb.optimized.native.library import (
     DEPTH,
     INT,
@@ -24,43 +25,15 @@ from phasen_sb.optimized.native.library import (
     structure,
 )
 from phasen_sb.optimized.native.recurrent import LSTM
-from phasen_sb.optimized.portable.packing import PACKED, pack_kernel
 from phasen_sb.optimized.portable.recurrent import BothDirections
 
-#: Frames in a tile.
+#: Frames in a tile: what a layer reads and writes fits the second-level cache,
+#: and rows fill whole blocks.
 TILE_FRAMES = {
-    torch.bfloat16: (96, 128, 160, 256),
+    torch.bfloat16: (96, 128),
     torch.float32: (64,),
 }
-#: Frames that a convolution may put into a row; tiles are multiples of them.
-PACKS = tuple(2**n for n in range(PACKED.bit_length()))
 
-_Convolution = structure(
-    "_Convolution",
-    {
-        "x": POINTER,
-        "x_bin": INT,
-        "x_row": INT,
-        "weight": POINTER,
-        "kernel_bins": INT,
-        "depth": INT,
-        "edge": INT,
-        "outputs": INT,
-        "bias": POINTER,
-        "y": POINTER,
-        "y_bin": INT,
-        "y_row": INT,
-        "bins": INT,
-        "rows": INT,
-        "after": ctypes.c_int,
-        "gated": POINTER,
-        "gated_bin": INT,
-        "gated_row": INT,
-        "added": POINTER,
-        "added_bin": INT,
-        "added_row": INT,
-    },
-)
 _Transform = structure(
     "_Transform",
     {
@@ -126,106 +99,6 @@ def empty_tile(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     memory = torch.empty(values + slack + DEPTH, dtype=dtype)
     memory[values : values + DEPTH] = 0
     return memory[:values].view(shape)
-
-
-def _right_side(matrices: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Matrices ``[..., depth, columns]``, laid out for the kernels."""
-    depth = DEPTH if dtype == torch.bfloat16 else 1
-    *outer, rows, columns = matrices.shape
-    matrices = F.pad(matrices, (0, -columns % VECTOR, 0, -rows % depth))
-    if dtype == torch.bfloat16:
-        pairs = matrices.unflatten(-2, (-1, 2)).transpose(-1, -2)
-        matrices = pairs.reshape(matrices.shape)
-    return matrices.to(dtype).contiguous()
-
-
-def _edge(weight):
-    """Depth at whose start the last third of the columns is zero.
-
-    And, at the end, the first third; both even.
-    """
-    _, depth, columns = weight.shape
-    if columns != 3 * VECTOR:
-        return 0
-    filled = [
-        (weight[..., part] != 0).any(0).any(1).int()
-        for part in (slice(-VECTOR, None), slice(VECTOR))
-    ]
-    edges = [int(filled[0].argmax()), int(filled[1].flip(0).argmax())]
-    return min(*edges, depth // 2) // 2 * 2
-
-
-class Conv:
-    """A convolution of tiles.
-
-    Arguments and calls are those of
-    :class:`phasen_sb.optimized.portable.operations.Conv`.
-
-    Example
-    -------
-    >>> conv = Conv(torch.randn(24, 24, 5, 5), torch.randn(24), torch.float32)
-    >>> conv.reach  # in frames on either side
-    2
-    """
-
-    AFTER = ("", "relu", "gate")
-
-    def __init__(
-        self,
-        weight: torch.Tensor,
-        bias: torch.Tensor,
-        dtype: torch.dtype,
-        after: str = "",
-        dense: bool = True,
-    ):
-        self.channels, self.in_channels, _, self.kernel_bins = weight.shape
-        packs = PACKS if dense else (1,)
-        choices = [self._pack(weight, pack, dtype) for pack in packs]
-        _, self.pack, self.reach, weight = min(choices, key=lambda c: c[0])
-        self.edge = _edge(weight)
-        self.weight = _right_side(weight, dtype)
-        self.bias = bias.repeat(self.pack).float()
-        self.after = self.AFTER.index(after)
-        self.kind = find_kind(dtype)
-
-    def _pack(self, weight, pack, dtype):
-        """A kernel for a number of frames to a row, and its cost."""
-        weight, reach = pack_kernel(weight, pack)
-        # [pack * C_out, pack * C_in, bins, rows] to [bins, values, outputs].
-        weight = weight.permute(2, 3, 1, 0).flatten(1, 2)
-        cost = _right_side(weight, dtype).numel() / pack
-        return cost, pack, reach, weight
-
-    def __call__(
-        self,
-        x: torch.Tensor,
-        out: torch.Tensor,
-        gated: torch.Tensor | None = None,
-        added: torch.Tensor | None = None,
-    ) -> None:
-        """Convolves ``[F, frames + 2 * reach, C_in]`` into ``out``."""
-        bins, frames, _ = out.shape
-        arguments = _Convolution(
-            *self._place(x),
-            self.weight.data_ptr(),
-            self.kernel_bins,
-            self.weight.shape[1],
-            self.edge,
-            len(self.bias),
-            self.bias.data_ptr(),
-            *self._place(out),
-            bins,
-            frames // self.pack,
-            self.after,
-            *self._place(gated),
-            *self._place(added),
-        )
-        call("phasen_convolve", self.kind, arguments)
-
-    def _place(self, tile):
-        if tile is None:
-            return None, 0, 0
-        return tile.data_ptr(), tile.stride(0), self.pack * tile.stride(1)
 
 
 class AttentionShares:
@@ -302,7 +175,7 @@ class Transform:
         padding = (0, -self.bins % depth, 0, -self.bins % VECTOR)
         self.transform = F.pad(transform, padding).to(dtype).contiguous()
         self.mix, self.keep = (
-            _right_side(half.t(), dtype) for half in join.chunk(2, dim=1)
+            right_side(half.t(), dtype) for half in join.chunk(2, dim=1)
         )
         self.bias, self.attention_bias = bias.float(), attention_bias.float()
         self.taps = taps

@@ -122,8 +122,8 @@ void transform(const Transform<typename Engine::Value>& t, int threads) {
         for (int64_t f = 0; f < frames; f++)
           attend(t, frame + f, weights.data() + f * channels);
       }
-      for (int64_t row = 0, count; row < rows; row += count) {
-        count = Engine::rows(rows - row);
+      for (int64_t row = 0, count; row < t.bins; row += count) {
+        count = Engine::rows(t.bins - row);
         for (int64_t n = 0; n < columns; n += MOST_COLUMNS) {
           const int vectors = vectors_from(n, columns);
           const Tap<T> tap = {t.transform + row * t.transform_row,
@@ -139,8 +139,8 @@ void transform(const Transform<typename Engine::Value>& t, int threads) {
         }
       }
       for (int64_t f = 0; f < frames; f++)
-        for (int64_t row = 0, count; row < rows; row += count) {
-          count = Engine::rows(rows - row);
+        for (int64_t row = 0, count; row < t.bins; row += count) {
+          count = Engine::rows(t.bins - row);
           for (int64_t n = 0; n < outputs; n += MOST_COLUMNS) {
             const int vectors = vectors_from(n, outputs);
             const Tap<T> taps[2] = {

@@ -205,4 +205,5 @@ class Conv:
     def _place(self, tile):
         if tile is None:
             return None, 0, 0
-        return tile.data_ptr(), tile.stride(0), self.layout.frames * tile.stride(1)
+        row = self.layout.frames * tile.stride(1)
+        return tile.data_ptr(), tile.stride(0), row

@@ -36,14 +36,19 @@ def assert_close(ours, plain):
     assert (ours - plain).norm() < tolerance * plain.norm()
 
 
+# Channels in and out, frames and bins of the kernel, frames, bins.
 CONVOLUTIONS = {
-    "time": (24, 24, 25, 1, 96),
-    "both": (24, 24, 5, 5, 32),
-    "few channels": (12, 12, 25, 3, 64),
-    "pointwise": (12, 24, 1, 1, 12),
-    "odd channels": (5, 3, 3, 3, 20),
-    "many channels": (96, 96, 3, 3, 16),
-    "spectrum": (2, 48, 7, 1, 68),
+    "time": (24, 24, 25, 1, 96, 16),
+    "both": (24, 24, 5, 5, 32, 16),
+    "both, all bins": (24, 24, 5, 5, 8, 257),
+    "few channels": (12, 12, 25, 3, 64, 16),
+    "few channels, all bins": (12, 12, 5, 5, 12, 257),
+    "pointwise": (12, 24, 1, 1, 12, 16),
+    "odd channels": (5, 3, 3, 3, 20, 16),
+    "odd channels of fives": (20, 17, 5, 3, 20, 19),
+    "many channels": (96, 96, 3, 3, 16, 16),
+    "many channels of fives": (60, 96, 5, 3, 16, 16),
+    "spectrum": (2, 48, 7, 1, 68, 16),
 }
 
 
@@ -53,21 +58,30 @@ CONVOLUTIONS = {
 )
 def test_convolution(shape, after, dtype):
     torch.manual_seed(0)
-    inputs, outputs, taps, bins, frames = shape
-    weight = torch.randn(outputs, inputs, taps, bins)
-    weight /= (inputs * taps * bins) ** 0.5
+    inputs, outputs, taps, kernel_bins, frames, bins = shape
+    weight = torch.randn(outputs, inputs, taps, kernel_bins)
+    weight /= (inputs * taps * kernel_bins) ** 0.5
     bias = torch.randn(outputs)
     ours = native.Conv(weight, bias, dtype, after)
     plain = portable.Conv(weight, bias, dtype, after)
-    # 16 bins: what is read behind the last lies behind the memory, too.
+    # Of 16 bins, what is read behind the last lies behind the memory, too.
     reach = max(ours.reach, plain.reach)
-    x = tile(16, frames + 2 * reach, inputs, dtype=dtype)
-    gated, added = (tile(16, frames, outputs, dtype=dtype) for _ in range(2))
-    results = [tile(16, frames, outputs, dtype=dtype) for _ in range(2)]
+    x = tile(bins, frames + 2 * reach, inputs, dtype=dtype)
+    gated, added = (tile(bins, frames, outputs, dtype=dtype) for _ in range(2))
+    results = [tile(bins, frames, outputs, dtype=dtype) for _ in range(2)]
     for conv, result in zip((ours, plain), results, strict=True):
         around = slice(reach - conv.reach, reach + frames + conv.reach)
         conv(x[:, around], result, gated, added)
     assert_close(*results)
+
+
+def test_kernels_of_fives_take_fewer_products():
+    def products(taps):
+        weight, bias = torch.randn(24, 24, taps, 5), torch.zeros(24)
+        return native.Conv(weight, bias, torch.float32).layout.cost
+
+    assert products(5) < 0.6 * 5 * 5 * 24 * 24
+    assert products(3) > 3 * 5 * 24 * 24
 
 
 @pytest.mark.parametrize("per_bin", [False, True])

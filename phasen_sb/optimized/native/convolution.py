@@ -162,7 +162,7 @@ class Conv:
         packs = PACKS if dense else (1,)
         choices = [_direct(weight, pack, dtype) for pack in packs]
         if dense and dtype == torch.float32 and taps % TAPS == 0:
-            fitting = (n for n in PACKS if n == 1 or n * self.channels <= 48)
+            fitting = (n for n in PACKS if n == 1 or n * self.channels <= 3 * VECTOR)
             choices += [_winograd(weight, pack) for pack in fitting]
         self.layout = min(choices, key=lambda layout: layout.cost)
         self.reach = self.layout.reach

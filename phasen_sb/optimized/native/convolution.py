@@ -162,8 +162,11 @@ class Conv:
         packs = PACKS if dense else (1,)
         choices = [_direct(weight, pack, dtype) for pack in packs]
         if dense and dtype == torch.float32 and taps % TAPS == 0:
-            fitting = (n for n in PACKS if n == 1 or n * self.channels <= 3 * VECTOR)
-            choices += [_winograd(weight, pack) for pack in fitting]
+            choices += [
+                _winograd(weight, bins)
+                for bins in PACKS
+                if bins == 1 or bins * self.channels <= 3 * VECTOR
+            ]
         self.layout = min(choices, key=lambda layout: layout.cost)
         self.reach = self.layout.reach
         copies = self.layout.frames * self.layout.bins

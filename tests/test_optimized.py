@@ -10,6 +10,7 @@ import phasen_sb
 from phasen_sb import PHASEN, ConvISTFT, ConvSTFT, PhasenEnhancer
 from phasen_sb.norms import BatchNorm
 from phasen_sb.optimized import folding, optimize
+from phasen_sb.optimized.native import convolution as convolutions
 from phasen_sb.optimized.native import library, recurrent
 from phasen_sb.optimized.native import operations as native
 from phasen_sb.optimized.network import KEPT_FRAMES, TiledPHASEN
@@ -82,7 +83,7 @@ def operations(request, monkeypatch):
         vectors = {torch.float32: library.FP32, torch.bfloat16: library.BF16}
         if not library.load_library().phasen_supports(library.BF16):
             del vectors[torch.bfloat16]
-        for module in (native, recurrent):
+        for module in (native, convolutions, recurrent):
             monkeypatch.setattr(module, "find_kind", vectors.get)
     else:
         chosen = portable
@@ -199,6 +200,17 @@ def test_bf16_is_close_to_fp32():
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_takes_spectrograms_however_they_lie_in_memory(dtype):
+    torch.manual_seed(0)
+    tiled = TiledPHASEN(PHASEN(n_fft=32, recurrent_units=8).eval(), dtype)
+    x = torch.randn(1, 2, 40, 17).permute(0, 2, 3, 1)
+    odd = torch.randn(x.numel() + 1)[1:].view(x.shape).copy_(x)
+    expected = tiled(x.contiguous()).spectrogram
+    for other in (x, odd, x.double()):
+        assert torch.equal(tiled(other).spectrogram, expected)
+
+
 def test_silence_stays_silence():
     enhancer = PhasenEnhancer(
         ConvSTFT(16000), ConvISTFT(16000), PHASEN(recurrent_units=8)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from phasen_sb.optimized.native import convolution as convolutions
 from phasen_sb.optimized.native import library, recurrent
 from phasen_sb.optimized.native import operations as native
 from phasen_sb.optimized.portable import operations as portable
@@ -20,7 +21,7 @@ def dtype(request, monkeypatch):
     compiled = library.load_library()
     if compiled is None or not compiled.phasen_supports(request.param):
         pytest.skip("no such kernels")
-    for module in (native, recurrent):
+    for module in (native, convolutions, recurrent):
         monkeypatch.setattr(module, "find_kind", lambda dtype: request.param)
     return KINDS[request.param]
 
@@ -63,6 +64,7 @@ def test_convolution(shape, after, dtype):
     weight /= (inputs * taps * kernel_bins) ** 0.5
     bias = torch.randn(outputs)
     ours = native.Conv(weight, bias, dtype, after)
+    assert ours.kind == native.find_kind(dtype)
     plain = portable.Conv(weight, bias, dtype, after)
     # Of 16 bins, what is read behind the last lies behind the memory, too.
     reach = max(ours.reach, plain.reach)

@@ -112,13 +112,17 @@ class Spectrum:
         above = min(max(-start, 0), tile)
         part = self.spectrogram[max(start, 0) : max(start + tile, 0)]
         inside = slice(above, above + len(part))
-        pairs = as_pairs(self.prepare(part).to(place.dtype))
-        as_pairs(place[:, inside]).copy_(pairs.t())
+        prepared = self.prepare(part).to(
+            place.dtype, copy=True, memory_format=torch.contiguous_format
+        )
+        as_pairs(place[:, inside]).copy_(as_pairs(prepared).t())
         self.grid.clear(place, start)
 
 
 def as_pairs(x: torch.Tensor) -> torch.Tensor:
     """``[A, B, 2]`` as one number each, ``[A, B]``: one move, not two.
+
+    Pairs lie together, at an even place in memory.
 
     Example
     -------

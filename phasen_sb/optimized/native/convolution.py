@@ -184,6 +184,7 @@ class Conv:
         """Convolves ``[F, frames + 2 * reach, C_in]`` into ``out``."""
         bins, frames, _ = out.shape
         layout = self.layout
+        assert frames % (MADE if layout.fives else layout.frames) == 0
         arguments = _Convolution(
             *self._place(x),
             layout.weight.data_ptr(),

@@ -1,4 +1,5 @@
-// What Python calls, by ctypes: operations.py documents the arguments.
+// What Python calls, by ctypes: operations.py, convolution.py and recurrent.py
+// document the arguments.
 #include "convolution.hpp"
 #include "copies.hpp"
 #include "detection.hpp"

@@ -27,8 +27,8 @@ from phasen_sb.optimized.native.library import (
 from phasen_sb.optimized.native.recurrent import LSTM
 from phasen_sb.optimized.portable.recurrent import BothDirections
 
-#: Frames in a tile: what a layer reads and writes fits the second-level cache,
-#: and rows fill whole blocks.
+#: Frames in a tile: what a layer reads fits the second-level cache, and rows
+#: fill whole blocks.
 TILE_FRAMES = {
     torch.bfloat16: (96, 128),
     torch.float32: (64,),

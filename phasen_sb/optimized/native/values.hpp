@@ -81,7 +81,7 @@ inline __m512 exponential(__m512 x) {
   return _mm512_scalef_ps(y, n);
 }
 
-// 1 / x, for bf16 to 14 bits.
+// 1 / x of a finite x from 1 on, for bf16 to 14 bits.
 template <typename T>
 __m512 reciprocal(__m512 x) {
   const __m512 y = _mm512_rcp14_ps(x);

@@ -77,6 +77,30 @@ def test_convolution(shape, after, dtype):
     assert_close(*results)
 
 
+@pytest.mark.parametrize("bins", [19, 33, 67, 257])
+@pytest.mark.parametrize("channels", [3, 5, 12])
+@pytest.mark.parametrize("packed", [1, 2, 4])
+def test_kernels_of_fives_with_bins_packed(packed, channels, bins, monkeypatch):
+    if library.find_kind(torch.float32) is None:
+        pytest.skip("no such kernels")
+    monkeypatch.setattr(convolutions, "PACKS", (packed,))
+    monkeypatch.setattr(convolutions, "INPUT_COST", -1e9)
+    torch.manual_seed(0)
+    weight = torch.randn(channels, 7, 15, 5)
+    weight /= 525**0.5
+    bias = torch.randn(channels)
+    ours = native.Conv(weight, bias, torch.float32, "relu")
+    assert ours.layout.fives == 3 and ours.layout.bins == packed
+    x = tile(bins, 12 + 2 * 7, 7, dtype=torch.float32)
+    result = tile(bins, 12, channels, dtype=torch.float32)
+    ours(x, result)
+    operands = x.permute(2, 1, 0)[None], weight, bias
+    expected = torch.nn.functional.conv2d(
+        *(operand.double() for operand in operands), padding=(0, 2)
+    )
+    assert_close(result, expected[0].relu().permute(2, 1, 0).float())
+
+
 def test_kernels_of_fives_take_fewer_products():
     def products(taps):
         weight, bias = torch.randn(24, 24, taps, 5), torch.zeros(24)
@@ -158,10 +182,12 @@ def test_recurrent_layer(units, dtype, monkeypatch):
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
-def test_what_is_no_number_does_not_vanish(value, dtype):
-    weight, bias = torch.ones(24, 24, 1, 1), torch.zeros(24)
-    x = tile(16, 32, 24, dtype=dtype)
-    x[3, 5, 7] = value
+@pytest.mark.parametrize("taps", [1, 5])
+def test_what_is_no_number_does_not_vanish(taps, value, dtype):
+    weight, bias = torch.ones(24, 24, taps, 1), torch.zeros(24)
+    conv = native.Conv(weight, bias, dtype, "relu")
+    x = tile(16, 32 + 2 * conv.reach, 24, dtype=dtype)
+    x[3, 5 + conv.reach, 7] = value
     out = tile(16, 32, 24, dtype=dtype)
-    native.Conv(weight, bias, dtype, "relu")(x, out)
+    conv(x, out)
     assert not out[3, 5].isfinite().any()

@@ -101,38 +101,42 @@ def _direct(weight, frames, dtype):
     weight, reach = pack_kernel(weight, frames)
     # [frames * C_out, frames * C_in, bins, rows] to [bins, depth, outputs].
     weight = weight.permute(2, 3, 1, 0).flatten(1, 2)
-    edge, products = _count(weight, dtype)
+    edge = _edge(weight)
     weight = right_side(weight, dtype)
-    return Layout(weight, frames, 1, reach, edge, products / frames)
+    # Tiles compute the edges, too.
+    skipped = edge if dtype == torch.float32 else 0
+    cost = _products(weight, skipped) / frames
+    return Layout(weight, frames, 1, reach, edge, cost)
 
 
 def _winograd(weight, bins):
     outputs, inputs, taps, _ = weight.shape
     fives = taps // TAPS
     weight = transform_kernel(weight, bins)
-    edge, products = _count(weight.flatten(0, 1), torch.float32)
-    cost = products / (MADE * bins)
+    edge = _edge(weight.flatten(0, 1))
+    weight = right_side(weight, torch.float32)
+    cost = _products(weight, edge) / (MADE * bins)
     cost += -(-inputs // VECTOR) * fives * INPUT_COST
     cost += -(-outputs // VECTOR) * OUTPUT_COST
-    weight = right_side(weight, torch.float32)
     return Layout(weight, 1, bins, taps // 2, edge, cost, fives)
 
 
-def _count(weight, dtype):
-    """The edge of ``[kernels, depth, outputs]``, and how many products."""
-    kernels, depth, outputs = weight.shape
-    products = right_side(weight, dtype).numel()
+def _edge(weight):
+    """The edge of ``[kernels, depth, outputs]``."""
+    _, depth, outputs = weight.shape
     if outputs != 3 * VECTOR:
-        return 0, products
+        return 0
     filled = [
         (weight[..., part] != 0).any(0).any(1).int()
         for part in (slice(-VECTOR, None), slice(VECTOR))
     ]
     edges = [int(filled[0].argmax()), int(filled[1].flip(0).argmax())]
-    edge = min(*edges, depth // 2) // 2 * 2  # bf16 comes in pairs
-    if dtype == torch.float32:
-        products -= 2 * edge * VECTOR * kernels
-    return edge, products
+    return min(*edges, depth // 2) // 2 * 2  # bf16 comes in pairs
+
+
+def _products(weight, edge):
+    kernels = weight[..., 0, 0].numel()
+    return weight.numel() - 2 * edge * VECTOR * kernels
 
 
 class Conv:

@@ -173,7 +173,7 @@ struct Tiles {
     }
   }
 
-  static int rows(int64_t left) { return left >= 32 ? 32 : 16; }
+  static int rows(int64_t left) { return left > 16 ? 32 : 16; }
 
   static void block(const Tap<bf16>* taps, int count, const Depth& depth,
                     int64_t columns, int rows, int vectors, float* out) {

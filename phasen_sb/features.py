@@ -44,18 +44,7 @@ def unit_phase(z: torch.Tensor, eps: float = 1e-12) -> torch.Tensor:
     >>> unit_phase(torch.tensor([3.0, 4.0]))
     tensor([0.6000, 0.8000])
     """
-    return z * phase_scale(z, eps)
-
-
-def phase_scale(z: torch.Tensor, eps: float = 1e-12) -> torch.Tensor:
-    """What :func:`unit_phase` multiplies ``[..., 2]`` with, ``[..., 1]``.
-
-    Example
-    -------
-    >>> phase_scale(torch.tensor([3.0, 4.0]))
-    tensor([0.2000])
-    """
-    return torch.rsqrt(z.square().sum(-1, keepdim=True) + eps)
+    return z * torch.rsqrt(z.square().sum(-1, keepdim=True) + eps)
 
 
 def compress(z: torch.Tensor, power: float) -> torch.Tensor:

@@ -17,7 +17,7 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from phasen_sb.features import compress, phase_scale, unit_phase
+from phasen_sb.features import compress, unit_phase
 from phasen_sb.heads import MASK_ACTIVATIONS
 from phasen_sb.masks import frame_mask
 from phasen_sb.norms import FrameLayerNorm, GlobalLayerNorm
@@ -349,7 +349,7 @@ class TiledPHASEN(nn.Module):
                 wide.copy_(p)
                 places = angles[tile].unflatten(1, (self.n_bins, 2))
                 self.phase_head(wide, places.transpose(0, 1))
-                torch.mul(places, phase_scale(places), out=places)
+                places.copy_(unit_phase(places))
         if angles is not None:
             # Behind the features: the phase stream's memory is freed before
             # what is left in the other is copied.

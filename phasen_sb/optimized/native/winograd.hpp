@@ -104,6 +104,7 @@ inline void convolve(const Winograd& w, int threads) {
   const int64_t most = CHUNK * w.packed + c.kernel_bins - 1;
   const int64_t rows = (c.bins + w.packed - 1) / w.packed;
   const int64_t chunks = (rows + CHUNK - 1) / CHUNK;
+  const int64_t fours = c.rows / MADE;
 #pragma omp parallel num_threads(threads)
   {
     const std::unique_ptr<float[]> v(
@@ -111,9 +112,10 @@ inline void convolve(const Winograd& w, int threads) {
     alignas(64) float m[POINTS][CHUNK * MOST_COLUMNS];
     std::vector<Tap<float>> taps(w.fives);
 #pragma omp for schedule(static)
-    for (int64_t index = 0; index < c.rows / MADE * chunks; index++) {
-      const int64_t frame = index / chunks * MADE;
-      const int64_t chunk = index % chunks;
+    for (int64_t index = 0; index < fours * chunks; index++) {
+      // Bins go to the thread that computes them in other layers, too.
+      const int64_t frame = index % fours * MADE;
+      const int64_t chunk = index / fours;
       // As even as blocks of 8 rows allow.
       const int64_t row = padded(rows * chunk / chunks, 8);
       const int64_t end = padded(rows * (chunk + 1) / chunks, 8);

@@ -14,6 +14,7 @@ import torch
 from speechbrain.dataio.dataset import FilteredSortedDynamicItemDataset
 
 from phasen_sb import processes
+from phasen_sb.augmentation import AugmentedBatches
 from phasen_sb.averaging import WeightAverage
 from phasen_sb.compilation import compile_network
 from phasen_sb.data.length_batches import length_batches
@@ -37,7 +38,8 @@ class EnhancementBrain(SafeStepsBrain):
     ``metric_timeout``, ``sample_rate``, ``lr_schedule``, ``phase_lr_scale``,
     ``average_decay``, ``activation_memory_budget``, ``epoch_counter``,
     ``validate_every``, ``valid_batch_seconds``, ``train_logger``,
-    ``output_folder``, ``use_tensorboard``.
+    ``output_folder``, ``use_tensorboard``, ``seed`` and, if there,
+    ``crop_seconds``.
 
     Beyond SpeechBrain's Brain: weights are averaged, and the average is what
     is validated and tested; batches with a loss or gradient that is not
@@ -98,18 +100,10 @@ class EnhancementBrain(SafeStepsBrain):
         lengths = batch.noisy_sig.lengths
         if bool((lengths == 1).all()):
             lengths = None
-        batch = batch.to(self.device)
+        batch = batch.to(self.device, non_blocking=True)
         noisy, clean = batch.noisy_sig.data, batch.clean_sig.data
         if lengths is not None:
             lengths = lengths.to(self.device)
-        if stage == sb.Stage.TRAIN and self.hparams.augmentation is not None:
-            epoch = self.hparams.epoch_counter.current
-            noisy, clean = self.hparams.augmentation(
-                noisy,
-                clean,
-                f"{self.hparams.seed} {epoch} {self.step} {processes.rank()}",
-                lengths,
-            )
         if self.hparams.normalize:
             # The loss compresses magnitudes and so depends on the level.
             gain = level(noisy, lengths)
@@ -228,9 +222,19 @@ class EnhancementBrain(SafeStepsBrain):
     def make_dataloader(
         self, dataset, stage, ckpt_prefix="dataloader-", **loader_kwargs
     ):
-        """Shares validation and test data among the processes, too, and
-        evaluates utterances of like length together, unless the arguments
-        say what a batch is."""
+        """Augments training batches in the loader's processes; shares
+        validation and test data among the processes, too, and evaluates
+        utterances of like length together, unless the arguments say what a
+        batch is."""
+        on_gpu = torch.device(self.device).type == "cuda"
+        loader_kwargs.setdefault("pin_memory", on_gpu)
+        if stage == sb.Stage.TRAIN and self.hparams.augmentation is not None:
+            collate = AugmentedBatches(
+                self.hparams.augmentation,
+                self.hparams.seed,
+                self.hparams.epoch_counter,
+            )
+            loader_kwargs.setdefault("collate_fn", collate)
         if stage != sb.Stage.TRAIN:
             ids = dataset.data_ids[processes.shard()]
             if self.debug:  # those that score_noisy takes, too
@@ -255,6 +259,11 @@ class EnhancementBrain(SafeStepsBrain):
 
     def on_stage_start(self, stage, epoch=None):
         """Makes all processes evaluate the same weights."""
+        # Choosing kernels by trial pays where all batches have one shape.
+        torch.backends.cudnn.benchmark = (
+            stage == sb.Stage.TRAIN
+            and getattr(self.hparams, "crop_seconds", None) is not None
+        )
         self.evaluated_loss, self.evaluated = 0.0, 0
         if stage == sb.Stage.VALID:
             # Running statistics differ between processes: each normalises

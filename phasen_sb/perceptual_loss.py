@@ -26,8 +26,10 @@ SILENCE = 1e-8  # power in that band below which a target is silent, -80 dB
 LOWEST = 1e-14  # of a prediction that is brought to the level of speech
 #: Wide-band input filter: numerator and denominator, in powers of 1/z.
 INPUT_FILTER = (2.740826, -5.4816519, 2.740826), (1.0, -1.9444777, 0.94597794)
-#: Of the recursive filter that smooths gains from frame to frame.
+#: Shares of a frame's own gain and of the one before it, smoothed likewise.
 NEW, OLD = 0.8, 0.2
+#: Frames that such smoothing sees; those further back weigh below 1e-16.
+MEMORY = 24
 #: Disturbances of a frame count as this at the most.
 GREATEST_DISTURBANCE = 45.0
 SYMMETRIC_WEIGHT, ASYMMETRIC_WEIGHT = 0.1, 0.0309
@@ -197,11 +199,20 @@ def _compensate(degraded, reference, valid):
     reference = reference * response.clamp(0.01, 100)
     # Nor are slow changes of gain: they are taken off the degraded signal.
     now = (_total(reference) + 5e3) / (_total(degraded) + 5e3)
-    gains = [now[:, 0]]
-    for gain in now[:, 1:].unbind(1):
-        gains.append(NEW * gain + OLD * gains[-1])
-    gains = torch.stack(gains, 1)
-    return degraded * gains.clamp(3e-4, 5), reference
+    return degraded * _smooth(now).clamp(3e-4, 5), reference
+
+
+def _smooth(gains):
+    """P.862's recursive filter over frames, ``[B, frames, 1]``.
+
+    As a convolution: a recursion would be a thousand small steps on a GPU.
+    """
+    # Before the first frame the gain was the first's.
+    past = gains[:, :1].expand(-1, MEMORY - 1, -1)
+    views = torch.cat([past, gains], 1).unfold(1, MEMORY, 1)
+    age = torch.arange(MEMORY - 1, -1, -1, device=gains.device)
+    weights = NEW * OLD ** age.to(gains.dtype)
+    return views @ weights
 
 
 def _loudness(bands):

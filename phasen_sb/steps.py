@@ -105,6 +105,7 @@ class SafeStepsBrain(sb.Brain):
             self.step % self.grad_accumulation_factor == 0
             or self.step == self.batches_per_epoch
         )
+        self.on_fit_batch_start(batch, should_step)
         buffers = list(self.modules.buffers())
         before = [buffer.clone() for buffer in buffers]
         with self.no_sync(not should_step):
@@ -114,13 +115,17 @@ class SafeStepsBrain(sb.Brain):
             # Also if it is not finite: under DDP all processes then see it in
             # their gradients and skip the step together.
             self.scaler.scale(loss / self.grad_accumulation_factor).backward()
+        # Read once all work is under way: a GPU is waited for here alone, and
+        # for the gradients' norm.
+        loss = loss.detach().cpu()
         if not torch.isfinite(loss):
             for buffer, saved in zip(buffers, before, strict=True):
                 buffer.copy_(saved)
         self.batch_ids = batch.id
         if should_step:
             self.optimizers_step()
-        return loss.detach().cpu()
+        self.on_fit_batch_end(batch, outputs, loss, should_step)
+        return loss
 
     def optimizers_step(self):
         """Clips all gradients together and steps, if they are finite."""
@@ -161,16 +166,22 @@ class SafeStepsBrain(sb.Brain):
 
     def add_terms(self, terms: dict[str, torch.Tensor]) -> None:
         """Adds up a training batch's parts of the loss, for the log."""
-        if all(torch.isfinite(value) for value in terms.values()):
-            self.term_batches += 1
-            for name, value in terms.items():
-                self.term_sums[name] = self.term_sums.get(name, 0.0) + value
+        if not terms:
+            return
+        # On the device: asking for a value would wait for it.
+        finite = torch.stack(list(terms.values())).isfinite().all()
+        self.term_batches = self.term_batches + finite.float()
+        for name, value in terms.items():
+            counted = torch.where(finite, value, 0.0)
+            self.term_sums[name] = self.term_sums.get(name, 0.0) + counted
 
     def take_terms(self) -> dict[str, float]:
         """The means since the last call."""
+        batches = float(self.term_batches)
         means = {
-            name: float(value) / self.term_batches
+            name: float(value) / batches
             for name, value in self.term_sums.items()
+            if batches
         }
         self.term_sums, self.term_batches = {}, 0
         return means
@@ -190,7 +201,7 @@ class SafeStepsBrain(sb.Brain):
             "skipped_steps": self.skipped_steps,
             "skipped_in_a_row": self.skipped_in_a_row,
             "term_sums": {k: float(v) for k, v in self.term_sums.items()},
-            "term_batches": self.term_batches,
+            "term_batches": float(self.term_batches),
         }
         with open(path, "a", encoding="utf-8") as file:
             yaml.safe_dump(more, file)

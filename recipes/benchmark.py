@@ -4,7 +4,8 @@
     python recipes/benchmark.py
     python recipes/benchmark.py --seconds 4 60 --other their_model.py
 
-Each line runs in a process of its own, on the CPU. ``--other`` measures
+Each line runs in a process of its own, on the CPU; with ``--device cuda`` on a
+GPU, whose products in fp32 are TF32's. ``--other`` measures
 somebody else's model beside ours: a Python file whose ``load()`` returns a
 module that maps waveforms ``[batch, samples]``. Results are written after each
 line: what is stopped early has them.
@@ -39,8 +40,14 @@ from phasen_sb.optimized.native.library import describe_kernels
 from phasen_sb.results import provenance
 
 
-def alone(function, *arguments):
-    """Calls a function in a fresh process, whose memory is its own."""
+def alone(device: str, function: Callable, *arguments):
+    """Calls a function in a fresh process, whose memory is its own.
+
+    For a GPU in this one: what PyTorch takes there, it counts itself.
+    """
+    if device == "cuda":
+        torch.cuda.empty_cache()
+        return function(*arguments)
     context = get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(function, *arguments).result()
@@ -49,13 +56,14 @@ def alone(function, *arguments):
 def workloads(options: argparse.Namespace, optimizable: bool) -> list[Workload]:
     """Lists what is to be measured."""
     engines = ["plain", "optimized"] + ["other"] * bool(options.other)
-    if not optimizable:
+    if not optimizable or options.device != "cpu":
         engines.remove("optimized")
     trained = [engine for engine in engines if engine != "optimized"]
     if options.compile:
         trained.insert(1, "compiled")
     rows = []
-    for threads in options.threads:
+    on_cpu = options.device == "cpu"
+    for threads in options.threads if on_cpu else options.threads[-1:]:
         for seconds in options.seconds:
             for engine in engines:
                 for precision in options.precisions:
@@ -65,7 +73,7 @@ def workloads(options: argparse.Namespace, optimizable: bool) -> list[Workload]:
             rows += [
                 Workload(
                     "enhance in chunks",
-                    "optimized" if optimizable else "plain",
+                    "optimized" if "optimized" in engines else "plain",
                     precision,
                     threads,
                     seconds,
@@ -96,7 +104,7 @@ def workloads(options: argparse.Namespace, optimizable: bool) -> list[Workload]:
                 options.train_batch,
             )
         )
-    return rows
+    return [row._replace(device=options.device) for row in rows]
 
 
 def run(options: argparse.Namespace) -> list[dict]:
@@ -114,11 +122,15 @@ def run(options: argparse.Namespace) -> list[dict]:
     options.output.mkdir(parents=True, exist_ok=True)
     planned = workloads(options, is_optimizable(model))
     for workload in planned:
-        time, memory = alone(measure, workload, options.hparams, options.other)
+        time, memory = alone(
+            options.device, measure, workload, options.hparams, options.other
+        )
         machine = workload.precision, workload.threads
         known = workload.engine in ("plain", "optimized", "compiled")
         if known and machine not in peaks:
-            peaks[machine] = alone(machine_peak, *machine)
+            peaks[machine] = alone(
+                options.device, machine_peak, *machine, options.device
+            )
         audio = workload.seconds * workload.batch
         flops = None
         if known:
@@ -202,6 +214,7 @@ def main(arguments: list[str]) -> None:
         nargs="+",
         default=sorted({1, torch.get_num_threads()}),
     )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument(
         "--precisions",
         nargs="+",
@@ -228,8 +241,12 @@ def main(arguments: list[str]) -> None:
         "--output", type=Path, default=Path("results/benchmark")
     )
     options = parser.parse_args(arguments)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "PyTorch finds no GPU here for --device cuda; leave it out."
+        )
     print(to_markdown(run(options)))
-    for name in options.precisions:
+    for name in options.precisions if options.device == "cpu" else ():
         print(f"optimized, {name}: {describe_kernels(PRECISIONS[name])}")
     print(f"Written to {options.output}.")
 

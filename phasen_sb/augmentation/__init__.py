@@ -4,6 +4,7 @@ Every draw comes from a seed of text: a resumed training hears what an unbroken
 one hears.
 """
 
+from phasen_sb.augmentation.batches import AugmentedBatches
 from phasen_sb.augmentation.effects import (
     Coloration,
     Hiss,
@@ -14,6 +15,7 @@ from phasen_sb.augmentation.effects import (
 from phasen_sb.augmentation.remix import Remix
 
 __all__ = [
+    "AugmentedBatches",
     "Coloration",
     "Hiss",
     "Pauses",

@@ -55,6 +55,8 @@ class Workload(NamedTuple):
         Length of the audio; of each of a batch in training.
     batch : int
         Waveforms at once.
+    device : str
+        ``cpu`` or ``cuda``, on which the threads do not count.
     """
 
     task: str
@@ -63,11 +65,13 @@ class Workload(NamedTuple):
     threads: int
     seconds: float
     batch: int = 1
+    device: str = "cpu"
 
 
 class Measurement(NamedTuple):
-    """What was measured: best time (s) and peak memory above that of the
-    loaded model (MB, None where the system does not tell)."""
+    """What was measured: best time (s) and peak memory (MB, None where the
+    system does not tell) above that of the loaded model; on a GPU, all that
+    PyTorch allocates."""
 
     time: float
     memory: float | None
@@ -151,34 +155,38 @@ def measure(
     if workload.task == "load":
         return Measurement(loading_time(workload.batch, workload.seconds), None)
     torch.set_num_threads(workload.threads)
-    model = build(hparams, workload.engine, other)
+    device = workload.device
+    model = build(hparams, workload.engine, other).to(device)
     noisy = torch.randn(
         workload.batch,
         round(workload.seconds * SAMPLE_RATE),
         generator=torch.Generator().manual_seed(1),
     )
-    noisy *= 0.1
+    noisy = 0.1 * noisy.to(device)
     if workload.task == "train":
+        torch.backends.cudnn.benchmark = True  # as the recipes do
         step = _training_step(model.train(), noisy, workload)
         step()  # neither compiling nor what Adam keeps is the step's
-        return _time(step)
+        return _time(step, device)
     model.eval()
     if workload.engine == "optimized" and workload.task == "enhance":
         # In place of the plain modules: their memory is not the tiled one's.
         model = optimize(model, workload.precision)
     if workload.task == "enhance":
-        return _time(_whole(model, noisy, workload))
+        return _time(_whole(model, noisy, workload), device)
     with tempfile.TemporaryDirectory() as folder:
-        return _time(_chunked(model, noisy, workload, Path(folder)))
+        return _time(_chunked(model, noisy, workload, Path(folder)), device)
 
 
-def _autocast(precision):
-    return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
+def _autocast(workload):
+    return torch.autocast(
+        workload.device, torch.bfloat16, enabled=workload.precision == "bf16"
+    )
 
 
 def _whole(model, noisy, workload):
     def enhance():
-        with torch.inference_mode(), _autocast(workload.precision):
+        with torch.inference_mode(), _autocast(workload):
             model(noisy)
 
     return enhance
@@ -187,11 +195,15 @@ def _whole(model, noisy, workload):
 def _chunked(model, noisy, workload, folder):
     from phasen_sb.inference.pretrained import Enhancer
 
-    soundfile.write(folder / "noisy.wav", noisy[0].numpy(), SAMPLE_RATE)
+    wave = noisy[0].cpu().numpy()
+    soundfile.write(folder / "noisy.wav", wave, SAMPLE_RATE)
     enhancer = Enhancer(
         {"enhance_model": model},
         {"sample_rate": SAMPLE_RATE},
-        run_opts={"device": "cpu", "precision": workload.precision},
+        run_opts={
+            "device": workload.device,
+            "precision": workload.precision,
+        },
     )
     return lambda: enhancer.enhance_file(
         folder / "noisy.wav", folder / "enhanced.wav", overwrite=True
@@ -201,7 +213,8 @@ def _chunked(model, noisy, workload, folder):
 def _training_step(model, noisy, workload):
     optimizer = torch.optim.Adam(model.parameters(), 1e-4)
     if workload.engine == "compiled":
-        compile_network(model.network, activation_memory_budget=0.5)
+        budget = 0.5 if workload.device == "cpu" else 1.0
+        compile_network(model.network, activation_memory_budget=budget)
     clean = 0.5 * noisy
     gain = level(noisy)
 
@@ -216,10 +229,11 @@ def _training_step(model, noisy, workload):
         return objective(wave, spectrogram, clean / gain, None, stft)[0]
 
     objective = Objective.of(compressed_complex_loss)
-    stft = getattr(model, "stft", None) or ConvSTFT(SAMPLE_RATE)
+    stft = getattr(model, "stft", None)
+    stft = (stft or ConvSTFT(SAMPLE_RATE)).to(workload.device)
 
     def step():
-        with _autocast(workload.precision):
+        with _autocast(workload):
             value = loss()
         optimizer.zero_grad()
         value.backward()
@@ -228,8 +242,10 @@ def _training_step(model, noisy, workload):
     return step
 
 
-def _time(work: Callable[[], None]) -> Measurement:
+def _time(work: Callable[[], None], device: str = "cpu") -> Measurement:
     """The first call warms up and shows the peak memory, like any other."""
+    if device == "cuda":
+        return _time_on_gpu(work)
     loaded = _reset_peak()
     work()
     memory = None if loaded is None else _status("VmHWM") - loaded
@@ -239,6 +255,20 @@ def _time(work: Callable[[], None]) -> Measurement:
         work()
         times.append(perf_counter() - started)
     return Measurement(min(times), memory)
+
+
+def _time_on_gpu(work):
+    for _ in range(3):
+        work()
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    times = []
+    while sum(times) < ENOUGH and len(times) < REPEATS:
+        started = perf_counter()
+        work()
+        torch.cuda.synchronize()
+        times.append(perf_counter() - started)
+    return Measurement(min(times), torch.cuda.max_memory_allocated() / 2**20)
 
 
 def _reset_peak():
@@ -257,11 +287,11 @@ def _status(field):
     raise OSError(field)
 
 
-def machine_peak(precision: str, threads: int) -> float:
+def machine_peak(precision: str, threads: int, device: str = "cpu") -> float:
     """What the machine reaches (FLOP/s) in a product of large matrices."""
     torch.set_num_threads(threads)
-    size = 2048
+    size = 8192 if device == "cuda" else 2048
     matrix = torch.from_numpy(
         np.random.default_rng(0).standard_normal((size, size), np.float32)
-    ).to(PRECISIONS[precision])
-    return 2 * size**3 / _time(lambda: matrix @ matrix).time
+    ).to(device, PRECISIONS[precision])
+    return 2 * size**3 / _time(lambda: matrix @ matrix, device).time

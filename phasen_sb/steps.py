@@ -169,6 +169,7 @@ class SafeStepsBrain(sb.Brain):
         if not terms:
             return
         # On the device: asking for a value would wait for it.
+        terms = {k: value.to(self.device) for k, value in terms.items()}
         finite = torch.stack(list(terms.values())).isfinite().all()
         self.term_batches = self.term_batches + finite.float()
         for name, value in terms.items():

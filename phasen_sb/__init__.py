@@ -20,6 +20,7 @@ _HOME = {
     "compressed_complex_loss": "losses",
     "log_spectral_loss": "envelope_loss",
     "pesq_loss": "perceptual_loss",
+    "si_snr_loss": "waveform_loss",
     "Objective": "objectives",
     "load_reference_checkpoint": "reference",
     "FrequencyTransformBlock": "blocks",

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from phasen_sb.augmentation import (
+    AugmentedBatches,
     Coloration,
     Hiss,
     Pauses,
@@ -213,3 +214,28 @@ def test_effects_change_the_target_and_leave_padding_alone():
     assert not torch.equal(target, clean)
     assert not target[1, 800:].any() and not mixed[1, 800:].any()
     assert torch.allclose(snr(mixed, target), torch.full((4,), 5.0), atol=1e-3)
+
+
+def test_batches_are_drawn_by_epoch_and_utterances():
+    def pair(name, count):
+        generator = torch.Generator().manual_seed(count)
+        clean, noise = torch.randn(2, count, generator=generator)
+        return {"id": name, "noisy_sig": clean + noise, "clean_sig": clean}
+
+    class Counter:
+        current = 1
+
+    collate = AugmentedBatches(Remix(-5, 20), 1, Counter)
+    pairs = [pair("a", 800), pair("b", 1600), pair("c", 1200)]
+    first, again = collate(pairs), collate(pairs)
+    assert torch.equal(first.noisy_sig.data, again.noisy_sig.data)
+    assert first.noisy_sig.lengths.tolist() == [0.5, 1.0, 0.75]
+    assert not first.noisy_sig.data[0, 800:].any()
+    assert torch.equal(first.clean_sig.data[1], pairs[1]["clean_sig"])
+    found = snr(first.noisy_sig.data, first.clean_sig.data)
+    assert found.amax() - found.amin() > 1  # all were about 0 dB
+    Counter.current = 2
+    assert not torch.equal(first.noisy_sig.data, collate(pairs).noisy_sig.data)
+    Counter.current = 1
+    others = [pairs[0], pairs[1], pairs[2] | {"id": "d"}]
+    assert not torch.equal(first.noisy_sig.data, collate(others).noisy_sig.data)

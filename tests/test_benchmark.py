@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from recipe_process import RECIPE
 
 from phasen_sb.benchmark.report import to_markdown
@@ -94,7 +95,7 @@ def test_what_was_measured_is_kept_when_stopped(tmp_path, monkeypatch):
     benchmark = importlib.import_module("benchmark")
     measured = []
 
-    def stop_at_the_third(function, *arguments):
+    def stop_at_the_third(device, function, *arguments):
         if function is measure:
             measured.append(arguments[0])
             if len(measured) == 3:
@@ -112,6 +113,14 @@ def test_what_was_measured_is_kept_when_stopped(tmp_path, monkeypatch):
     }
     with pytest.raises(UserError, match="is a file; give another --output"):
         benchmark.main(["--output", str(tmp_path / "benchmark.md")])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_gpu_that_is_not_there_is_said(monkeypatch):
+    monkeypatch.syspath_prepend(str(RECIPE.parent))
+    benchmark = importlib.import_module("benchmark")
+    with pytest.raises(UserError, match="no GPU here for --device cuda"):
+        benchmark.main(["--device", "cuda"])
 
 
 @pytest.mark.parametrize(

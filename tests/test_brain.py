@@ -204,6 +204,50 @@ def test_every_accumulation_makes_a_step(factor, steps, make_brain):
     assert brain.optimizer_step == steps == brain.averaged.n_averaged
 
 
+# ------------------------------------------------------------------ batches
+
+
+def test_loader_processes_augment_batches(make_brain):
+    brain = make_brain(remix_probability=1.0, speed_probability=0.5)
+    alone, beside = (
+        list(
+            brain.make_dataloader(
+                brain.datasets["train"],
+                sb.Stage.TRAIN,
+                None,
+                batch_size=2,
+                num_workers=workers,
+            )
+        )
+        for workers in (0, 1)
+    )
+    recorded = batches(make_brain())
+    for one, other, plain in zip(alone, beside, recorded, strict=True):
+        assert one.id == other.id == plain.id
+        assert torch.equal(one.noisy_sig.data, other.noisy_sig.data)
+        assert not torch.equal(one.noisy_sig.data, plain.noisy_sig.data)
+
+
+def test_hooks_of_speechbrain_are_called(make_brain):
+    brain = make_brain({"grad_accumulation_factor": 2})
+    calls = []
+    brain.on_fit_batch_start = lambda batch, step: calls.append(step)
+    brain.on_fit_batch_end = lambda batch, found, loss, step: calls.append(
+        (step, found["wave"].dim(), float(loss) > 0)
+    )
+    fit(brain)
+    expected = [[step, (step, 2, True)] for step in (False, True) * 2]
+    assert calls == sum(expected, [])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.parametrize("compiled", [False, True])
+def test_gpu_trains(compiled, make_brain):
+    brain = make_brain({"device": "cuda", "compile": compiled})
+    fit(brain, brain.datasets["valid"])
+    assert brain.optimizer_step == 4 and brain.skipped_steps == 0
+
+
 # ------------------------------------------------------- length of training
 
 

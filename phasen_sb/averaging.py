@@ -42,8 +42,8 @@ class WeightAverage(AveragedModel):
             raise UserError(f"average_decay is {decay}; it must be in [0, 1).")
 
         @torch.no_grad()
-        def average(averaged, current, count):
-            count = int(count)
+        def average(averaged, current, _):
+            count = int(self.n_averaged)  # what is given may be on a GPU
             weight = 1 - min(decay, (1 + count) / (10 + count))
             if not averaged[0].is_floating_point():
                 # Counters, such as those of torch's own batch norm.

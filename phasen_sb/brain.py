@@ -11,10 +11,13 @@ import os
 
 import speechbrain as sb
 import torch
+from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.dataio.dataloader import LoopedLoader
 from speechbrain.dataio.dataset import FilteredSortedDynamicItemDataset
+from torch.utils.data import DataLoader
 
 from phasen_sb import processes
-from phasen_sb.augmentation import AugmentedBatches
+from phasen_sb.augmentation import augmented
 from phasen_sb.averaging import WeightAverage
 from phasen_sb.compilation import compile_network
 from phasen_sb.data.length_batches import length_batches
@@ -38,8 +41,7 @@ class EnhancementBrain(SafeStepsBrain):
     ``metric_timeout``, ``sample_rate``, ``lr_schedule``, ``phase_lr_scale``,
     ``average_decay``, ``activation_memory_budget``, ``epoch_counter``,
     ``validate_every``, ``valid_batch_seconds``, ``train_logger``,
-    ``output_folder``, ``use_tensorboard``, ``seed`` and, if there,
-    ``crop_seconds``.
+    ``output_folder``, ``use_tensorboard``, ``seed``.
 
     Beyond SpeechBrain's Brain: weights are averaged, and the average is what
     is validated and tested; batches with a loss or gradient that is not
@@ -100,7 +102,8 @@ class EnhancementBrain(SafeStepsBrain):
         lengths = batch.noisy_sig.lengths
         if bool((lengths == 1).all()):
             lengths = None
-        batch = batch.to(self.device, non_blocking=True)
+        # Elsewhere than on CUDA such a copy may read memory given back.
+        batch = batch.to(self.device, non_blocking=self._on_cuda())
         noisy, clean = batch.noisy_sig.data, batch.clean_sig.data
         if lengths is not None:
             lengths = lengths.to(self.device)
@@ -162,6 +165,16 @@ class EnhancementBrain(SafeStepsBrain):
                 self.test_waves[key] = waves[i, :count].numpy()
 
     # --------------------------------------------------------------- training
+
+    def fit(self, epoch_counter, train_set, *args, **kwargs):
+        """Trains; takes a dataset, or a DataLoader, whose batches are augmented
+        from then on."""
+        loader = train_set
+        if isinstance(train_set, LoopedLoader):
+            loader = train_set.loader
+        if isinstance(loader, DataLoader):
+            loader.collate_fn = self._augmented(loader.collate_fn)
+        super().fit(epoch_counter, train_set, *args, **kwargs)
 
     def init_optimizers(self):
         """Gives the phase stream, whose steps swing most, its own rate."""
@@ -226,15 +239,16 @@ class EnhancementBrain(SafeStepsBrain):
         validation and test data among the processes, too, and evaluates
         utterances of like length together, unless the arguments say what a
         batch is."""
-        on_gpu = torch.device(self.device).type == "cuda"
-        loader_kwargs.setdefault("pin_memory", on_gpu)
-        if stage == sb.Stage.TRAIN and self.hparams.augmentation is not None:
-            collate = AugmentedBatches(
-                self.hparams.augmentation,
-                self.hparams.seed,
-                self.hparams.epoch_counter,
+        loader_kwargs.setdefault("pin_memory", self._on_cuda())
+        if stage == sb.Stage.TRAIN:
+            if loader_kwargs.get("persistent_workers"):
+                raise UserError(
+                    "persistent_workers is on, with which every epoch would "
+                    "have the crops and mixtures of the first; leave it out."
+                )
+            loader_kwargs["collate_fn"] = self._augmented(
+                loader_kwargs.get("collate_fn", PaddedBatch)
             )
-            loader_kwargs.setdefault("collate_fn", collate)
         if stage != sb.Stage.TRAIN:
             ids = dataset.data_ids[processes.shard()]
             if self.debug:  # those that score_noisy takes, too
@@ -250,6 +264,15 @@ class EnhancementBrain(SafeStepsBrain):
             dataset, stage, ckpt_prefix, **loader_kwargs
         )
 
+    def _augmented(self, collate):
+        hparams = self.hparams
+        return augmented(
+            collate, hparams.augmentation, hparams.seed, hparams.epoch_counter
+        )
+
+    def _on_cuda(self):
+        return torch.device(self.device).type == "cuda"
+
     def _valid_batch_seconds(self):
         given = self.hparams.valid_batch_seconds
         if given is not None:
@@ -259,11 +282,6 @@ class EnhancementBrain(SafeStepsBrain):
 
     def on_stage_start(self, stage, epoch=None):
         """Makes all processes evaluate the same weights."""
-        # Choosing kernels by trial pays where all batches have one shape.
-        torch.backends.cudnn.benchmark = (
-            stage == sb.Stage.TRAIN
-            and getattr(self.hparams, "crop_seconds", None) is not None
-        )
         self.evaluated_loss, self.evaluated = 0.0, 0
         if stage == sb.Stage.VALID:
             # Running statistics differ between processes: each normalises

@@ -8,6 +8,8 @@ Authors
  * The phasen_sb authors 2026
 """
 
+from functools import lru_cache
+
 import torch
 from speechbrain.nnet.losses import reduce_loss, truncate
 from torch.nn.functional import pad
@@ -162,14 +164,27 @@ def _level(powers, valid):
 
 
 def _table(values, like):
-    return torch.tensor(values, dtype=like.dtype, device=like.device)
+    return _constant(tuple(values), like.dtype, like.device)
+
+
+# A table is copied to a GPU once; each copy would wait for it.
+@lru_cache
+@torch.inference_mode(False)
+def _constant(values, dtype, device):
+    return torch.tensor(values, dtype=dtype, device=device)
+
+
+@lru_cache
+@torch.inference_mode(False)
+def _band_matrix(dtype, device):
+    return bark.band_matrix().to(device, dtype)
 
 
 def _bands(powers):
     """Power in Bark bands behind the input filter, ``[B, frames, bands]``."""
     above, below = (_response(taps, powers) for taps in INPUT_FILTER)
     factors = _table(bark.CORRECTIONS, powers) * bark.POWER_SCALE
-    matrix = bark.band_matrix().to(powers) * factors
+    matrix = _band_matrix(powers.dtype, powers.device) * factors
     return powers * (above / below) @ matrix
 
 

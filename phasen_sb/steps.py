@@ -115,8 +115,7 @@ class SafeStepsBrain(sb.Brain):
             # Also if it is not finite: under DDP all processes then see it in
             # their gradients and skip the step together.
             self.scaler.scale(loss / self.grad_accumulation_factor).backward()
-        # Read once all work is under way: a GPU is waited for here alone, and
-        # for the gradients' norm.
+        # Once all work is under way: reading it waits for a GPU.
         loss = loss.detach().cpu()
         if not torch.isfinite(loss):
             for buffer, saved in zip(buffers, before, strict=True):

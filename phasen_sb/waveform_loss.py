@@ -26,7 +26,8 @@ def si_snr_loss(
 ) -> torch.Tensor:
     """Negative SI-SNR in dB, the mean of the utterances.
 
-    The values of SpeechBrain's ``si_snr_loss``, which goes through a batch one
+    The values of SpeechBrain's ``si_snr_loss`` (lengths are rounded, not cut,
+    to whole samples), which goes through a batch one
     utterance at a time and gathers the results on the CPU: a GPU waits for it
     twice for each.
 
@@ -51,8 +52,8 @@ def si_snr_loss(
     Raises
     ------
     ValueError
-        If the lengths differ by more than ``allowed_len_diff``, or
-        ``reduction`` is unknown.
+        If shapes are not ``[B, samples]`` or differ by more than
+        ``allowed_len_diff``, or ``reduction`` is unknown.
 
     Example
     -------
@@ -61,6 +62,12 @@ def si_snr_loss(
     tensor(-20.)
     """
     choose("reduction", reduction, REDUCTIONS)
+    shapes = predictions.shape, targets.shape
+    if any(len(s) != 2 for s in shapes) or shapes[0][0] != shapes[1][0]:
+        raise ValueError(
+            "si_snr_loss compares waveforms [B, samples] and got predictions "
+            f"{list(shapes[0])} and targets {list(shapes[1])}."
+        )
     predictions, targets = truncate(predictions, targets, allowed_len_diff)
     predictions = clear_padding(predictions, length)
     targets = clear_padding(targets, length)

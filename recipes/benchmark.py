@@ -4,8 +4,8 @@
     python recipes/benchmark.py
     python recipes/benchmark.py --seconds 4 60 --other their_model.py
 
-Each line runs in a process of its own, on the CPU; with ``--device cuda`` on a
-GPU, whose products in fp32 are TF32's. ``--other`` measures
+Each line runs in a process of its own, on the CPU; with ``--device cuda`` all
+run in one, on a GPU, whose products in fp32 are TF32's. ``--other`` measures
 somebody else's model beside ours: a Python file whose ``load()`` returns a
 module that maps waveforms ``[batch, samples]``. Results are written after each
 line: what is stopped early has them.
@@ -93,6 +93,7 @@ def workloads(options: argparse.Namespace, optimizable: bool) -> list[Workload]:
                 for engine in trained
                 for precision in options.precisions
             ]
+    rows = [row._replace(device=options.device) for row in rows]
     if options.train_batch:
         rows.append(
             Workload(
@@ -104,7 +105,7 @@ def workloads(options: argparse.Namespace, optimizable: bool) -> list[Workload]:
                 options.train_batch,
             )
         )
-    return [row._replace(device=options.device) for row in rows]
+    return rows
 
 
 def run(options: argparse.Namespace) -> list[dict]:
@@ -137,7 +138,11 @@ def run(options: argparse.Namespace) -> list[dict]:
             # Backward takes twice the forward's products.
             flops = 2 * macs.macs_per_second * audio / time
             flops *= 3 if workload.task == "train" else 1
+        device = workload.device
+        if device == "cuda":
+            device = torch.cuda.get_device_name()
         row = workload._asdict() | {
+            "device": device,
             "time": time,
             "memory": memory,
             "rtf": time / audio,
@@ -233,8 +238,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument(
         "--compile",
         action="store_true",
-        help="measure training with --compile and half of the activations, "
-        "too; takes minutes and a C++ compiler",
+        help="measure training with --compile, too, on a CPU with half of the "
+        "activations; takes minutes and a C++ compiler",
     )
     parser.add_argument("--other", help="Python file with load()")
     parser.add_argument(

@@ -261,14 +261,54 @@ def test_ready_loader_trains_as_a_dataset_does(make_brain):
     assert brain.optimizer_step == brain.hparams.lr_schedule.total_steps == 4
 
 
+def test_ready_loader_is_augmented(make_brain):
+    brain = make_brain(remix_probability=1.0, number_of_epochs=2)
+    seen = []
+    brain.on_fit_batch_start = lambda batch, _: seen.append(
+        batch.noisy_sig.data
+    )
+    loader = sb.dataio.dataloader.make_dataloader(
+        brain.datasets["train"], batch_size=2, num_workers=1
+    )
+    read = list(loader)
+    plain = [batch.noisy_sig.data for batch in read]
+    for _ in range(2):  # not twice the second time
+        brain.fit(brain.hparams.epoch_counter, loader)
+    for one, other, recorded in zip(seen[:4], seen[4:], plain, strict=True):
+        assert not torch.equal(one, recorded)
+        assert not torch.equal(one, other)  # of the second epoch
+    stream = brain.make_dataloader(
+        Stream(read), sb.Stage.TRAIN, None, batch_size=None
+    )
+    for batch, before in zip(stream, plain, strict=True):
+        assert batch.noisy_sig.data.shape == before.shape
+        assert not torch.equal(batch.noisy_sig.data, before)
+
+
+class Stream(torch.utils.data.IterableDataset):
+    def __init__(self, items):
+        self.items = items
+
+    def __iter__(self):
+        return iter(self.items)
+
+
+def test_loader_processes_are_started_for_each_epoch(make_brain):
+    brain = make_brain()
+    with pytest.raises(UserError, match="persistent_workers is on"):
+        brain.make_dataloader(
+            brain.datasets["train"],
+            sb.Stage.TRAIN,
+            None,
+            num_workers=1,
+            persistent_workers=True,
+        )
+
+
 def test_loader_of_unknown_length_is_refused(make_brain):
     brain = make_brain()
-
-    class Stream(torch.utils.data.IterableDataset):
-        def __iter__(self):
-            return iter(brain.datasets["train"])
-
-    loader = sb.dataio.dataloader.make_dataloader(Stream(), batch_size=2)
+    stream = Stream(brain.datasets["train"])
+    loader = sb.dataio.dataloader.make_dataloader(stream, batch_size=2)
     with pytest.raises(UserError, match="total_steps of lr_schedule"):
         brain.fit(brain.hparams.epoch_counter, loader)
 

@@ -8,7 +8,7 @@ import torch
 from phasen_sb import pesq_loss
 from phasen_sb.data import sample_corpus
 from phasen_sb.metrics import pesq
-from phasen_sb.perceptual_loss import _disturbances
+from phasen_sb.perceptual_loss import _disturbances, _smooth
 
 
 def noise(*shape, seed=0):
@@ -149,3 +149,14 @@ def test_half_precision_around_it_changes_nothing(dtype):
     torch.testing.assert_close(loss.detach(), alone)
     loss.backward()
     assert wave.grad.isfinite().all() and wave.grad.any()
+
+
+def test_gains_are_smoothed_by_the_recursion():
+    generator = torch.Generator().manual_seed(0)
+    gains = 5 * torch.rand(2, 60, 1, generator=generator, dtype=torch.double)
+    expected = [gains[:, 0]]
+    for gain in gains[:, 1:].unbind(1):
+        expected.append(0.8 * gain + 0.2 * expected[-1])
+    torch.testing.assert_close(_smooth(gains), torch.stack(expected, 1))
+    short = gains[:, :1]
+    torch.testing.assert_close(_smooth(short), short)

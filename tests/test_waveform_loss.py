@@ -48,5 +48,7 @@ def test_other_lengths_and_reductions_are_refused():
     judged, clean = signals()
     with pytest.raises(ValueError, match="length|shape"):
         si_snr_loss(judged[:, :100], clean)
+    with pytest.raises(ValueError, match=r"\[3, 8000\] and targets \[1,"):
+        si_snr_loss(judged, clean[:1])
     with pytest.raises(ValueError, match="reduction is 'sum'"):
         si_snr_loss(judged, clean, reduction="sum")

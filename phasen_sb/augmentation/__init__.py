@@ -4,7 +4,7 @@ Every draw comes from a seed of text: a resumed training hears what an unbroken
 one hears.
 """
 
-from phasen_sb.augmentation.batches import AugmentedBatches
+from phasen_sb.augmentation.batches import AugmentedBatches, augmented
 from phasen_sb.augmentation.effects import (
     Coloration,
     Hiss,
@@ -22,4 +22,5 @@ __all__ = [
     "Remix",
     "Reverberation",
     "Speed",
+    "augmented",
 ]

@@ -9,6 +9,31 @@ from collections.abc import Callable
 from speechbrain.dataio.batch import PaddedBatch, PaddedData
 
 
+def augmented(
+    collate: Callable,
+    augmentation: Callable | None,
+    seed: int,
+    epoch_counter=None,
+) -> Callable:
+    """Makes a loader's ``collate_fn`` augment what it makes.
+
+    Arguments are those of :class:`AugmentedBatches`.
+
+    Returns
+    -------
+    callable
+        ``collate`` itself if there is no augmentation, or it has one.
+
+    Example
+    -------
+    >>> augmented(PaddedBatch, None, seed=1) is PaddedBatch
+    True
+    """
+    if augmentation is None or isinstance(collate, AugmentedBatches):
+        return collate
+    return AugmentedBatches(augmentation, seed, epoch_counter, collate)
+
+
 class AugmentedBatches:
     """Pads utterances to a batch and augments it; a loader's ``collate_fn``.
 
@@ -25,7 +50,11 @@ class AugmentedBatches:
     epoch_counter : EpochCounter, optional
         Where the epoch is read: each has other draws. They hang on nothing
         but the epoch and the utterances, so that a resumed training sees what
-        an unbroken one sees.
+        an unbroken one sees. Loader processes know the epoch in which they
+        were started, so ``persistent_workers`` must not be set.
+    collate : callable
+        Makes the batch that is augmented, of examples or, in a stream of
+        batches, of one.
 
     Example
     -------
@@ -41,19 +70,28 @@ class AugmentedBatches:
     (torch.Size([2, 16000]), tensor([0.5000, 1.0000]))
     """
 
-    def __init__(self, augmentation: Callable, seed: int, epoch_counter=None):
+    def __init__(
+        self,
+        augmentation: Callable,
+        seed: int,
+        epoch_counter=None,
+        collate: Callable = PaddedBatch,
+    ):
         self.augmentation = augmentation
         self.seed = seed
         self.epoch_counter = epoch_counter
+        self.collate = collate
 
-    def __call__(self, examples: list[dict]) -> PaddedBatch:
+    def __call__(self, examples: list[dict] | PaddedBatch) -> PaddedBatch:
         """Makes a batch of examples with ``id, noisy_sig, clean_sig``."""
-        batch = PaddedBatch(examples)
+        batch = examples
+        if not isinstance(examples, PaddedBatch):
+            batch = self.collate(examples)
         (noisy, lengths), (clean, _) = batch.noisy_sig, batch.clean_sig
         epoch = getattr(self.epoch_counter, "current", 0)
-        noisy, clean = self.augmentation(
-            noisy, clean, f"{self.seed} {epoch} {' '.join(batch.id)}", lengths
-        )
+        # "batch": a lone utterance's crop has a generator of its own.
+        seed = f"{self.seed} {epoch} batch {' '.join(batch.id)}"
+        noisy, clean = self.augmentation(noisy, clean, seed, lengths)
         batch.noisy_sig = PaddedData(noisy, lengths)
         batch.clean_sig = PaddedData(clean, lengths)
         return batch

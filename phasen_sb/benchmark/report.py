@@ -13,6 +13,7 @@ COLUMNS = (
     ("task", "task"),
     ("engine", "engine"),
     ("precision", "precision"),
+    ("device", "device"),
     ("threads", "threads"),
     ("seconds", "audio (s)"),
     ("rtf", "time per second of audio"),
@@ -47,7 +48,7 @@ def to_markdown(rows: list[dict]) -> str:
     -------
     >>> row = dict.fromkeys([key for key, _ in COLUMNS]) | {"rtf": 0.25}
     >>> print(to_markdown([row]).splitlines()[2])
-    | - | - | - | - | - | 0.2500 | - | - | - | - |
+    | - | - | - | - | - | - | 0.2500 | - | - | - | - |
     """
     lines = [" | ".join(title for _, title in COLUMNS)]
     lines.append(" | ".join("---" for _ in COLUMNS))
@@ -89,7 +90,9 @@ def draw_growth(rows: list[dict], path: Path) -> None:
         if all(row["memory"] is not None for row in group):
             memory.plot(seconds, [r["memory"] for r in group], "o-", label=name)
     time.set_ylabel("time per second of audio (s)")
-    memory.set_ylabel("peak memory above the loaded model (MB)")
+    on_cpu = all(row["device"] == "cpu" for row in rows)
+    above = " above the loaded model" if on_cpu else ""
+    memory.set_ylabel(f"peak memory{above} (MB)")
     for axes in (time, memory):
         axes.set_xlabel("length of the audio (s)")
         axes.set_xscale("log")
@@ -97,7 +100,7 @@ def draw_growth(rows: list[dict], path: Path) -> None:
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     time.legend(frameon=False, fontsize="small")
-    figure.suptitle(f"{threads} threads")
+    figure.suptitle(f"{threads} threads" if on_cpu else rows[0]["device"])
     picture = io.BytesIO()
     figure.savefig(picture, dpi=110)
     write_atomically(path, picture.getvalue())

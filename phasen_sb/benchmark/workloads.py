@@ -164,7 +164,6 @@ def measure(
     )
     noisy = 0.1 * noisy.to(device)
     if workload.task == "train":
-        torch.backends.cudnn.benchmark = True  # as the recipes do
         step = _training_step(model.train(), noisy, workload)
         step()  # neither compiling nor what Adam keeps is the step's
         return _time(step, device)

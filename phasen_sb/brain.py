@@ -173,7 +173,9 @@ class EnhancementBrain(SafeStepsBrain):
         if isinstance(train_set, LoopedLoader):
             loader = train_set.loader
         if isinstance(loader, DataLoader):
-            loader.collate_fn = self._augmented(loader.collate_fn)
+            loader.collate_fn = self._augmented(
+                loader.collate_fn, loader.persistent_workers
+            )
         super().fit(epoch_counter, train_set, *args, **kwargs)
 
     def init_optimizers(self):
@@ -241,15 +243,11 @@ class EnhancementBrain(SafeStepsBrain):
         batch is."""
         loader_kwargs.setdefault("pin_memory", self._on_cuda())
         if stage == sb.Stage.TRAIN:
-            if loader_kwargs.get("persistent_workers"):
-                raise UserError(
-                    "persistent_workers is on, with which every epoch would "
-                    "have the crops and mixtures of the first; leave it out."
-                )
             loader_kwargs["collate_fn"] = self._augmented(
-                loader_kwargs.get("collate_fn", PaddedBatch)
+                loader_kwargs.get("collate_fn", PaddedBatch),
+                loader_kwargs.get("persistent_workers", False),
             )
-        if stage != sb.Stage.TRAIN:
+        else:
             ids = dataset.data_ids[processes.shard()]
             if self.debug:  # those that score_noisy takes, too
                 ids = ids[: self.debug_batches]
@@ -264,7 +262,12 @@ class EnhancementBrain(SafeStepsBrain):
             dataset, stage, ckpt_prefix, **loader_kwargs
         )
 
-    def _augmented(self, collate):
+    def _augmented(self, collate, persistent_workers):
+        if persistent_workers:
+            raise UserError(
+                "persistent_workers is on, with which every epoch would have "
+                "the crops and mixtures of the first; leave it out."
+            )
         hparams = self.hparams
         return augmented(
             collate, hparams.augmentation, hparams.seed, hparams.epoch_counter

@@ -174,23 +174,22 @@ def _constant(values, dtype, device):
     return torch.tensor(values, dtype=dtype, device=device)
 
 
+def _bands(powers):
+    """Power in Bark bands behind the input filter, ``[B, frames, bands]``."""
+    return powers @ _band_matrix(powers.dtype, powers.device)
+
+
 @lru_cache
 @torch.inference_mode(False)
 def _band_matrix(dtype, device):
-    return bark.band_matrix().to(device, dtype)
-
-
-def _bands(powers):
-    """Power in Bark bands behind the input filter, ``[B, frames, bands]``."""
-    above, below = (_response(taps, powers) for taps in INPUT_FILTER)
-    factors = _table(bark.CORRECTIONS, powers) * bark.POWER_SCALE
-    matrix = _band_matrix(powers.dtype, powers.device) * factors
-    return powers * (above / below) @ matrix
-
-
-def _response(taps, like):
-    """Power response of three taps at the bins."""
-    return torch.fft.rfft(_table(taps, like), WINDOW).abs().square()
+    """``[bins, bands]``, input filter and corrections included."""
+    above, below = (
+        torch.fft.rfft(torch.tensor(taps), WINDOW).abs().square()
+        for taps in INPUT_FILTER
+    )
+    factors = torch.tensor(bark.CORRECTIONS) * bark.POWER_SCALE
+    matrix = (above / below).unsqueeze(1) * bark.band_matrix() * factors
+    return matrix.to(device, dtype)
 
 
 def _audible(bands, factor):
@@ -225,9 +224,8 @@ def _smooth(gains):
     # Before the first frame the gain was the first's.
     past = gains[:, :1].expand(-1, MEMORY - 1, -1)
     views = torch.cat([past, gains], 1).unfold(1, MEMORY, 1)
-    age = torch.arange(MEMORY - 1, -1, -1, device=gains.device)
-    weights = NEW * OLD ** age.to(gains.dtype)
-    return views @ weights
+    weights = [NEW * OLD**age for age in reversed(range(MEMORY))]
+    return views @ _table(weights, gains)
 
 
 def _loudness(bands):

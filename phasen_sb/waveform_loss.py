@@ -27,9 +27,10 @@ def si_snr_loss(
     """Negative SI-SNR in dB, the mean of the utterances.
 
     The values of SpeechBrain's ``si_snr_loss`` (lengths are rounded, not cut,
-    to whole samples), which goes through a batch one
-    utterance at a time and gathers the results on the CPU: a GPU waits for it
-    twice for each.
+    to whole samples), which goes through a batch one utterance at a time and
+    gathers the results on the CPU: a GPU waits for it twice for each.
+    SpeechBrain's ``cal_si_snr`` knows no padding, takes means off and writes
+    into the estimates.
 
     Arguments
     ---------

@@ -74,3 +74,19 @@ def speech_and_noise(tmp_path_factory):
             noise = noisy[: RATE // (i + 1)] - clean[: RATE // (i + 1)]
             soundfile.write(root / "noise" / f"{i}.wav", noise, RATE)
     return root
+
+
+@pytest.fixture
+def make_brain(tmp_path, voicebank):
+    """Builds `small_brain.build_brain`'s on the corpus above."""
+    from small_brain import build_brain  # with it PyTorch
+
+    brains = []
+
+    def make(*args, **kwargs):
+        brains.append(build_brain(tmp_path / "out", voicebank, *args, **kwargs))
+        return brains[-1]
+
+    yield make
+    for brain in brains:
+        brain.close()

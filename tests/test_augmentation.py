@@ -230,10 +230,18 @@ def test_batches_are_drawn_by_epoch_and_utterances():
     first, again = collate(pairs), collate(pairs)
     assert torch.equal(first.noisy_sig.data, again.noisy_sig.data)
     assert first.noisy_sig.lengths.tolist() == [0.5, 1.0, 0.75]
-    assert not first.noisy_sig.data[0, 800:].any()
+    for Counter.current in range(9):  # whosever noise it gets
+        noisy = collate(pairs).noisy_sig.data
+        assert not noisy[0, 800:].any() and not noisy[2, 1200:].any()
+    Counter.current = 1
     assert torch.equal(first.clean_sig.data[1], pairs[1]["clean_sig"])
     found = snr(first.noisy_sig.data, first.clean_sig.data)
     assert found.amax() - found.amin() > 1  # all were about 0 dB
+    faster = Remix(5, 5, speech_effects=[Speed(1, speeds=[1.25])])
+    changed = AugmentedBatches(faster, 1)(pairs)
+    assert not torch.equal(changed.clean_sig.data, first.clean_sig.data)
+    found = snr(changed.noisy_sig.data, changed.clean_sig.data)
+    assert torch.allclose(found, torch.full((3,), 5.0), atol=1e-3)
     Counter.current = 2
     assert not torch.equal(first.noisy_sig.data, collate(pairs).noisy_sig.data)
     Counter.current = 1

@@ -1,5 +1,6 @@
 """The benchmark measures what it says, on a small network."""
 
+import argparse
 import importlib
 import json
 import subprocess
@@ -113,6 +114,32 @@ def test_what_was_measured_is_kept_when_stopped(tmp_path, monkeypatch):
     }
     with pytest.raises(UserError, match="is a file; give another --output"):
         benchmark.main(["--output", str(tmp_path / "benchmark.md")])
+
+
+def test_gpu_has_lines_of_its_own(monkeypatch):
+    monkeypatch.syspath_prepend(str(RECIPE.parent))
+    benchmark = importlib.import_module("benchmark")
+    options = argparse.Namespace(
+        device="cuda",
+        threads=[1, 2],
+        seconds=[4.0],
+        precisions=["bf16"],
+        train_batch=4,
+        train_seconds=4.0,
+        compile=True,
+        other="theirs.py",
+    )
+    rows = benchmark.workloads(options, optimizable=True)
+    *gpu, load = [(row.task, row.engine, row.device) for row in rows]
+    assert gpu == [
+        ("enhance", "plain", "cuda"),
+        ("enhance", "other", "cuda"),
+        ("enhance in chunks", "plain", "cuda"),
+        ("train", "plain", "cuda"),
+        ("train", "compiled", "cuda"),
+        ("train", "other", "cuda"),
+    ]
+    assert load == ("load", "1 worker", "cpu")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

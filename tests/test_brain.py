@@ -1,86 +1,18 @@
 """Steps that are not finite, and what is never the best checkpoint."""
 
-import json
 import math
 import re
 
 import pytest
 import speechbrain as sb
 import torch
-from recipe_process import TINY
-from speechbrain.utils.run_opts import RunOptions
+from small_brain import Stream, batches, fit
 
-from phasen_sb.brain import EnhancementBrain
-from phasen_sb.configuration import find_hparams, load_recipe
 from phasen_sb.errors import UserError
 from phasen_sb.metrics.report import MetricReport
-from phasen_sb.overlays import expand
 from phasen_sb.pictures import transform_matrices
 from phasen_sb.run_record import write_results
 from phasen_sb.selection import selection_score
-
-
-class SpoiltLoss:
-    """The loss, times what a list says, a batch after the other."""
-
-    def __init__(self, loss, factors):
-        self.loss = loss
-        self.factors = iter(factors)
-
-    def __call__(self, predictions, targets, length=None, return_terms=True):
-        loss, terms = self.loss(
-            predictions, targets, length, return_terms=return_terms
-        )
-        return loss * next(self.factors, 1.0), terms
-
-
-@pytest.fixture
-def make_brain(tmp_path, voicebank):
-    brains = []
-
-    def make(run_opts=None, factors=(), **overrides):
-        settings = {
-            "output_folder": str(tmp_path / "out"),
-            "data_folder": str(voicebank),
-            "batch_size": 2,
-            "num_workers": 0,
-            "number_of_epochs": 1,
-            "crop_seconds": 0.2,
-            "metrics": ["pesq_wb"],
-            "metric_jobs": 1,
-            "data_jobs": 1,
-            "precision": "fp32",
-            "pictured_utterances": 0,
-            "average_decay": 0.9,
-        } | overrides
-        objects = [  # YAML's objects, not its values
-            (key, settings.pop(key))
-            for key, value in overrides.items()
-            if str(value).startswith("!")
-        ]
-        text = f"{json.dumps(settings)[:-1]}, network: {TINY}"
-        text += "".join(f", {key}: {value} " for key, value in objects) + "}"
-        path, text = expand(find_hparams("hparams/phasen.yaml"), text)
-        _, hparams, _ = load_recipe(path, text)
-        hparams["prepare_data"]()
-        if factors:
-            loss = SpoiltLoss(hparams["compute_cost"], factors)
-            hparams["compute_cost"] = loss
-        options = {"device": "cpu", "noprogressbar": True} | (run_opts or {})
-        brain = EnhancementBrain(
-            hparams["modules"],
-            hparams["opt_class"],
-            hparams,
-            RunOptions.from_dictionary(options),
-            hparams["checkpointer"],
-        )
-        brain.datasets = hparams["make_datasets"]()
-        brains.append(brain)
-        return brain
-
-    yield make
-    for brain in brains:
-        brain.close()
 
 
 def test_compiles_with_its_budget(make_brain, monkeypatch):
@@ -94,24 +26,6 @@ def test_compiles_with_its_budget(make_brain, monkeypatch):
     brain = make_brain({"compile": True}, activation_memory_budget=0.25)
     fit(brain)
     assert calls == [(brain.enhancer.network, 0.25)]
-
-
-def fit(brain, valid=None):
-    brain.fit(
-        brain.hparams.epoch_counter,
-        brain.datasets["train"],
-        valid,
-        train_loader_kwargs={"batch_size": 2, "shuffle": True},
-        valid_loader_kwargs={"batch_size": 1},
-    )
-
-
-def batches(brain):
-    return list(
-        brain.make_dataloader(
-            brain.datasets["train"], sb.Stage.TRAIN, None, batch_size=2
-        )
-    )
 
 
 def state_of(brain):
@@ -183,6 +97,15 @@ def test_skipped_steps_are_logged_and_survive_a_checkpoint(make_brain):
     assert again.skipped_steps == 1 and again.optimizer_step == 3
 
 
+def test_terms_that_are_not_finite_do_not_count(make_brain):
+    brain = make_brain()
+    for value in (2.0, math.nan, 4.0):
+        brain.add_terms({"one": torch.tensor(value), "other": torch.ones(())})
+    assert brain.take_terms() == {"one": 3.0, "other": 1.0}
+    brain.add_terms({"one": torch.tensor(math.inf)})
+    assert brain.take_terms() == {}
+
+
 def test_training_stops_when_it_persists_over_epochs(make_brain):
     # Four steps an epoch, of which the last one is good in the first.
     factors = [math.nan] * 3 + [1.0] + [math.nan] * 40
@@ -205,27 +128,6 @@ def test_every_accumulation_makes_a_step(factor, steps, make_brain):
 
 
 # ------------------------------------------------------------------ batches
-
-
-def test_loader_processes_augment_batches(make_brain):
-    brain = make_brain(remix_probability=1.0, speed_probability=0.5)
-    alone, beside = (
-        list(
-            brain.make_dataloader(
-                brain.datasets["train"],
-                sb.Stage.TRAIN,
-                None,
-                batch_size=2,
-                num_workers=workers,
-            )
-        )
-        for workers in (0, 1)
-    )
-    recorded = batches(make_brain())
-    for one, other, plain in zip(alone, beside, recorded, strict=True):
-        assert one.id == other.id == plain.id
-        assert torch.equal(one.noisy_sig.data, other.noisy_sig.data)
-        assert not torch.equal(one.noisy_sig.data, plain.noisy_sig.data)
 
 
 def test_hooks_of_speechbrain_are_called(make_brain):
@@ -259,50 +161,6 @@ def test_ready_loader_trains_as_a_dataset_does(make_brain):
     brain.fit(brain.hparams.epoch_counter, loader)
     # Two steps an epoch: the last accumulation is cut short.
     assert brain.optimizer_step == brain.hparams.lr_schedule.total_steps == 4
-
-
-def test_ready_loader_is_augmented(make_brain):
-    brain = make_brain(remix_probability=1.0, number_of_epochs=2)
-    seen = []
-    brain.on_fit_batch_start = lambda batch, _: seen.append(
-        batch.noisy_sig.data
-    )
-    loader = sb.dataio.dataloader.make_dataloader(
-        brain.datasets["train"], batch_size=2, num_workers=1
-    )
-    read = list(loader)
-    plain = [batch.noisy_sig.data for batch in read]
-    for _ in range(2):  # not twice the second time
-        brain.fit(brain.hparams.epoch_counter, loader)
-    for one, other, recorded in zip(seen[:4], seen[4:], plain, strict=True):
-        assert not torch.equal(one, recorded)
-        assert not torch.equal(one, other)  # of the second epoch
-    stream = brain.make_dataloader(
-        Stream(read), sb.Stage.TRAIN, None, batch_size=None
-    )
-    for batch, before in zip(stream, plain, strict=True):
-        assert batch.noisy_sig.data.shape == before.shape
-        assert not torch.equal(batch.noisy_sig.data, before)
-
-
-class Stream(torch.utils.data.IterableDataset):
-    def __init__(self, items):
-        self.items = items
-
-    def __iter__(self):
-        return iter(self.items)
-
-
-def test_loader_processes_are_started_for_each_epoch(make_brain):
-    brain = make_brain()
-    with pytest.raises(UserError, match="persistent_workers is on"):
-        brain.make_dataloader(
-            brain.datasets["train"],
-            sb.Stage.TRAIN,
-            None,
-            num_workers=1,
-            persistent_workers=True,
-        )
 
 
 def test_loader_of_unknown_length_is_refused(make_brain):

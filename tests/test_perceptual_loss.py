@@ -8,7 +8,12 @@ import torch
 from phasen_sb import pesq_loss
 from phasen_sb.data import sample_corpus
 from phasen_sb.metrics import pesq
-from phasen_sb.perceptual_loss import _disturbances, _smooth
+from phasen_sb.perceptual_loss import (
+    _band_matrix,
+    _constant,
+    _disturbances,
+    _smooth,
+)
 
 
 def noise(*shape, seed=0):
@@ -149,6 +154,18 @@ def test_half_precision_around_it_changes_nothing(dtype):
     torch.testing.assert_close(loss.detach(), alone)
     loss.backward()
     assert wave.grad.isfinite().all() and wave.grad.any()
+
+
+def test_tables_kept_from_inference_serve_training():
+    for kept in (_constant, _band_matrix):
+        kept.cache_clear()
+    generator = torch.Generator().manual_seed(0)
+    clean, noise = torch.randn(2, 1, 4000, generator=generator)
+    with torch.inference_mode():
+        pesq_loss(clean + noise, clean)
+    judged = (clean + noise).requires_grad_()
+    pesq_loss(judged, clean).backward()
+    assert judged.grad.isfinite().all() and judged.grad.any()
 
 
 def test_gains_are_smoothed_by_the_recursion():

@@ -168,6 +168,37 @@ def test_norms(dtype):
         assert ours == pytest.approx(plain, rel=1e-4)
 
 
+@pytest.mark.parametrize("operations", [native, portable])
+@pytest.mark.parametrize("shape", [(3, 16, 24), (5, 7, 3), (2, 1, 1)], ids=str)
+def test_three_bytes_round_fp32_to_16_bits(shape, operations):
+    if operations is native and library.find_kind(torch.float32) is None:
+        pytest.skip("no such kernels")
+    torch.manual_seed(0)
+    x = torch.randn(shape) * 10.0 ** torch.randint(-30, 30, shape)
+    x.view(-1)[0] = -torch.inf
+    bytes_, back = torch.zeros(*shape, 3, dtype=torch.uint8), torch.empty(shape)
+    operations.to_three_bytes(x, bytes_)
+    operations.from_three_bytes(bytes_, back)
+    mantissa, exponent = x.double().frexp()
+    magnitude = (mantissa.abs() * 2**16 + 0.5).floor() / 2**16
+    rounded = torch.ldexp(magnitude, exponent) * x.sign()
+    assert torch.equal(back[x.isfinite()], rounded.float()[x.isfinite()])
+    assert back.view(-1)[0] == -torch.inf
+
+
+@pytest.mark.parametrize("operations", [native, portable])
+def test_three_bytes_of_some_frames(operations):
+    if operations is native and library.find_kind(torch.float32) is None:
+        pytest.skip("no such kernels")
+    x = torch.arange(120.0).view(2, 12, 5)
+    kept = torch.zeros(*x.shape, 3, dtype=torch.uint8)
+    operations.to_three_bytes(x, kept)
+    place = torch.full((2, 9, 5), -1.0)
+    operations.from_three_bytes(kept[:, 5:], place[:, 1:8])
+    assert torch.equal(place[:, 1:8], x[:, 5:])
+    assert (place[:, 0] == -1).all() and (place[:, 8:] == -1).all()
+
+
 @pytest.mark.parametrize("units", [5, 64, 150])
 def test_recurrent_layer(units, dtype, monkeypatch):
     monkeypatch.setattr(recurrent, "RECURRENT_FRAMES", 32)

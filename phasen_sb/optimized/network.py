@@ -31,6 +31,7 @@ from phasen_sb.optimized.streams import (
     Grid,
     Spectrum,
     Stored,
+    StoredInThreeBytes,
     Stream,
     fitting,
 )
@@ -209,14 +210,18 @@ class TiledPHASEN(nn.Module):
         return enhance(spectrogram, estimate, phase, self.input_share)
 
     def _memory(self, grid):
-        last = [self.amplitude_stem[-1]]
-        if self.phase_stem is not None:
-            last.append(self.phase_stem[-1].conv)
-        memory = [
-            Stored(grid, self.n_bins, conv.channels, self.dtype)
-            for conv in last
-        ]
-        return (memory + [None])[:2]
+        """Memory for both streams."""
+        channels = self.amplitude_stem[-1].channels
+        if self.dtype == torch.float32:
+            amplitudes = StoredInThreeBytes(grid, self.n_bins, channels)
+        else:
+            amplitudes = self._store(grid, channels)
+        if self.phase_stem is None:
+            return amplitudes, None
+        return amplitudes, self._store(grid, self.phase_stem[-1].conv.channels)
+
+    def _store(self, grid, channels):
+        return Stored(grid, self.n_bins, channels, self.dtype)
 
     def _tile(self, frames, channels):
         shape = self.n_bins, frames, channels
@@ -245,10 +250,10 @@ class TiledPHASEN(nn.Module):
         if not self.long_skips or grid.frames > KEPT_FRAMES:
             return fresh
         kept = []
-        for memory, stream in zip(self._memory(grid), fresh(), strict=True):
-            kept.append(memory)
-            for start in grid.starts() if memory else ():
-                stream(start, memory.tile(start))
+        for stream in fresh():
+            kept.append(stream and self._store(grid, stream.conv.channels))
+            for start in grid.starts() if stream else ():
+                stream(start, kept[-1].tile(start))
         return lambda: tuple(kept)
 
     def _layer(self, grid, source, layer):
@@ -314,6 +319,9 @@ class TiledPHASEN(nn.Module):
             places = [stream and stream.tile(start) for stream in memory]
             added = [self._read(skip, start) for skip in skips]
             exchange(start, *places, *added)
+            for stream in memory:
+                if stream is not None:
+                    stream.keep(start)
 
     def _read(self, skip: Stream | None, start):
         if skip is None or isinstance(skip, Stored):
@@ -337,7 +345,7 @@ class TiledPHASEN(nn.Module):
                 shape, torch.float32
             )
         a, p = (
-            stream and self._tile(grid.tile, stream.x.shape[-1])
+            stream and self._tile(grid.tile, stream.channels)
             for stream in (amplitudes, phases)
         )
         for start in grid.starts():
@@ -353,7 +361,7 @@ class TiledPHASEN(nn.Module):
         if angles is not None:
             # Behind the features: the phase stream's memory is freed before
             # what is left in the other is copied.
-            place = memory[0].flatten()[features.numel() :]
+            place = memory[0].flatten()[features.nbytes // memory[0].itemsize :]
             place = _reuse(place, *angles.shape, angles.dtype)
             angles = place.copy_(angles)[: grid.frames]
             angles = angles.view(-1, self.n_bins, 2)

@@ -29,6 +29,8 @@ _ARGUMENTS = {
     "phasen_convolve_winograd": _CALL,
     "phasen_transform": _CALL,
     "phasen_copy": _CALL,
+    "phasen_to_three_bytes": _CALL,
+    "phasen_from_three_bytes": _CALL,
     "phasen_affine": _CALL,
     "phasen_frame_norm": [*_CALL, ctypes.c_float],
     "phasen_moments": [*_CALL, ctypes.c_void_p],

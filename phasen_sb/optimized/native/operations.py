@@ -9,6 +9,7 @@ Authors
 """
 
 import ctypes
+import math
 
 import torch
 import torch.nn.functional as F
@@ -207,26 +208,35 @@ class Transform:
 
 def copy(x: torch.Tensor, out: torch.Tensor) -> None:
     """Copies a tile; frames may move, but not onto themselves."""
-    _copy(x.data_ptr(), x.stride(0), out)
+    _copy("phasen_copy", x, out)
+
+
+def to_three_bytes(x: torch.Tensor, out: torch.Tensor) -> None:
+    """Keeps of a tile in fp32 16 significant bits of each value, rounded."""
+    _copy("phasen_to_three_bytes", x, out)
+
+
+def from_three_bytes(x: torch.Tensor, out: torch.Tensor) -> None:
+    """Copies what :func:`to_three_bytes` kept to a tile in fp32."""
+    _copy("phasen_from_three_bytes", x, out)
 
 
 def clear(out: torch.Tensor) -> None:
     """Fills a tile with zeros."""
-    _copy(None, 0, out)
+    _copy("phasen_copy", None, out)
 
 
-def _copy(pointer, stride, out):
-    bins, frames, channels = out.shape
-    size = out.itemsize
+def _copy(name, x, out):
+    bins, *values = out.shape
     arguments = _Copy(
-        pointer,
-        stride * size,
+        None if x is None else x.data_ptr(),
+        0 if x is None else x.stride(0) * x.itemsize,
         out.data_ptr(),
-        out.stride(0) * size,
+        out.stride(0) * out.itemsize,
         bins,
-        frames * channels * size,
+        math.prod(values) * out.itemsize,
     )
-    call("phasen_copy", 0, arguments)
+    call(name, 0, arguments)
 
 
 def affine(x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> None:

@@ -7,6 +7,8 @@ Authors
  * The phasen_sb authors 2026
 """
 
+import sys
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -21,6 +23,8 @@ TILE_FRAMES = {
     torch.bfloat16: (96, 112, 128, 144, 160),
     torch.float32: (40, 48, 56),
 }
+#: The bytes of fp32 that hold more than the last 8 bits of the fraction.
+UPPER = slice(1, 4) if sys.byteorder == "little" else slice(0, 3)
 #: Rows of which a CPU's tiles take products in bf16; others are half as fast.
 PRODUCT_ROWS = 32
 
@@ -242,6 +246,31 @@ class Transform:
 def copy(x: torch.Tensor, out: torch.Tensor) -> None:
     """Copies a tile; frames may move, but not onto themselves."""
     out.copy_(x)
+
+
+def to_three_bytes(x: torch.Tensor, out: torch.Tensor) -> None:
+    """Keeps of a tile in fp32 16 significant bits of each value, rounded.
+
+    Arguments
+    ---------
+    x : torch.Tensor
+        ``[F, frames, C]``
+    out : torch.Tensor
+        ``[F, frames, C, 3]``, bytes.
+    """
+    bits = x.view(torch.int32) + 128
+    out.copy_(_bytes(bits)[..., UPPER])
+
+
+def from_three_bytes(x: torch.Tensor, out: torch.Tensor) -> None:
+    """Copies what :func:`to_three_bytes` kept to a tile in fp32."""
+    out.zero_()
+    _bytes(out)[..., UPPER] = x
+
+
+def _bytes(x):
+    """``[..., C]`` as ``[..., C, 4]``."""
+    return x.view(torch.uint8).unflatten(-1, (-1, 4))
 
 
 def clear(out: torch.Tensor) -> None:

@@ -14,6 +14,7 @@ _HOME = {
     "PhasenEnhancer": "enhancer",
     "optimize": "optimized",
     "Enhancer": "inference.pretrained",
+    "ISTFT": "istft",
     "ConvSTFT": "features",
     "ConvISTFT": "features",
     "sqrt_hann_window": "features",

@@ -41,16 +41,26 @@ class WeightAverage(AveragedModel):
         if not 0 <= decay < 1:
             raise UserError(f"average_decay is {decay}; it must be in [0, 1).")
 
-        @torch.no_grad()
-        def average(averaged, current, _):
-            count = int(self.n_averaged)  # what is given may be on a GPU
-            weight = 1 - min(decay, (1 + count) / (10 + count))
-            if not averaged[0].is_floating_point():
-                # Counters, such as those of torch's own batch norm.
-                torch._foreach_copy_(averaged, current)
-                return
-            torch._foreach_lerp_(averaged, current, weight)
-
-        super().__init__(model, multi_avg_fn=average, use_buffers=True)
+        super().__init__(model, use_buffers=True)
+        self.decay = decay
         # No Brain puts it into evaluation mode: it is not among its modules.
         self.eval()
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Brings the average up to date, without waiting for a GPU."""
+        count = int(self.n_averaged)  # on the CPU, wherever the weights are
+        weight = 1 - min(self.decay, (1 + count) / (10 + count))
+        pairs = zip(
+            (*self.module.parameters(), *self.module.buffers()),
+            (*model.parameters(), *model.buffers()),
+            strict=True,
+        )
+        values, counters = [], []
+        for averaged, current in pairs:
+            kind = values if averaged.is_floating_point() else counters
+            kind.append((averaged.detach(), current.detach()))
+        torch._foreach_lerp_(*zip(*values, strict=True), weight if count else 1)
+        if counters:  # such as those of torch's own batch norm
+            torch._foreach_copy_(*zip(*counters, strict=True))
+        self.n_averaged += 1

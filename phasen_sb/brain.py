@@ -7,7 +7,6 @@ Authors
 import copy
 import logging
 import math
-import os
 
 import speechbrain as sb
 import torch
@@ -23,12 +22,14 @@ from phasen_sb.compilation import compile_network
 from phasen_sb.data.length_batches import length_batches
 from phasen_sb.enhancer import SILENCE_RMS, level
 from phasen_sb.errors import UserError
+from phasen_sb.istft import move_windows
 from phasen_sb.metrics.pool import MetricPool
 from phasen_sb.metrics.report import MetricReport
 from phasen_sb.objectives import Objective
 from phasen_sb.results import beside, summarise
 from phasen_sb.selection import SELECTION_METRIC, selection_score
 from phasen_sb.steps import SafeStepsBrain
+from phasen_sb.tensorboard import log_numbers, open_tensorboard
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,8 @@ class EnhancementBrain(SafeStepsBrain):
                 "checkpoint."
             )
         self.enhancer = self.modules.enhancer
+        move_windows(self.modules, self.device)
+        move_windows(self.hparams.compute_stft, self.device)
         self.averaged = WeightAverage(self.enhancer, self.hparams.average_decay)
         if self.checkpointer is not None:
             self.checkpointer.add_recoverable("averaged", self.averaged)
@@ -87,7 +90,7 @@ class EnhancementBrain(SafeStepsBrain):
         )
         self.tensorboard = None
         if self.hparams.use_tensorboard:
-            self.tensorboard = _tensorboard(self.hparams.output_folder)
+            self.tensorboard = open_tensorboard(self.hparams.output_folder)
         self.noisy = {}
         self.report = None
         self.best = {}
@@ -395,28 +398,8 @@ class EnhancementBrain(SafeStepsBrain):
     def _log(self, meta, **stats):
         self.hparams.train_logger.log_stats(meta, **stats)
         if self.tensorboard is not None:
-            numbers = {
-                split: {
-                    name: value
-                    for name, value in values.items()
-                    if isinstance(value, (int, float))
-                }
-                for split, values in stats.items()
-            }
-            self.tensorboard.log_stats(meta, **numbers)
+            log_numbers(self.tensorboard, meta, stats)
 
     def close(self):
         """Ends the metric processes."""
         self.metric_pool.close()
-
-
-def _tensorboard(folder):
-    from speechbrain.utils.train_logger import TensorboardLogger
-
-    try:
-        return TensorboardLogger(os.path.join(folder, "tensorboard"))
-    except ImportError as error:
-        raise UserError(
-            "use_tensorboard is on, but the package tensorboard is missing: "
-            'pip install "phasen_sb[tensorboard]".'
-        ) from error

@@ -15,6 +15,7 @@ from torch import nn
 
 from phasen_sb.errors import UserError
 from phasen_sb.features import count_frames
+from phasen_sb.istft import ISTFT
 
 # An RMS below this (-160 dB of full scale) is silence: not amplified.
 SILENCE_RMS = 1e-8
@@ -239,6 +240,13 @@ class PhasenEnhancer(nn.Module):
     def _synthesise(self, spectrogram, frames, counts, samples):
         if counts is None:
             return self._inverse(spectrogram, samples)
+        if spectrogram.device.type != "cpu" and isinstance(self.istft, ISTFT):
+            # All at once: a GPU would wait for each.
+            index = torch.arange(spectrogram.shape[1], device=frames.device)
+            mask = (index < frames[:, None]).float()[..., None]
+            wave = self.istft.overlap_add(spectrogram.float(), samples, mask)
+            inside = torch.arange(samples, device=counts.device)
+            return wave.masked_fill(inside >= counts[:, None], 0.0)
         # One by one: the overlap-add of an utterance's end must not count
         # the windows of frames that it does not have.
         waves = []

@@ -1,6 +1,6 @@
 """Front ends: windows, convolutional STFT, and safe complex arithmetic.
 
-SpeechBrain's own ``STFT`` and ``ISTFT`` are the default front end.
+SpeechBrain's ``STFT`` and :class:`phasen_sb.ISTFT` are the default front end.
 :class:`ConvSTFT` and :class:`ConvISTFT` take the same arguments and shapes, so
 one YAML line swaps them in; their kernels can be trained.
 

@@ -83,7 +83,7 @@ class BatchNorm(nn.Module):
         """
         if mask is None or not self.training:
             return self._normalize(x)
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or x.device.type != "cpu":
             return self._normalize_masked(x, mask)
         # End to end: PyTorch's own kernel then does the rest.
         counts = mask.sum((1, 2, 3)).long().tolist()
@@ -101,8 +101,8 @@ class BatchNorm(nn.Module):
     ) -> torch.Tensor:
         """Does in sizes known beforehand what `forward` does by joining.
 
-        Slower as it stands, but no graph can be compiled around a number of
-        frames that hangs on the mask's values.
+        Slower on a CPU, but no graph can be compiled around a number of
+        frames that hangs on the mask's values, and a GPU would wait for them.
 
         Arguments
         ---------

@@ -48,6 +48,7 @@ class SafeStepsBrain(sb.Brain):
             )
         self.batches_per_epoch = None
         self.batch_ids = []
+        self.gradient_norm = None
         self.skipped_steps = 0
         self.skipped_in_a_row = 0
         self.term_sums = {}
@@ -115,26 +116,24 @@ class SafeStepsBrain(sb.Brain):
             # Also if it is not finite: under DDP all processes then see it in
             # their gradients and skip the step together.
             self.scaler.scale(loss / self.grad_accumulation_factor).backward()
-        # Once all work is under way: reading it waits for a GPU.
-        loss = loss.detach().cpu()
+        loss = loss.detach()
+        norm = self._clip_gradients() if should_step else loss
+        # All that is read, at once, when all work is under way: it waits for
+        # a GPU.
+        loss, norm = torch.stack([loss.float(), norm.float()]).cpu()
         if not torch.isfinite(loss):
             for buffer, saved in zip(buffers, before, strict=True):
                 buffer.copy_(saved)
         self.batch_ids = batch.id
         if should_step:
+            self.gradient_norm = norm
             self.optimizers_step()
         self.on_fit_batch_end(batch, outputs, loss, should_step)
         return loss
 
     def optimizers_step(self):
-        """Clips all gradients together and steps, if they are finite."""
-        self.scaler.unscale_(self.optimizer)
-        limit = self.max_grad_norm if self.max_grad_norm > 0 else math.inf
-        parameters = [
-            p for group in self.optimizer.param_groups for p in group["params"]
-        ]
-        norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
-        if torch.isfinite(norm):
+        """Steps, if the clipped gradients are finite."""
+        if torch.isfinite(self.gradient_norm):
             self.hparams.lr_schedule(self.optimizer)
             for group in self.optimizer.param_groups:
                 group["lr"] *= group.get("lr_scale", 1.0)
@@ -146,6 +145,15 @@ class SafeStepsBrain(sb.Brain):
             self._skip_step()
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
+
+    def _clip_gradients(self):
+        """Clips all together; gives their norm before, on their device."""
+        self.scaler.unscale_(self.optimizer)
+        limit = self.max_grad_norm if self.max_grad_norm > 0 else math.inf
+        parameters = [
+            p for group in self.optimizer.param_groups for p in group["params"]
+        ]
+        return torch.nn.utils.clip_grad_norm_(parameters, limit)
 
     def _skip_step(self):
         self.skipped_steps += 1

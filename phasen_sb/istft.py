@@ -1,0 +1,126 @@
+"""SpeechBrain's front end, without what waits for a GPU.
+
+A wait leaves a GPU idle until new work has been prepared for it. Copying from
+ordinary memory waits, and so does reading what was computed.
+
+Authors
+ * The phasen_sb authors 2026
+"""
+
+import torch
+import torch.nn.functional as F
+from speechbrain.processing import features
+from torch import nn
+
+
+def move_windows(module: nn.Module, device: torch.device | str) -> None:
+    """Takes windows of SpeechBrain's STFTs along to a device.
+
+    They are no buffers: each call would copy them.
+
+    Arguments
+    ---------
+    module : torch.nn.Module
+        What holds the STFTs, or is one.
+    device : torch.device
+        Where to.
+
+    Example
+    -------
+    >>> stft = features.STFT(16000)
+    >>> move_windows(stft, "meta")
+    >>> stft.window.device
+    device(type='meta')
+    """
+    for part in module.modules():
+        if isinstance(part, (features.STFT, features.ISTFT)):
+            part.window = part.window.to(device)
+
+
+class ISTFT(features.ISTFT):
+    """SpeechBrain's ``ISTFT``; beyond a CPU without reading what it computes.
+
+    ``torch.istft`` asks a GPU whether the summed windows vanish somewhere, and
+    waits until all that was to be computed before has been.
+
+    Arguments and shapes are SpeechBrain's.
+
+    Example
+    -------
+    >>> stft = features.STFT(16000)
+    >>> x = torch.randn(2, 12345)
+    >>> torch.allclose(ISTFT(16000)(stft(x), sig_length=12345), x, atol=1e-5)
+    True
+    """
+
+    def forward(
+        self, x: torch.Tensor, sig_length: int | None = None
+    ) -> torch.Tensor:
+        """Synthesises waveforms.
+
+        Arguments
+        ---------
+        x : torch.Tensor
+            ``[B, T, F, 2]``, real and imaginary part.
+        sig_length : int, optional
+            Samples to return: cut, or filled with zeros, at the end.
+
+        Returns
+        -------
+        torch.Tensor
+            ``[B, samples]``
+        """
+        if x.device.type == "cpu" or x.dim() != 4 or not self.onesided:
+            return super().forward(x, sig_length)
+        return self.overlap_add(x, sig_length)
+
+    def overlap_add(
+        self,
+        x: torch.Tensor,
+        sig_length: int | None = None,
+        mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """What :meth:`forward` does beyond a CPU, on any device.
+
+        Arguments
+        ---------
+        x : torch.Tensor
+            ``[B, T, F, 2]``, zero where the mask is.
+        sig_length : int, optional
+            Samples to return.
+        mask : torch.Tensor, optional
+            ``[B, T, 1]``, one on the frames that an utterance has; of others
+            the windows do not count.
+
+        Returns
+        -------
+        torch.Tensor
+            ``[B, samples]``
+        """
+        n_fft = self.n_fft or 2 * (x.shape[2] - 1)
+        left = (n_fft - self.win_length) // 2
+        right = n_fft - self.win_length - left
+        window = F.pad(self.window.to(x.device), (left, right))
+        frames = torch.fft.irfft(torch.complex(x[..., 0], x[..., 1]), n_fft)
+        length = n_fft + (x.shape[1] - 1) * self.hop_length
+        squares = window.square().expand(1, x.shape[1], n_fft)
+        if mask is not None:
+            squares = squares * mask
+        wave, envelope = (
+            F.fold(
+                values.transpose(1, 2),
+                output_size=(1, length),
+                kernel_size=(1, n_fft),
+                stride=(1, self.hop_length),
+            )[:, 0, 0]
+            for values in (frames * window, squares)
+        )
+        margin = n_fft // 2 if self.center else 0
+        inside = slice(margin, length - margin)
+        if sig_length is not None:
+            inside = slice(margin, margin + sig_length)
+        # What torch.istft refuses to divide by.
+        wave = wave[:, inside] / envelope[:, inside].clamp(min=1e-11)
+        if sig_length is None:
+            return wave
+        return F.pad(wave, (0, sig_length - wave.shape[1]))

@@ -109,7 +109,7 @@ class EnhancementBrain(SafeStepsBrain):
         batch = batch.to(self.device, non_blocking=self._on_cuda())
         noisy, clean = batch.noisy_sig.data, batch.clean_sig.data
         if lengths is not None:
-            lengths = lengths.to(self.device)
+            lengths = batch.noisy_sig.lengths
         if self.hparams.normalize:
             # The loss compresses magnitudes and so depends on the level.
             gain = level(noisy, lengths)

@@ -241,12 +241,9 @@ class PhasenEnhancer(nn.Module):
         if counts is None:
             return self._inverse(spectrogram, samples)
         if spectrogram.device.type != "cpu" and isinstance(self.istft, ISTFT):
-            # All at once: a GPU would wait for each.
-            index = torch.arange(spectrogram.shape[1], device=frames.device)
-            mask = (index < frames[:, None]).float()[..., None]
-            wave = self.istft.overlap_add(spectrogram.float(), samples, mask)
-            inside = torch.arange(samples, device=counts.device)
-            return wave.masked_fill(inside >= counts[:, None], 0.0)
+            return self._synthesise_at_once(
+                spectrogram, frames, counts, samples
+            )
         # One by one: the overlap-add of an utterance's end must not count
         # the windows of frames that it does not have.
         waves = []
@@ -255,6 +252,15 @@ class PhasenEnhancer(nn.Module):
             wave = self._inverse(spectrogram[i : i + 1, :frame], count)
             waves.append(F.pad(wave, (0, samples - count)))
         return torch.cat(waves)
+
+    def _synthesise_at_once(self, spectrogram, frames, counts, samples):
+        """The same: a GPU would wait for each utterance."""
+        index = torch.arange(spectrogram.shape[1], device=frames.device)
+        mask = (index < frames[:, None])[..., None]
+        with torch.autocast(spectrogram.device.type, enabled=False):
+            wave = self.istft.overlap_add(spectrogram.float(), samples, mask)
+        index = torch.arange(samples, device=counts.device)
+        return wave.masked_fill(index >= counts[:, None], 0.0)
 
     def _inverse(self, spectrogram, samples):
         with torch.autocast(spectrogram.device.type, enabled=False):

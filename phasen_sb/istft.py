@@ -43,7 +43,9 @@ class ISTFT(features.ISTFT):
     ``torch.istft`` asks a GPU whether the summed windows vanish somewhere, and
     waits until all that was to be computed before has been.
 
-    Arguments and shapes are SpeechBrain's.
+    Arguments and shapes are SpeechBrain's, and so are the values, where the
+    summed windows vanish nowhere; if they do, a CPU raises an error as
+    ``torch.istft`` does, a GPU none.
 
     Example
     -------
@@ -85,23 +87,38 @@ class ISTFT(features.ISTFT):
         Arguments
         ---------
         x : torch.Tensor
-            ``[B, T, F, 2]``, zero where the mask is.
+            ``[B, T, F, 2]``
         sig_length : int, optional
             Samples to return.
         mask : torch.Tensor, optional
-            ``[B, T, 1]``, one on the frames that an utterance has; of others
-            the windows do not count.
+            ``[B, T, 1]``, True on the frames that an utterance has. Others do
+            not count, nor do their windows.
 
         Returns
         -------
         torch.Tensor
             ``[B, samples]``
+
+        Raises
+        ------
+        ValueError
+            If ``n_fft`` does not fit the bins, or the window not ``n_fft``.
         """
         n_fft = self.n_fft or 2 * (x.shape[2] - 1)
+        if x.shape[2] != n_fft // 2 + 1 or self.win_length > n_fft:
+            raise ValueError(
+                f"n_fft is {n_fft}; it must be {2 * (x.shape[2] - 1)} for the "
+                f"{x.shape[2]} bins of the spectrogram, and at least as long "
+                f"as the window, {self.win_length}."
+            )
         left = (n_fft - self.win_length) // 2
         right = n_fft - self.win_length - left
         window = F.pad(self.window.to(x.device), (left, right))
         frames = torch.fft.irfft(torch.complex(x[..., 0], x[..., 1]), n_fft)
+        squares = window.square().expand(1, x.shape[1], n_fft)
+        if mask is not None:
+            frames = frames.masked_fill(~mask, 0.0)
+            squares = squares * mask
         length = n_fft + (x.shape[1] - 1) * self.hop_length
         squares = window.square().expand(1, x.shape[1], n_fft)
         if mask is not None:

@@ -119,10 +119,14 @@ class BatchNorm(nn.Module):
         over = (0, 2, 3)
         count = mask.sum() * x.shape[3]
         mean = (x * mask).sum(over, keepdim=True) / count
-        centred = (x - mean) * mask
-        variance = centred.square().sum(over, keepdim=True) / count
+        # As short as the input: backward keeps it.
+        centred = ((x - mean) * mask).to(x.dtype)
+        norm = torch.linalg.vector_norm(
+            centred, dim=over, keepdim=True, dtype=torch.float32
+        )
+        variance = norm.square() / count
         with torch.no_grad():
-            unbiased = variance * count / (count - 1)
+            unbiased = variance * count / (count - 1).clamp(min=1)
             for kept, newest in (
                 (self.running_mean, mean),
                 (self.running_var, unbiased),

@@ -116,23 +116,27 @@ class SafeStepsBrain(sb.Brain):
             # Also if it is not finite: under DDP all processes then see it in
             # their gradients and skip the step together.
             self.scaler.scale(loss / self.grad_accumulation_factor).backward()
-        loss = loss.detach()
-        norm = self._clip_gradients() if should_step else loss
-        # All that is read, at once, when all work is under way: it waits for
-        # a GPU.
-        loss, norm = torch.stack([loss.float(), norm.float()]).cpu()
+        scalars = [loss.detach().reshape(())]
+        if should_step:
+            scalars.append(self._clip_gradients())
+        loss, *norm = self.read(*scalars)
         if not torch.isfinite(loss):
             for buffer, saved in zip(buffers, before, strict=True):
                 buffer.copy_(saved)
         self.batch_ids = batch.id
         if should_step:
-            self.gradient_norm = norm
+            [self.gradient_norm] = norm
             self.optimizers_step()
         self.on_fit_batch_end(batch, outputs, loss, should_step)
         return loss
 
+    @staticmethod
+    def read(*scalars: torch.Tensor) -> torch.Tensor:
+        """Reads what a step has to know, all at once: a GPU is waited for."""
+        return torch.stack([scalar.float() for scalar in scalars]).cpu()
+
     def optimizers_step(self):
-        """Steps, if the clipped gradients are finite."""
+        """Steps, if the gradients, clipped by `fit_batch`, are finite."""
         if torch.isfinite(self.gradient_norm):
             self.hparams.lr_schedule(self.optimizer)
             for group in self.optimizer.param_groups:

@@ -7,7 +7,6 @@ of a GPU.
 import contextlib
 
 import pytest
-import speechbrain as sb
 import torch
 from small_brain import batches
 from speechbrain.processing import features
@@ -78,7 +77,7 @@ def test_padded_batch_comes_out_as_one_by_one():
     torch.manual_seed(0)
     istft = ISTFT(16000, window_fn=sqrt_hann_window)
     frames = torch.tensor([30, 7, 1])
-    mask = (torch.arange(30) < frames[:, None]).float()[..., None]
+    mask = (torch.arange(30) < frames[:, None])[..., None]
     x = torch.randn(3, 30, 201, 2) * mask[..., None]
     together = istft.overlap_add(x, 4641, mask)
     for one, count, whole in zip(x, frames, together, strict=True):
@@ -87,38 +86,47 @@ def test_padded_batch_comes_out_as_one_by_one():
         assert torch.allclose(whole[:samples], alone[0], atol=1e-5)
 
 
-def test_padded_batch_beyond_a_cpu(plain_autocast, monkeypatch):
-    """What a GPU's way gives, on values: the CPU's own is switched off."""
+def test_padded_batch_beyond_a_cpu(plain_autocast):
     torch.manual_seed(0)
     front_end = features.STFT(16000, n_fft=400), ISTFT(16000, n_fft=400)
     network = PHASEN(400, 4, 2, 1, recurrent_units=4, dense_units=8)
     enhancer = PhasenEnhancer(*front_end, network).eval()
-    spectrogram = torch.randn(2, 41, 201, 2)
-    frames, counts = torch.tensor([41, 21]), torch.tensor([6400, 3300])
-    spectrogram[1, 21:] = 0
-    plain = enhancer._synthesise(spectrogram, frames, counts, 6400)
-    mask = (torch.arange(41) < frames[:, None]).float()[..., None]
-    wave = front_end[1].overlap_add(spectrogram, 6400, mask)
-    assert torch.allclose(wave[0], plain[0], atol=1e-4)
-    assert torch.allclose(wave[1, :3200], plain[1, :3200], atol=1e-4)
-    # No value is read: of this one, SpeechBrain's reads some.
-    meta = [x.to("meta") for x in (spectrogram, frames, counts)]
+    padded = (
+        torch.randn(2, 41, 201, 2),  # whatever lies behind the second's end
+        torch.tensor([41, 21]),
+        torch.tensor([6400, 3300]),
+        6400,
+    )
+    plain = enhancer._synthesise(*padded)
+    assert torch.allclose(
+        enhancer._synthesise_at_once(*padded), plain, atol=1e-6
+    )
+    # Beyond a CPU this is what is called: no value is read.
+    meta = [x.to("meta") for x in padded[:3]]
     assert enhancer._synthesise(*meta, 6400).shape == (2, 6400)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError):  # SpeechBrain's own reads some
         features.ISTFT(16000, n_fft=400)(meta[0])
+
+
+def test_sizes_that_do_not_fit_are_refused():
+    x = torch.randn(1, 20, 201, 2)
+    for options in ({"n_fft": 512}, {"n_fft": 400, "win_length": 32}):
+        with pytest.raises(ValueError, match="n_fft is .*; it must be 400"):
+            ISTFT(16000, **options).overlap_add(x)
 
 
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("cost", ["default", OBJECTIVE], ids=["plain", "pesq"])
-def test_training_step_reads_nothing_midway(
+def test_training_step_reads_once(
     cost, padded, make_brain, plain_autocast, monkeypatch
 ):
     overrides = {} if cost == "default" else {"compute_cost": cost}
     brain = make_brain(**overrides)
-    batch = batches(brain)[-1]
-    assert bool((batch.noisy_sig.lengths == 1).all())
+    given = [batches(brain)[1] for _ in range(2)]
+    for batch in given:
+        assert len(batch.id) == 2
+        batch.noisy_sig.lengths[0] = 0.7 if padded else 1
     if padded:
-        batch.noisy_sig.lengths[0] = 0.7
         # Packing for the LSTM is the one thing that asks for lengths.
         recur = AmplitudeHead._recur
         monkeypatch.setattr(
@@ -131,13 +139,18 @@ def test_training_step_reads_nothing_midway(
     move_windows(brain.enhancer, "meta")
     brain.init_optimizers()
     brain.modules.train()
-    found = brain.compute_forward(batch, sb.Stage.TRAIN)
-    loss = brain.compute_objectives(found, batch, sb.Stage.TRAIN)
-    loss.backward()
-    assert loss.device.type == "meta"
-    assert brain._clip_gradients().device.type == "meta"
-    brain.optimizer.step()
-    brain.on_step()
+    read = []
+
+    def read_ones(*scalars):
+        assert all(scalar.device.type == "meta" for scalar in scalars)
+        read.append(scalars)
+        return torch.ones(len(scalars))
+
+    monkeypatch.setattr(brain, "read", read_ones)
+    for batch in given:
+        brain.step += 1
+        brain.fit_batch(batch)
+    assert len(read) == brain.optimizer_step == 2
 
 
 def test_windows_go_where_a_brain_computes(make_brain):

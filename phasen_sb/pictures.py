@@ -97,6 +97,7 @@ def draw_curves(path: Path, train_log: str) -> None:
         axis.legend(fontsize=8)
     for axis in (first, *others):
         axis.set_xlabel("epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
     _save(figure, path)
 

@@ -22,7 +22,7 @@ from phasen_sb.compilation import compile_network
 from phasen_sb.data.length_batches import length_batches
 from phasen_sb.enhancer import SILENCE_RMS, level
 from phasen_sb.errors import UserError
-from phasen_sb.istft import move_windows
+from phasen_sb.features import move_windows
 from phasen_sb.metrics.pool import MetricPool
 from phasen_sb.metrics.report import MetricReport
 from phasen_sb.objectives import Objective
@@ -202,23 +202,11 @@ class EnhancementBrain(SafeStepsBrain):
         groups = [group for group in groups if group["params"]]
         schedule = self.hparams.lr_schedule
         if getattr(schedule, "total_steps", 0) is None:
-            schedule.total_steps = self._count_steps()
+            schedule.total_steps = self.count_steps()
         self.optimizer = self.opt_class(groups)
         self.optimizers_dict = {"opt_class": self.optimizer}
         if self.checkpointer is not None:
             self.checkpointer.add_recoverable("optimizer", self.optimizer)
-
-    def _count_steps(self):
-        if self.batches_per_epoch is None:
-            raise UserError(
-                "The training data does not tell how many batches it has; "
-                "set total_steps of lr_schedule."
-            )
-        steps = math.ceil(
-            self.batches_per_epoch / self.grad_accumulation_factor
-        )
-        steps *= self.hparams.epoch_counter.limit
-        return min(steps, self.optimizer_step_limit or steps)
 
     def on_step(self):
         """Brings the running average up to date."""

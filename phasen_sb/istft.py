@@ -1,7 +1,6 @@
-"""SpeechBrain's front end, without what waits for a GPU.
+"""SpeechBrain's inverse STFT, without what waits for a GPU.
 
-A wait leaves a GPU idle until new work has been prepared for it. Copying from
-ordinary memory waits, and so does reading what was computed.
+A wait leaves a GPU idle until new work has been prepared for it.
 
 Authors
  * The phasen_sb authors 2026
@@ -10,31 +9,6 @@ Authors
 import torch
 import torch.nn.functional as F
 from speechbrain.processing import features
-from torch import nn
-
-
-def move_windows(module: nn.Module, device: torch.device | str) -> None:
-    """Takes windows of SpeechBrain's STFTs along to a device.
-
-    They are no buffers: each call would copy them.
-
-    Arguments
-    ---------
-    module : torch.nn.Module
-        What holds the STFTs, or is one.
-    device : torch.device
-        Where to.
-
-    Example
-    -------
-    >>> stft = features.STFT(16000)
-    >>> move_windows(stft, "meta")
-    >>> stft.window.device
-    device(type='meta')
-    """
-    for part in module.modules():
-        if isinstance(part, (features.STFT, features.ISTFT)):
-            part.window = part.window.to(device)
 
 
 class ISTFT(features.ISTFT):
@@ -58,20 +32,7 @@ class ISTFT(features.ISTFT):
     def forward(
         self, x: torch.Tensor, sig_length: int | None = None
     ) -> torch.Tensor:
-        """Synthesises waveforms.
-
-        Arguments
-        ---------
-        x : torch.Tensor
-            ``[B, T, F, 2]``, real and imaginary part.
-        sig_length : int, optional
-            Samples to return: cut, or filled with zeros, at the end.
-
-        Returns
-        -------
-        torch.Tensor
-            ``[B, samples]``
-        """
+        """Synthesises waveforms; see :meth:`overlap_add`."""
         if x.device.type == "cpu" or x.dim() != 4 or not self.onesided:
             return super().forward(x, sig_length)
         return self.overlap_add(x, sig_length)
@@ -87,9 +48,9 @@ class ISTFT(features.ISTFT):
         Arguments
         ---------
         x : torch.Tensor
-            ``[B, T, F, 2]``
+            ``[B, T, F, 2]``, real and imaginary part.
         sig_length : int, optional
-            Samples to return.
+            Samples to return: cut, or filled with zeros, at the end.
         mask : torch.Tensor, optional
             ``[B, T, 1]``, True on the frames that an utterance has. Others do
             not count, nor do their windows.

@@ -82,6 +82,19 @@ class SafeStepsBrain(sb.Brain):
         if self.debug:
             self.batches_per_epoch = min(len(loader), self.debug_batches)
 
+    def count_steps(self) -> int:
+        """Steps of the whole training, by epochs and limit."""
+        if self.batches_per_epoch is None:
+            raise UserError(
+                "The training data does not tell how many batches it has; "
+                "set total_steps of lr_schedule."
+            )
+        steps = math.ceil(
+            self.batches_per_epoch / self.grad_accumulation_factor
+        )
+        steps *= self.hparams.epoch_counter.limit
+        return min(steps, self.optimizer_step_limit or steps)
+
     def fit_batch(self, batch):
         """Takes one step; a batch that is not finite leaves no trace.
 

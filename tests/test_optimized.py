@@ -16,6 +16,7 @@ from phasen_sb.optimized.native import operations as native
 from phasen_sb.optimized.network import KEPT_FRAMES, TiledPHASEN
 from phasen_sb.optimized.portable import convolution
 from phasen_sb.optimized.portable import operations as portable
+from phasen_sb.optimized.streams import Grid
 
 SMALL = {
     "n_fft": 32,
@@ -168,6 +169,14 @@ def test_the_size_of_the_tiles_does_not_matter(tile_frames):
     x = torch.randn(1, 150, 17, 2)
     tiled = TiledPHASEN(network, tile_frames=[tile_frames])
     assert distance(network(x).spectrogram, tiled(x).spectrogram) < 2e-5
+
+
+def test_between_blocks_amplitudes_take_three_bytes():
+    for dtype, size in ((torch.float32, 3), (torch.bfloat16, 2)):
+        tiled = TiledPHASEN(trained(), dtype, tile_frames=[32])
+        grid = Grid(96, 32, tiled.operations)
+        amplitudes, _ = tiled._memory(grid)
+        assert amplitudes.x.nbytes == size * 96 * 17 * 24
 
 
 @torch.inference_mode()

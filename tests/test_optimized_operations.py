@@ -176,9 +176,10 @@ def test_three_bytes_round_fp32_to_16_bits(shape, operations):
     torch.manual_seed(0)
     x = torch.randn(shape) * 10.0 ** torch.randint(-30, 30, shape)
     x.view(-1)[0] = -torch.inf
-    bytes_, back = torch.zeros(*shape, 3, dtype=torch.uint8), torch.empty(shape)
-    operations.to_three_bytes(x, bytes_)
-    operations.from_three_bytes(bytes_, back)
+    kept = torch.zeros(*shape[:2], 3 * shape[2], dtype=torch.uint8)
+    back = torch.empty(shape)
+    operations.to_three_bytes(x, kept)
+    operations.from_three_bytes(kept, back)
     mantissa, exponent = x.double().frexp()
     magnitude = (mantissa.abs() * 2**16 + 0.5).floor() / 2**16
     rounded = torch.ldexp(magnitude, exponent) * x.sign()
@@ -191,7 +192,7 @@ def test_three_bytes_of_some_frames(operations):
     if operations is native and library.find_kind(torch.float32) is None:
         pytest.skip("no such kernels")
     x = torch.arange(120.0).view(2, 12, 5)
-    kept = torch.zeros(*x.shape, 3, dtype=torch.uint8)
+    kept = torch.zeros(2, 12, 15, dtype=torch.uint8)
     operations.to_three_bytes(x, kept)
     place = torch.full((2, 9, 5), -1.0)
     operations.from_three_bytes(kept[:, 5:], place[:, 1:8])

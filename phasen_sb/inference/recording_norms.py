@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from phasen_sb.norms import GlobalLayerNorm
-from phasen_sb.optimized.network import GlobalMoments
+from phasen_sb.optimized.norms import GlobalMoments
 
 
 @dataclass

@@ -23,7 +23,7 @@ from phasen_sb.masks import frame_mask
 from phasen_sb.norms import FrameLayerNorm, GlobalLayerNorm
 from phasen_sb.optimized.folding import Attention, Block, Folder, PhaseUnit
 from phasen_sb.optimized.kernels import operations_of
-from phasen_sb.optimized.norms import Affine, FrameNorm
+from phasen_sb.optimized.norms import Affine, FrameNorm, GlobalMoments
 from phasen_sb.optimized.portable.packing import PACKED
 from phasen_sb.optimized.streams import (
     Convolution,
@@ -45,20 +45,6 @@ from phasen_sb.phasen import (
 #: Up to so many frames the stems' outputs are kept for the long skips. Beyond,
 #: they are computed anew: a tenth more time, half as much memory.
 KEPT_FRAMES = 4000
-
-
-class GlobalMoments(nn.Module):
-    """Moments of a global layer norm's input, on their way to the norm.
-
-    A module of its own so that a forward hook can put those of a whole
-    recording in place of those of a chunk.
-    """
-
-    def forward(
-        self, count: int, mean: float, variance: float
-    ) -> tuple[int, float, float]:
-        """Returns the number of values, their mean and biased variance."""
-        return count, mean, variance
 
 
 class TiledPHASEN(nn.Module):

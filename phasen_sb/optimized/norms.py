@@ -5,6 +5,7 @@ Authors
 """
 
 import torch
+from torch import nn
 
 from phasen_sb.optimized.streams import Grid, Stream
 
@@ -59,7 +60,7 @@ class FrameNorm:
         self,
         grid: Grid,
         source: Stream,
-        norm: torch.nn.Module,
+        norm: nn.Module,
     ):
         self.grid = grid
         self.source = source
@@ -69,3 +70,17 @@ class FrameNorm:
         self.source(start, place)
         self.grid.operations.frame_norm(place, self.norm)
         self.grid.clear(place, start)
+
+
+class GlobalMoments(nn.Module):
+    """Moments of a global layer norm's input, on their way to the norm.
+
+    A module of its own so that a forward hook can put those of a whole
+    recording in place of those of a chunk.
+    """
+
+    def forward(
+        self, count: int, mean: float, variance: float
+    ) -> tuple[int, float, float]:
+        """Returns the number of values, their mean and biased variance."""
+        return count, mean, variance

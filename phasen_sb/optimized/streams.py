@@ -199,12 +199,10 @@ class StoredInThreeBytes(Stored):
     """
 
     def __init__(self, grid: Grid, bins: int, channels: int):
-        self.grid = grid
+        super().__init__(grid, bins, 3 * channels, torch.uint8)
         self.channels = channels
         tile = bins, grid.tile, channels
         self.written = grid.operations.empty_tile(tile, torch.float32)
-        shape = len(grid.starts()), *tile, 3
-        self.x = torch.empty(shape, dtype=torch.uint8)
 
     def tile(self, start: int) -> torch.Tensor:
         """Memory to write a tile to, which :meth:`keep` keeps."""
@@ -212,7 +210,7 @@ class StoredInThreeBytes(Stored):
 
     def keep(self, start: int) -> None:
         """Keeps what was written to a tile."""
-        place = self.x[start // self.grid.tile]
+        place = super().tile(start)
         self.grid.operations.to_three_bytes(self.written, place)
 
     def _read(self, frames, place):

@@ -9,7 +9,6 @@ Authors
 """
 
 import ctypes
-import math
 
 import torch
 import torch.nn.functional as F
@@ -227,14 +226,14 @@ def clear(out: torch.Tensor) -> None:
 
 
 def _copy(name, x, out):
-    bins, *values = out.shape
+    bins, frames, values = out.shape
     arguments = _Copy(
         None if x is None else x.data_ptr(),
         0 if x is None else x.stride(0) * x.itemsize,
         out.data_ptr(),
         out.stride(0) * out.itemsize,
         bins,
-        math.prod(values) * out.itemsize,
+        frames * values * out.itemsize,
     )
     call(name, 0, arguments)
 

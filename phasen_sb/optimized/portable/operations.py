@@ -256,16 +256,16 @@ def to_three_bytes(x: torch.Tensor, out: torch.Tensor) -> None:
     x : torch.Tensor
         ``[F, frames, C]``
     out : torch.Tensor
-        ``[F, frames, C, 3]``, bytes.
+        ``[F, frames, 3 * C]``, bytes.
     """
     bits = x.view(torch.int32) + 128
-    out.copy_(_bytes(bits)[..., UPPER])
+    out.unflatten(-1, (-1, 3)).copy_(_bytes(bits)[..., UPPER])
 
 
 def from_three_bytes(x: torch.Tensor, out: torch.Tensor) -> None:
     """Copies what :func:`to_three_bytes` kept to a tile in fp32."""
     out.zero_()
-    _bytes(out)[..., UPPER] = x
+    _bytes(out)[..., UPPER] = x.unflatten(-1, (-1, 3))
 
 
 def _bytes(x):

@@ -81,9 +81,6 @@ class ISTFT(features.ISTFT):
             frames = frames.masked_fill(~mask, 0.0)
             squares = squares * mask
         length = n_fft + (x.shape[1] - 1) * self.hop_length
-        squares = window.square().expand(1, x.shape[1], n_fft)
-        if mask is not None:
-            squares = squares * mask
         wave, envelope = (
             F.fold(
                 values.transpose(1, 2),
@@ -97,7 +94,7 @@ class ISTFT(features.ISTFT):
         inside = slice(margin, length - margin)
         if sig_length is not None:
             inside = slice(margin, margin + sig_length)
-        # What torch.istft refuses to divide by.
+        # torch.istft refuses to divide by less.
         wave = wave[:, inside] / envelope[:, inside].clamp(min=1e-11)
         if sig_length is None:
             return wave

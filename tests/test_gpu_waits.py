@@ -79,7 +79,13 @@ def test_training_step_reads_once(
         read.append(scalars)
         return torch.ones(len(scalars))
 
+    def on_fit_batch_end(batch, outputs, *_):
+        assert padded == (outputs["lengths"] is not None)
+        if padded:  # copied with the batch, not once more
+            assert outputs["lengths"].device.type == "meta"
+
     monkeypatch.setattr(brain, "read", read_ones)
+    brain.on_fit_batch_end = on_fit_batch_end
     for batch in given:
         brain.step += 1
         brain.fit_batch(batch)
@@ -90,4 +96,14 @@ def test_windows_go_where_a_brain_computes(make_brain):
     brain = make_brain({"device": "meta"})
     for module in (brain.enhancer.stft, brain.averaged.module.istft):
         assert module.window.device.type == "meta"
+    # An enhancer with an STFT of another kind than the loss's.
+    front_end = "{sample_rate: 16000}"
+    brain = make_brain(
+        {"device": "meta"},
+        enhancer=f"""!new:phasen_sb.PhasenEnhancer {{
+            stft: !new:phasen_sb.ConvSTFT {front_end},
+            istft: !new:phasen_sb.ConvISTFT {front_end},
+            network: !ref <network>
+        }}""",
+    )
     assert brain.loss_stft.window.device.type == "meta"

@@ -48,19 +48,26 @@ def test_overlap_add_is_torchs(options, samples):
 
 def test_padded_batch_at_once():
     torch.manual_seed(0)
-    front_end = features.STFT(16000, n_fft=400), ISTFT(16000, n_fft=400)
+    # This window begins with a zero.
+    options = {"n_fft": 400, "window_fn": sqrt_hann_window}
+    front_end = features.STFT(16000, **options), ISTFT(16000, **options)
     network = PHASEN(400, 4, 2, 1, recurrent_units=4, dense_units=8)
     enhancer = PhasenEnhancer(*front_end, network).eval()
     padded = (
-        torch.randn(3, 41, 201, 2),  # whatever lies behind the ends
+        # Whatever lies behind the ends.
+        torch.randn(3, 41, 201, 2, requires_grad=True),
         torch.tensor([41, 7, 1]),
         torch.tensor([6400, 1100, 100]),
         6400,
     )
     plain = enhancer._synthesise(*padded)
-    assert torch.allclose(
-        enhancer._synthesise_at_once(*padded), plain, atol=1e-6
-    )
+    together = enhancer._synthesise_at_once(*padded)
+    assert torch.allclose(together, plain, atol=1e-6)
+    gradients = [
+        torch.autograd.grad(wave.square().sum(), padded[0])[0]
+        for wave in (together, plain)
+    ]
+    assert torch.allclose(*gradients, atol=1e-6)
 
 
 def test_sizes_that_do_not_fit_are_refused():
@@ -68,3 +75,12 @@ def test_sizes_that_do_not_fit_are_refused():
     for options in ({"n_fft": 512}, {"n_fft": 400, "win_length": 32}):
         with pytest.raises(ValueError, match="n_fft is .*; it must be 400"):
             ISTFT(16000, **options).overlap_add(x)
+
+
+def test_windows_that_vanish_leave_finite_values():
+    """On a CPU ``torch.istft`` raises an error; a GPU cannot without a wait."""
+    x = torch.randn(1, 20, 201, 2, requires_grad=True)
+    istft = ISTFT(16000, center=False, window_fn=sqrt_hann_window)
+    wave = istft.overlap_add(x)
+    wave.sum().backward()
+    assert wave.isfinite().all() and x.grad.isfinite().all()

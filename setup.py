@@ -34,7 +34,8 @@ setup(
         "phasen_sb.hparams": ["*.yaml", "*/*.yaml"],
         "phasen_sb.data": ["sample/*", "sample/*/*"],
         "phasen_sb.leaderboard": ["published.csv", "templates/*"],
-        "phasen_sb": ["py.typed", "models/*/*"],
+        "phasen_sb": ["py.typed"],
+        "phasen_sb.models": ["default/*"],
     },
     ext_modules=[
         Extension(

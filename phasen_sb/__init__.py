@@ -1,48 +1,149 @@
 """PHASEN speech enhancement as SpeechBrain modules.
 
-Names load on first use (PEP 562), so that worker processes which need only
-the metrics start without importing PyTorch.
+All that a YAML names has its public name here. Names load on first use
+(PEP 562), so that worker processes which need only the metrics start without
+importing PyTorch.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+from phasen_sb.utils.moved_modules import find_moved_modules
+
+if TYPE_CHECKING:  # what editors and type checkers see; tests compare it
+    from phasen_sb.adapters.carrier import (
+        CarrierDecoder as CarrierDecoder,
+        CarrierEncoder as CarrierEncoder,
+        CarrierMaskNet as CarrierMaskNet,
+    )
+    from phasen_sb.adapters.feature_enhancer import (
+        FeatureEnhancer as FeatureEnhancer,
+    )
+    from phasen_sb.adapters.magnitude_mask import MagnitudeMask as MagnitudeMask
+    from phasen_sb.adapters.waveform_map import WaveformMap as WaveformMap
+    from phasen_sb.augmentation.effects import (
+        Coloration as Coloration,
+        Hiss as Hiss,
+        Pauses as Pauses,
+        Reverberation as Reverberation,
+        Speed as Speed,
+    )
+    from phasen_sb.augmentation.remix import Remix as Remix
+    from phasen_sb.data.datasets import make_datasets as make_datasets
+    from phasen_sb.data.prepare import prepare_data as prepare_data
+    from phasen_sb.inference.pretrained import Enhancer as Enhancer
+    from phasen_sb.losses.compressed_complex import (
+        compressed_complex_loss as compressed_complex_loss,
+    )
+    from phasen_sb.losses.log_spectral import (
+        log_spectral_loss as log_spectral_loss,
+    )
+    from phasen_sb.losses.objective import Objective as Objective
+    from phasen_sb.losses.pesq import pesq_loss as pesq_loss
+    from phasen_sb.losses.si_snr import si_snr_loss as si_snr_loss
+    from phasen_sb.losses.spectral import SpectralLoss as SpectralLoss
+    from phasen_sb.models.baselines import (
+        LogMagnitudeNetwork as LogMagnitudeNetwork,
+        WaveformModel as WaveformModel,
+    )
+    from phasen_sb.models.enhancer import PhasenEnhancer as PhasenEnhancer
+    from phasen_sb.models.reference import (
+        load_reference_checkpoint as load_reference_checkpoint,
+    )
+    from phasen_sb.models.weights import load_weights as load_weights
+    from phasen_sb.network.blocks import (
+        FrequencyTransformBlock as FrequencyTransformBlock,
+        InformationCommunication as InformationCommunication,
+        PhaseConv as PhaseConv,
+        TwoStreamBlock as TwoStreamBlock,
+    )
+    from phasen_sb.network.heads import AmplitudeHead as AmplitudeHead
+    from phasen_sb.network.layers import ConvNormAct as ConvNormAct
+    from phasen_sb.network.norms import (
+        BatchNorm as BatchNorm,
+        FrameLayerNorm as FrameLayerNorm,
+        GlobalLayerNorm as GlobalLayerNorm,
+    )
+    from phasen_sb.network.phasen import (
+        PHASEN as PHASEN,
+        PhasenOutput as PhasenOutput,
+    )
+    from phasen_sb.optimized import optimize as optimize
+    from phasen_sb.signals.conv_stft import (
+        ConvISTFT as ConvISTFT,
+        ConvSTFT as ConvSTFT,
+    )
+    from phasen_sb.signals.istft import ISTFT as ISTFT
+    from phasen_sb.signals.windows import sqrt_hann_window as sqrt_hann_window
+    from phasen_sb.training.checkpoints import (
+        AtomicCheckpointer as AtomicCheckpointer,
+    )
+    from phasen_sb.training.schedules import (
+        WarmupLinearDecay as WarmupLinearDecay,
+    )
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "PHASEN": "phasen",
-    "PhasenOutput": "phasen",
-    "PhasenEnhancer": "enhancer",
-    "optimize": "optimized",
-    "Enhancer": "inference.pretrained",
-    "ISTFT": "istft",
-    "ConvSTFT": "features",
-    "ConvISTFT": "features",
-    "sqrt_hann_window": "features",
-    "compressed_complex_loss": "losses",
-    "log_spectral_loss": "envelope_loss",
-    "pesq_loss": "perceptual_loss",
-    "si_snr_loss": "waveform_loss",
-    "Objective": "objectives",
-    "load_reference_checkpoint": "reference",
-    "FrequencyTransformBlock": "blocks",
-    "TwoStreamBlock": "blocks",
-    "InformationCommunication": "blocks",
-    "PhaseConv": "blocks",
-    "AmplitudeHead": "heads",
-    "ConvNormAct": "layers",
-    "BatchNorm": "norms",
-    "GlobalLayerNorm": "norms",
-    "FrameLayerNorm": "norms",
+#: Each module with the public names that it is the home of.
+_HOMES = {
+    "adapters.carrier": ["CarrierDecoder", "CarrierEncoder", "CarrierMaskNet"],
+    "adapters.feature_enhancer": ["FeatureEnhancer"],
+    "adapters.magnitude_mask": ["MagnitudeMask"],
+    "adapters.waveform_map": ["WaveformMap"],
+    "augmentation.effects": [
+        "Coloration",
+        "Hiss",
+        "Pauses",
+        "Reverberation",
+        "Speed",
+    ],
+    "augmentation.remix": ["Remix"],
+    "data.datasets": ["make_datasets"],
+    "data.prepare": ["prepare_data"],
+    "inference.pretrained": ["Enhancer"],
+    "losses.compressed_complex": ["compressed_complex_loss"],
+    "losses.log_spectral": ["log_spectral_loss"],
+    "losses.objective": ["Objective"],
+    "losses.pesq": ["pesq_loss"],
+    "losses.si_snr": ["si_snr_loss"],
+    "losses.spectral": ["SpectralLoss"],
+    "models.baselines": ["LogMagnitudeNetwork", "WaveformModel"],
+    "models.enhancer": ["PhasenEnhancer"],
+    "models.reference": ["load_reference_checkpoint"],
+    "models.weights": ["load_weights"],
+    "network.blocks": [
+        "FrequencyTransformBlock",
+        "InformationCommunication",
+        "PhaseConv",
+        "TwoStreamBlock",
+    ],
+    "network.heads": ["AmplitudeHead"],
+    "network.layers": ["ConvNormAct"],
+    "network.norms": ["BatchNorm", "FrameLayerNorm", "GlobalLayerNorm"],
+    "network.phasen": ["PHASEN", "PhasenOutput"],
+    "optimized": ["optimize"],
+    "signals.conv_stft": ["ConvISTFT", "ConvSTFT"],
+    "signals.istft": ["ISTFT"],
+    "signals.windows": ["sqrt_hann_window"],
+    "training.checkpoints": ["AtomicCheckpointer"],
+    "training.schedules": ["WarmupLinearDecay"],
 }
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = sorted(_HOME)
 
-
-def __getattr__(name):
-    if name not in _HOME:
-        raise AttributeError(f"module 'phasen_sb' has no attribute {name!r}")
-    return getattr(import_module(f"phasen_sb.{_HOME[name]}"), name)
+find_moved_modules()
 
 
-def __dir__():
+if not TYPE_CHECKING:  # else any name would seem to be there
+
+    def __getattr__(name):
+        if name not in _HOME:
+            raise AttributeError(
+                f"module 'phasen_sb' has no attribute {name!r}"
+            )
+        return getattr(import_module(f"phasen_sb.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])

@@ -1,8 +1,4 @@
-"""Errors that name a user's mistake and its mend.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""Errors that name a user's mistake and its mend."""
 
 from collections.abc import Sequence
 

@@ -9,9 +9,6 @@ run in one, on a GPU, whose products in fp32 are TF32's. ``--other`` measures
 somebody else's model beside ours: a Python file whose ``load()`` returns a
 module that maps waveforms ``[batch, samples]``. Results are written after each
 line: what is stopped early has them.
-
-Authors
- * The phasen_sb authors 2026
 """
 
 import argparse
@@ -31,13 +28,13 @@ from phasen_sb.benchmark.workloads import (
     machine_peak,
     measure,
 )
-from phasen_sb.compilation import check_compiler
-from phasen_sb.data.files import write_atomically, write_json
 from phasen_sb.errors import UserError
-from phasen_sb.leaderboard.model_cost import model_cost
+from phasen_sb.models.cost import model_cost
 from phasen_sb.optimized import PRECISIONS, is_optimizable
 from phasen_sb.optimized.native.library import describe_kernels
-from phasen_sb.results import provenance
+from phasen_sb.utils.files import write_atomically, write_json
+from phasen_sb.utils.hardware import check_compiler
+from phasen_sb.utils.provenance import provenance
 
 
 def alone(device: str, function: Callable, *arguments):

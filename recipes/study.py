@@ -10,9 +10,6 @@ so all have the same budget. Parts of an object, --network '{blocks: 2}', join
 those that a training sets. Started again, it goes on where it was stopped.
 Results: one folder for each training and table.md, in results/STUDY or
 --study_folder.
-
-Authors
- * The phasen_sb authors 2026
 """
 
 import argparse
@@ -22,16 +19,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from phasen_sb.configuration import find_hparams
-from phasen_sb.data.files import write_atomically
+from phasen_sb.configuration.recipe import find_hparams
 from phasen_sb.errors import UserError
-from phasen_sb.study import (
+from phasen_sb.studies.study import (
     check_options,
     command_line,
     read_study,
     table,
     take_parts,
 )
+from phasen_sb.utils.files import write_atomically
 
 TRAIN = Path(__file__).with_name("train.py")
 

@@ -9,9 +9,6 @@
 
 Without data it trains on the packaged sample corpus. Started again, it goes on
 where it was stopped.
-
-Authors
- * The phasen_sb authors 2026
 """
 
 import logging
@@ -24,19 +21,23 @@ import speechbrain as sb
 from ruamel.yaml import YAML
 from speechbrain.utils.distributed import run_on_main
 
-from phasen_sb.brain import SELECTION_METRIC, EnhancementBrain
-from phasen_sb.configuration import (
+from phasen_sb.configuration.inheritance import expand
+from phasen_sb.configuration.recipe import (
     find_hparams,
     load_recipe,
     merge_overrides,
 )
+from phasen_sb.configuration.run_options import (
+    parse_arguments,
+    settle_run_options,
+)
 from phasen_sb.errors import UserError
-from phasen_sb.export.runs import read_model
-from phasen_sb.export.weights import load_state
-from phasen_sb.overlays import expand
-from phasen_sb.pictures import transform_matrices
-from phasen_sb.run_options import parse_arguments, settle_run_options
-from phasen_sb.run_record import (
+from phasen_sb.metrics.selection import SELECTION_METRIC
+from phasen_sb.models.stored import read_model
+from phasen_sb.models.weights import load_state
+from phasen_sb.training.brain import EnhancementBrain
+from phasen_sb.training.pictures import transform_matrices
+from phasen_sb.training.run_record import (
     check_same_run,
     prepare_run,
     settings_of,

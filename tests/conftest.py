@@ -1,50 +1,14 @@
 """Small corpora that recipes train on in a second."""
 
 import os
-import signal
 
 # Before PyTorch is imported: networks of tests are too small to be shared
 # among threads, which only wait for each other on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np
 import pytest
 import soundfile
-
-from phasen_sb.data import sample_corpus
-
-RATE = 16000
-
-
-def pairs_of(split, count):
-    """The first seconds of sample utterances, as (noisy, clean)."""
-    root = sample_corpus()
-    names = sorted((root / f"clean_{split}_wav_16k").iterdir())[:count]
-    return [
-        [
-            soundfile.read(
-                root / f"{kind}_{split}_wav_16k" / name.name,
-                start=RATE // 2,
-                frames=RATE,
-                dtype="float32",
-            )[0]
-            for kind in ("noisy", "clean")
-        ]
-        for name in names
-    ]
-
-
-def write_pair(folder, name, noisy, clean):
-    """Writes a pair into ``folder/noisy...`` and ``folder/clean...``."""
-    for kind, wave in (("noisy", noisy), ("clean", clean)):
-        path = folder.with_name(folder.name.format(kind)) / f"{name}.wav"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, np.asarray(wave), RATE, subtype="FLOAT")
-
-
-def heed_ctrl_c():
-    """To be called in a child; a shell's background jobs ignore SIGINT."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+from helpers.corpora import RATE, pairs_of, write_pair
 
 
 @pytest.fixture(scope="session")
@@ -78,8 +42,8 @@ def speech_and_noise(tmp_path_factory):
 
 @pytest.fixture
 def make_brain(tmp_path, voicebank):
-    """Builds `small_brain.build_brain`'s on the corpus above."""
-    from small_brain import build_brain  # with it PyTorch
+    """Builds `helpers.small_brain.build_brain`'s on the corpus above."""
+    from helpers.small_brain import build_brain  # with it PyTorch
 
     brains = []
 

@@ -8,7 +8,7 @@ from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 
 from phasen_sb import Objective
-from phasen_sb.slots import SpectralLoss
+from phasen_sb import SpectralLoss
 
 README = Path(__file__).parents[1] / "README.md"
 SECTION = README.read_text(encoding="utf-8").split("## Swap PHASEN into")[1]

@@ -1,8 +1,4 @@
-"""Augmentation where batches are made: in the data loader's processes.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""Augmentation where batches are made: in the data loader's processes."""
 
 from collections.abc import Callable
 

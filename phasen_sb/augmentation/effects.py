@@ -4,9 +4,6 @@ Each is called with signals ``[B, samples]`` and a generator, changes a random
 share of them and returns signals of the same shape. SpeechBrain's own effects
 draw from PyTorch's global generators, on which a resumed training and an
 unbroken one do not agree.
-
-Authors
- * The phasen_sb authors 2026
 """
 
 import math

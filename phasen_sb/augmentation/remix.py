@@ -1,8 +1,4 @@
-"""New mixtures of the speech and the noises of a batch.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""New mixtures of the speech and the noises of a batch."""
 
 from collections.abc import Sequence
 
@@ -10,8 +6,8 @@ import torch
 from speechbrain.processing.signal_processing import dB_to_amplitude
 
 from phasen_sb.augmentation.effects import Effect
-from phasen_sb.enhancer import clear_padding
-from phasen_sb.seeding import seeded_generator
+from phasen_sb.signals.padding import clear_padding
+from phasen_sb.utils.seeding import seeded_generator
 
 
 class Remix:

@@ -1,8 +1,4 @@
-"""How fast training data comes: decoded, cropped, batched and remixed.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""How fast training data comes: decoded, cropped, batched and remixed."""
 
 import tempfile
 from time import perf_counter

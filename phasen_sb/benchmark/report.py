@@ -1,13 +1,9 @@
-"""Tables and plots of a benchmark.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""Tables and plots of a benchmark."""
 
 import io
 from pathlib import Path
 
-from phasen_sb.data.files import write_atomically
+from phasen_sb.utils.files import write_atomically
 
 COLUMNS = (
     ("task", "task"),

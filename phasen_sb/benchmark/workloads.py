@@ -1,8 +1,4 @@
-"""Workloads: what is timed, and how, in a process of its own.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""Workloads: what is timed, and how, in a process of its own."""
 
 import tempfile
 from collections.abc import Callable
@@ -17,15 +13,15 @@ import torch
 from torch import nn
 
 from phasen_sb.benchmark.loading import loading_time
-from phasen_sb.compilation import compile_network
-from phasen_sb.configuration import find_hparams, load_recipe
-from phasen_sb.enhancer import level
+from phasen_sb.configuration.inheritance import expand
+from phasen_sb.configuration.recipe import find_hparams, load_recipe
 from phasen_sb.errors import UserError
-from phasen_sb.features import ConvSTFT
-from phasen_sb.losses import compressed_complex_loss
-from phasen_sb.objectives import Objective
+from phasen_sb.losses.compressed_complex import compressed_complex_loss
+from phasen_sb.losses.objective import Objective
 from phasen_sb.optimized import PRECISIONS, optimize
-from phasen_sb.overlays import expand
+from phasen_sb.signals.conv_stft import ConvSTFT
+from phasen_sb.signals.level import level
+from phasen_sb.training.compilation import compile_network
 
 SAMPLE_RATE = 16000
 #: A measurement is repeated until it has taken so long (s) ...

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
         If the checkpoint is no reference PHASEN, or OUT_DIR cannot be
         written.
     """
-    from phasen_sb.export.conversion import convert_reference
+    from phasen_sb.models.conversion import convert_reference
 
     write_model(
         arguments,

@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
             "The demo needs Gradio; install it with pip install "
             "'phasen_sb[demo]'."
         ) from error
-    from phasen_sb.inference.demo_page import make_page
+    from phasen_sb.commands.demo_page import make_page
     from phasen_sb.inference.pretrained import Enhancer
 
     enhancer = Enhancer.from_pretrained(arguments.model, arguments.device)

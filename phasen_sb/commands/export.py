@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from phasen_sb.export.runs import TrainedModel
+    from phasen_sb.models.stored import TrainedModel
 
 DESCRIPTION = """\
 Writes the best checkpoint of a training run as a folder that SpeechBrain's
@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> None:
     UserError
         If the run cannot be read or the folder not be written.
     """
-    from phasen_sb.export.runs import read_model
+    from phasen_sb.models.stored import read_model
 
     folder = write_model(arguments, lambda: read_model(arguments.results))
     if arguments.onnx or arguments.torch_export:

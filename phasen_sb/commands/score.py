@@ -116,16 +116,11 @@ def run(arguments: argparse.Namespace) -> None:
     resolve(filter(None, metrics))
     out = writable_folder(arguments.out)
 
-    from phasen_sb.data.files import write_atomically
-    from phasen_sb.metrics.conditions import check_names, read_conditions
-    from phasen_sb.metrics.folders import find_systems, score_folders
-    from phasen_sb.metrics.plots import plot_scores
-    from phasen_sb.metrics.score_report import (
-        to_csv,
-        to_json,
-        to_record,
-        to_text,
-    )
+    from phasen_sb.scoring.conditions import check_names, read_conditions
+    from phasen_sb.scoring.folders import find_systems, score_folders
+    from phasen_sb.scoring.plots import plot_scores
+    from phasen_sb.scoring.report import to_csv, to_json, to_record, to_text
+    from phasen_sb.utils.files import write_atomically
 
     conditions, note = None, None
     folders = arguments.clean, arguments.enhanced, arguments.noisy

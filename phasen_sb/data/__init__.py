@@ -1,8 +1,4 @@
-"""Data: the sample corpus, VoiceBank-DEMAND, and one's own.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""Data: the sample corpus, VoiceBank-DEMAND, and one's own."""
 
 from phasen_sb.data.datasets import make_datasets
 from phasen_sb.data.extra_data import ExtraData

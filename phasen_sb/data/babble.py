@@ -1,8 +1,4 @@
-"""Babble: the noise of many voices, made of recordings of speech.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""Babble: the noise of many voices, made of recordings of speech."""
 
 import io
 import math
@@ -17,17 +13,14 @@ import soundfile as sf
 import torch
 from speechbrain.processing.signal_processing import dB_to_amplitude
 
+from phasen_sb.audio.finding import find_audio
+from phasen_sb.audio.inspection import AudioFile, inspect_audio
+from phasen_sb.audio.resampling import rate_problem, resample
 from phasen_sb.augmentation.effects import Reverberation
-from phasen_sb.data.audio_check import AudioFile, inspect_audio
-from phasen_sb.data.files import (
-    check_apart,
-    existing_folder,
-    find_audio,
-    process_files,
-)
-from phasen_sb.data.resample import rate_problem, resample
 from phasen_sb.errors import UserError
-from phasen_sb.seeding import seeded_generator
+from phasen_sb.utils.folders import check_apart, existing_folder
+from phasen_sb.utils.parallel import process_files
+from phasen_sb.utils.seeding import seeded_generator
 
 PAUSE_SECONDS = 0.4  # mean of a voice's pauses between two recordings
 DISTANCE_DB = 12.0  # the farthest voice's level below the nearest one's

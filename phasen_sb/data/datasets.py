@@ -5,9 +5,6 @@ alone: neither the number of workers, nor the order of the utterances, nor
 what was drawn before it matters. A training that was killed and resumed in
 the middle of an epoch therefore sees the crops and mixtures it would have
 seen.
-
-Authors
- * The phasen_sb authors 2026
 """
 
 from operator import itemgetter
@@ -19,7 +16,7 @@ from speechbrain.dataio.dataset import DynamicItemDataset
 from phasen_sb.data.loaders import MixLoader, OtherNoiseLoader, PairLoader
 from phasen_sb.data.manifest import read_manifest, read_record
 from phasen_sb.errors import UserError
-from phasen_sb.seeding import seeded_generator
+from phasen_sb.utils.seeding import seeded_generator
 
 
 def make_datasets(

@@ -2,9 +2,6 @@
 
 Reference: C. Valentini-Botinhao, "Noisy speech database for training speech
 enhancement algorithms and TTS models", 2017, https://doi.org/10.7488/ds/2117
-
-Authors
- * The phasen_sb authors 2026
 """
 
 import argparse
@@ -25,8 +22,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from phasen_sb.data.files import part_gone
 from phasen_sb.errors import UserError
+from phasen_sb.utils.files import remove_partial
 
 SERVER = "https://datashare.ed.ac.uk/server/api/core/bitstreams"
 RECORD_PAGE = "https://datashare.ed.ac.uk/handle/10283/2791"
@@ -188,7 +185,7 @@ def _fetch_rest(url: str, part: Path, size: int | None) -> None:
             total = error.headers.get("Content-Range", "").rpartition("/")[2]
             if total == str(have):
                 return
-            part_gone(part)
+            remove_partial(part)
             raise _Interrupted(f"{part.name} was no part of it") from None
         if error.code in (408, 429) or error.code >= 500:
             raise _Interrupted(f"status {error.code} {error.reason}") from None
@@ -226,13 +223,13 @@ def _receive(
     if resumed:
         first = answer.headers.get("Content-Range", "").removeprefix("bytes ")
         if not first.startswith(f"{have}-"):
-            part_gone(part)
+            remove_partial(part)
             raise _Interrupted("the server sent another part than asked for")
     start = have if resumed else 0
     length = answer.headers.get("Content-Length")
     total = None if length is None else start + int(length)
     if size is not None and total is not None and total != size:
-        part_gone(part)
+        remove_partial(part)
         raise UserError(
             f"{url} has {total} bytes, but {size} were published; it is "
             "another file, so check base_url."

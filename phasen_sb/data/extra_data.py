@@ -1,8 +1,4 @@
-"""Clean speech and noise to train on beside a data set's own.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""Clean speech and noise to train on beside a data set's own."""
 
 import math
 import os
@@ -10,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from phasen_sb.data.files import check_apart, existing_folder, find_audio
+from phasen_sb.audio.finding import find_audio
 from phasen_sb.data.manifest import Splits
 from phasen_sb.errors import UserError
+from phasen_sb.utils.folders import check_apart, existing_folder
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,4 @@
-"""Batches of utterances of like length, for evaluation.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""Batches of utterances of like length, for evaluation."""
 
 from collections.abc import Sequence
 

@@ -1,8 +1,4 @@
-"""Loaders: read a pair of noisy and clean speech, or mix one on the fly.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""Loaders: read a pair of noisy and clean speech, or mix one on the fly."""
 
 import math
 

@@ -4,9 +4,6 @@
 SpeechBrain's form and ``data.json``, which records where the data came from,
 how it was resampled, counts and checksums. ``data.json`` is written last, so
 it stands for manifests that are complete.
-
-Authors
- * The phasen_sb authors 2026
 """
 
 import hashlib
@@ -19,20 +16,17 @@ import torchaudio
 from speechbrain.dataio.dataio import load_data_json
 from speechbrain.utils.logger import get_logger
 
-from phasen_sb.data.audio_check import (
+from phasen_sb.audio.inspection import (
     AudioFile,
     inspect_audio,
     pair_problem,
     raise_bad_files,
 )
-from phasen_sb.data.files import process_files, write_json
-from phasen_sb.data.resample import (
-    RESAMPLER,
-    cache_folder,
-    rate_problem,
-    resample_file,
-)
+from phasen_sb.audio.resampling import RESAMPLER, rate_problem
+from phasen_sb.data.resample_cache import cache_folder, resample_file
 from phasen_sb.errors import UserError
+from phasen_sb.utils.files import write_json
+from phasen_sb.utils.parallel import process_files
 
 logger = get_logger(__name__)
 

@@ -1,22 +1,19 @@
-"""Clean speech and noise that are mixed while training.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""Clean speech and noise that are mixed while training."""
 
 from pathlib import Path
 
 from speechbrain.utils.logger import get_logger
 
+from phasen_sb.audio.finding import find_audio
 from phasen_sb.data.extra_data import (
     NOTHING,
     ExtraData,
     add_extra_data,
     check_snr_range,
 )
-from phasen_sb.data.files import check_apart, existing_folder, find_audio
 from phasen_sb.data.manifest import write_manifests
 from phasen_sb.data.pairs import split_items
+from phasen_sb.utils.folders import check_apart, existing_folder
 
 logger = get_logger(__name__)
 

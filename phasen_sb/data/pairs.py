@@ -1,18 +1,15 @@
-"""One's own recordings: noisy files and their clean partners.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""One's own recordings: noisy files and their clean partners."""
 
 import hashlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from phasen_sb.audio.finding import find_audio
 from phasen_sb.data.extra_data import NOTHING, ExtraData, add_extra_data
-from phasen_sb.data.files import check_apart, existing_folder, find_audio
 from phasen_sb.data.manifest import Splits, write_manifests
 from phasen_sb.errors import UserError
+from phasen_sb.utils.folders import check_apart, existing_folder
 
 
 def prepare_pairs(

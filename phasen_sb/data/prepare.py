@@ -1,8 +1,4 @@
-"""One entry for all sources of data, to be chosen in YAML.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""One entry for all sources of data, to be chosen in YAML."""
 
 from collections.abc import Sequence
 from pathlib import Path

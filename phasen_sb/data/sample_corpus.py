@@ -1,8 +1,4 @@
-"""The small corpus that ships inside the package.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""The small corpus that ships inside the package."""
 
 from importlib import resources
 from pathlib import Path

@@ -3,9 +3,6 @@
 Between words a recording is as loud as its room and microphone. The range from
 the 5th to the 95th percentile of the levels of 25 ms frames tells how far below
 the speech that is. Digital silence tells nothing and is left out.
-
-Authors
- * The phasen_sb authors 2026
 """
 
 import os
@@ -14,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
-from phasen_sb.data.audio_check import inspect_audio
-from phasen_sb.data.files import existing_folder, find_audio, process_files
+from phasen_sb.audio.finding import find_audio
+from phasen_sb.audio.inspection import inspect_audio
 from phasen_sb.errors import UserError
+from phasen_sb.utils.folders import existing_folder
+from phasen_sb.utils.parallel import process_files
 
 FRAME_SECONDS = 0.025
 SILENCE = 1e-10  # energy, below the rounding of 16 bit

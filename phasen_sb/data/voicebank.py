@@ -4,9 +4,6 @@ Neither transcripts nor a lexicon nor the network are needed.
 
 Reference: C. Valentini-Botinhao, "Noisy speech database for training speech
 enhancement algorithms and TTS models", 2017, https://doi.org/10.7488/ds/2117
-
-Authors
- * The phasen_sb authors 2026
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,16 +11,16 @@ from pathlib import Path
 
 from speechbrain.utils.logger import get_logger
 
+from phasen_sb.audio.finding import find_audio
 from phasen_sb.data.extra_data import NOTHING, ExtraData, add_extra_data
-from phasen_sb.data.files import (
-    existing_folder,
-    find_audio,
-    folder_names,
-    nearest_sibling,
-)
 from phasen_sb.data.manifest import Splits, write_manifests
 from phasen_sb.data.pairs import match_pairs
 from phasen_sb.errors import UserError
+from phasen_sb.utils.folders import (
+    existing_folder,
+    folder_names,
+    nearest_sibling,
+)
 
 logger = get_logger(__name__)
 

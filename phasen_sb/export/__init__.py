@@ -1,5 +1,1 @@
-"""Turns training runs and foreign checkpoints into folders that load anywhere.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""Writes models: folders that load anywhere, model cards, graphs."""

@@ -1,8 +1,4 @@
-"""The model card: README.md of an exported model.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""The model card: README.md of an exported model."""
 
 import io
 from pathlib import Path
@@ -10,8 +6,8 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from phasen_sb import __version__
-from phasen_sb.export.runs import TrainedModel
-from phasen_sb.objectives import METRIC_LOSSES
+from phasen_sb.losses.objective import METRIC_LOSSES
+from phasen_sb.models.stored import TrainedModel
 
 SCORES = {
     "pesq_wb": "PESQ (wideband)",

@@ -1,8 +1,4 @@
-"""Writes an exported model: a folder that loads without network or run.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""Writes an exported model: a folder that loads without network or run."""
 
 import json
 import os
@@ -12,21 +8,20 @@ import shutil
 from pathlib import Path
 
 import torch
-from hyperpyyaml import load_hyperpyyaml
 
 from phasen_sb.errors import UserError
 from phasen_sb.export.card import write_card
-from phasen_sb.export.description import describe
-from phasen_sb.export.runs import (
+from phasen_sb.models.description import describe
+from phasen_sb.models.loading import build
+from phasen_sb.models.stored import (
     CARD,
     DESCRIPTION,
     RESULTS,
     WEIGHTS,
     TrainedModel,
     is_export,
-    read_model,
 )
-from phasen_sb.export.weights import load_state
+from phasen_sb.models.weights import load_state
 
 
 def check_target(folder: str | os.PathLike, overwrite: bool = False) -> Path:
@@ -80,7 +75,7 @@ def write_export(
     Arguments
     ---------
     model : TrainedModel
-        From :func:`phasen_sb.export.runs.read_run`.
+        From :func:`phasen_sb.models.stored.read_run`.
     folder : path
         Where to write.
     licence : str
@@ -152,55 +147,3 @@ def _public(results):
         for word in shlex.split(results["command"])
     )
     return {**results, "command": shlex.join(words)}
-
-
-def load_model(folder: str | os.PathLike) -> torch.nn.Module:
-    """Builds the enhancer of a training run or an exported model.
-
-    Arguments
-    ---------
-    folder : path
-        What the user gave.
-
-    Returns
-    -------
-    torch.nn.Module
-        On the CPU, in evaluation mode.
-
-    Raises
-    ------
-    UserError
-        If it is neither, or damaged.
-    """
-    model = read_model(folder)
-    text = describe(model.enhancer, model.sample_rate)
-    enhancer = build(text)["enhance_model"]
-    load_state(enhancer, model.state, model.source)
-    return enhancer.eval()
-
-
-def build(text: str) -> dict:
-    """Builds what a ``hyperparams.yaml`` describes, weights untrained.
-
-    Arguments
-    ---------
-    text : str
-        HyperPyYAML.
-
-    Returns
-    -------
-    dict
-        With ``enhance_model`` and ``sample_rate``.
-
-    Raises
-    ------
-    UserError
-        If an object cannot be built.
-    """
-    try:
-        return load_hyperpyyaml(text)
-    except (ValueError, TypeError, KeyError, ImportError) as error:
-        raise UserError(
-            "The run's network cannot be built from its hyperparams.yaml: "
-            f"{error}"
-        ) from error

@@ -4,9 +4,6 @@ What is exported maps the noisy spectrogram ``[batch, frames, bins, 2]`` (real
 and imaginary part, fp32) to the enhanced one of the same shape. STFT, level
 normalisation and inverse STFT stay outside: ``examples/enhance_onnx.py`` does
 them with NumPy. Batch and frames are dynamic.
-
-Authors
- * The phasen_sb authors 2026
 """
 
 import json
@@ -22,8 +19,8 @@ from torch.export._patches import (
     register_lstm_while_loop_decomposition,
 )
 
-from phasen_sb.enhancer import PhasenEnhancer
 from phasen_sb.errors import UserError
+from phasen_sb.models.enhancer import PhasenEnhancer
 
 #: ONNX operator set: the highest that PyTorch's tracing exporter knows.
 OPSET = 17

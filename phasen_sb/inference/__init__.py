@@ -1,5 +1,1 @@
-"""Enhances waveforms and files of any length, rate and channel count.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""Enhances waveforms and files of any length, rate and channel count."""

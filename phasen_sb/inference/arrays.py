@@ -1,8 +1,4 @@
-"""Waveforms as users have them, as ``[samples, channels]`` and back.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""Waveforms as users have them, as ``[samples, channels]`` and back."""
 
 import numpy as np
 import torch

@@ -3,9 +3,6 @@
 Only the chunk at hand is in memory. Chunks start at whole seconds: at every
 sample rate that is a whole number of samples, so resampling a chunk gives the
 samples that resampling the whole signal would give.
-
-Authors
- * The phasen_sb authors 2026
 """
 
 from collections.abc import Callable, Iterator

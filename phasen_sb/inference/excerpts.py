@@ -1,8 +1,4 @@
-"""Excerpts from all over a signal whose length is not known beforehand.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""Excerpts from all over a signal whose length is not known beforehand."""
 
 import numpy as np
 

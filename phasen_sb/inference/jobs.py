@@ -1,8 +1,4 @@
-"""Enhances many files: finds them, names the outputs, goes on after errors.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""Enhances many files: finds them, names the outputs, goes on after errors."""
 
 import glob
 import os
@@ -18,9 +14,9 @@ import soundfile as sf
 import torch
 from tqdm import tqdm
 
-from phasen_sb.data.files import AUDIO_SUFFIXES
+from phasen_sb.audio.finding import AUDIO_SUFFIXES
+from phasen_sb.audio.formats import FORMATS
 from phasen_sb.errors import UserError
-from phasen_sb.inference.audio_formats import FORMATS
 from phasen_sb.inference.outputs import EnhancedFile, output_path
 from phasen_sb.inference.pretrained import Enhancer
 

@@ -1,74 +1,16 @@
-"""Loads models: exported ones, training runs, those of the hub.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""Loads models: exported ones, training runs, those of the hub."""
 
 import os
 import re
 import tempfile
 from pathlib import Path
 
-import torch
 from speechbrain.inference.interfaces import Pretrained
 from speechbrain.utils.fetching import LocalStrategy
 
-from phasen_sb.configuration import fastest_precision
 from phasen_sb.errors import UserError
 
-PRECISIONS = ("auto", "fp32", "bf16")
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-
-
-def run_options(device: str | None, precision: str) -> dict[str, str]:
-    """Chooses device and precision, as SpeechBrain's ``run_opts``.
-
-    Arguments
-    ---------
-    device : str or None
-        ``cpu``, ``cuda``, ``cuda:1``, ``mps``; None: CUDA if there is any.
-    precision : str
-        One of ``PRECISIONS``.
-
-    Returns
-    -------
-    dict
-
-    Raises
-    ------
-    UserError
-        If the device is not there, or the precision unknown.
-
-    Example
-    -------
-    >>> run_options("cpu", "fp32")
-    {'device': 'cpu', 'precision': 'fp32'}
-    """
-    device = _device(device)
-    if precision not in PRECISIONS:
-        raise UserError(
-            f"The precision {precision!r} is unknown; give one of "
-            f"{', '.join(PRECISIONS)}."
-        )
-    if precision == "auto":
-        precision = fastest_precision(device)
-    return {"device": device, "precision": precision}
-
-
-def _device(name):
-    if name is None:
-        return "cuda:0" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    # PyTorch raises AssertionError where it is built without a device.
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"The device {name!r} cannot be used ({reason.rstrip('.')}); give "
-            "cpu, cuda or cuda:N."
-        ) from error
-    return "cuda:0" if name == "cuda" else name
 
 
 def load(
@@ -98,7 +40,7 @@ def load(
     """
     # Imported here: a model that is exported already needs none of it.
     from phasen_sb.export.folder import write_export
-    from phasen_sb.export.runs import is_export, is_run, read_model
+    from phasen_sb.models.stored import is_export, is_run, read_model
 
     folder = Path(source).expanduser()
     if not folder.parent.exists() and HUB_NAME.fullmatch(str(source)):

@@ -1,8 +1,4 @@
-"""Where enhanced files go, and what is told about them.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""Where enhanced files go, and what is told about them."""
 
 import os
 from dataclasses import dataclass

@@ -1,8 +1,4 @@
-"""Enhancer: clean speech from waveforms and files, of any length and rate.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""Enhancer: clean speech from waveforms and files, of any length and rate."""
 
 import os
 import warnings
@@ -14,21 +10,18 @@ import numpy as np
 import torch
 from speechbrain.inference.enhancement import WaveformEnhancement
 
-from phasen_sb.data.files import part_gone
-from phasen_sb.enhancer import PhasenEnhancer, level
-from phasen_sb.errors import UserError
-from phasen_sb.inference.arrays import from_signal, to_signal
-from phasen_sb.inference.audio_formats import choose_format, format_of
-from phasen_sb.inference.audio_reading import (
+from phasen_sb.audio.formats import choose_format, format_of
+from phasen_sb.audio.reading import (
     check_whole,
     open_audio,
     read_blocks,
     read_samples,
 )
-from phasen_sb.inference.audio_writing import AudioWriter
+from phasen_sb.audio.writing import AudioWriter
+from phasen_sb.errors import UserError
+from phasen_sb.inference.arrays import from_signal, to_signal
 from phasen_sb.inference.chunks import ChunkPlan
-from phasen_sb.inference.default_model import model_or_default
-from phasen_sb.inference.loading import load, run_options
+from phasen_sb.inference.loading import load
 from phasen_sb.inference.outputs import (
     EnhancedFile,
     PeakMeter,
@@ -38,6 +31,11 @@ from phasen_sb.inference.outputs import (
 )
 from phasen_sb.inference.recording import RecordingEnhancer
 from phasen_sb.inference.survey import survey
+from phasen_sb.models.default_model import model_or_default
+from phasen_sb.models.enhancer import PhasenEnhancer
+from phasen_sb.signals.level import level
+from phasen_sb.utils.files import remove_partial
+from phasen_sb.utils.hardware import choose_hardware
 
 
 class Enhancer(WaveformEnhancement):
@@ -112,7 +110,7 @@ class Enhancer(WaveformEnhancement):
             there.
         """
         source = model_or_default(source)
-        options = run_options(device, precision)
+        options = choose_hardware(device, precision)
         if chunk_seconds < 1:
             raise UserError(
                 f"chunk_seconds is {chunk_seconds}; it must be at least 1."
@@ -313,5 +311,5 @@ def _write_scaled(write, target, chosen, enhanced, meter):
         with open_audio(unscaled) as file:
             write(target, chosen, (gain * b for b in read_blocks(file)))
     finally:
-        part_gone(unscaled)
+        remove_partial(unscaled)
     return gain

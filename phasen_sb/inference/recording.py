@@ -3,9 +3,6 @@
 What is done chunk by chunk here depends on the model in two ways only: it
 maps ``[1, samples]`` at its own rate, and its global layer norms, if it has
 any, are given the recording's statistics (:class:`RecordingNorms`).
-
-Authors
- * The phasen_sb authors 2026
 """
 
 from collections.abc import Callable, Iterator
@@ -15,13 +12,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from phasen_sb.enhancer import PhasenEnhancer
 from phasen_sb.inference.chunks import ChunkPlan, process_in_chunks
+from phasen_sb.inference.model_rate import change_at_rate
 from phasen_sb.inference.recording_norms import RecordingNorms
-from phasen_sb.inference.resampling import change_at_rate
 from phasen_sb.inference.survey import Survey, replace_non_finite
+from phasen_sb.models.enhancer import PhasenEnhancer
+from phasen_sb.network.phasen import PHASEN
 from phasen_sb.optimized import optimize
-from phasen_sb.phasen import PHASEN
 
 #: Samples (of all channels together) that a chunk may have: 64 channels at
 #: 192 kHz get shorter chunks than speech does.

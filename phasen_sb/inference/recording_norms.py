@@ -4,9 +4,6 @@ PHASEN's phase stream is normalised over the whole recording. Chunk by chunk,
 a quiet passage would get statistics of its own and sound otherwise than it
 does within the whole. Here the statistics are measured once, on excerpts from
 all over the recording, and then used for every chunk.
-
-Authors
- * The phasen_sb authors 2026
 """
 
 import threading
@@ -17,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from phasen_sb.norms import GlobalLayerNorm
+from phasen_sb.network.norms import GlobalLayerNorm
 from phasen_sb.optimized.norms import GlobalMoments
 
 

@@ -2,9 +2,6 @@
 
 The network works on signals of unit level. The level is that of the whole
 recording: levels taken chunk by chunk would pump.
-
-Authors
- * The phasen_sb authors 2026
 """
 
 from collections.abc import Iterable
@@ -14,9 +11,9 @@ import numpy as np
 import soxr
 
 from phasen_sb.inference.excerpts import Excerpts
-from phasen_sb.inference.resampling import QUALITY
+from phasen_sb.inference.model_rate import QUALITY
 
-# Below -160 dB of full scale is silence, as in phasen_sb.enhancer.
+# Below -160 dB of full scale is silence, as in phasen_sb.models.enhancer.
 SILENCE_RMS = 1e-8
 #: Of longer recordings 40 to 80 pieces, 10 to 20 s in all, are kept. More and
 #: shorter ones are more like the whole than few long ones.

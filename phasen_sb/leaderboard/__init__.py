@@ -1,12 +1,8 @@
-"""Published results on VoiceBank-DEMAND beside our own runs.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""Published results on VoiceBank-DEMAND beside our own runs."""
 
 from phasen_sb.leaderboard.entries import SCORES, Entry, read_published
-from phasen_sb.leaderboard.model_cost import ModelCost, model_cost
 from phasen_sb.leaderboard.runs import Run, read_runs
+from phasen_sb.models.cost import ModelCost, model_cost
 
 __all__ = [
     "SCORES",

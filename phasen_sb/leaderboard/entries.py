@@ -1,8 +1,4 @@
-"""The rows of the leaderboard: one for each system and protocol.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""The rows of the leaderboard: one for each system and protocol."""
 
 import csv
 from collections.abc import Mapping

@@ -1,8 +1,4 @@
-"""Clips of the runs' test files, small enough to travel inside a page.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""Clips of the runs' test files, small enough to travel inside a page."""
 
 import base64
 import io

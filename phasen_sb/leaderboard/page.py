@@ -3,9 +3,6 @@
 Chart.js draws the plot: with 0.2 MB it is small enough to travel inside the
 page (Plotly takes 1 to 5 MB), works with mouse and finger, and its MIT licence
 allows copies.
-
-Authors
- * The phasen_sb authors 2026
 """
 
 import re

@@ -1,19 +1,15 @@
-"""Finds noisy, enhanced and clean versions of a run's test utterances.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""Finds noisy, enhanced and clean versions of a run's test utterances."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from phasen_sb.audio.finding import find_audio
 from phasen_sb.data.datasets import make_datasets
-from phasen_sb.data.files import find_audio
 from phasen_sb.data.manifest import read_record
 from phasen_sb.errors import UserError
-from phasen_sb.metrics.audio import SAMPLE_RATE, read_mono
+from phasen_sb.scoring.audio import SAMPLE_RATE, read_mono
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,4 @@
-"""Reads what `recipes/train.py` and `phasen score` wrote.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""Reads what `recipes/train.py` and `phasen score` wrote."""
 
 import csv
 import json
@@ -21,17 +17,13 @@ from phasen_sb.leaderboard.entries import (
     YES,
     Entry,
 )
-from phasen_sb.leaderboard.model_cost import (
-    ModelCost,
-    find_model,
-    find_model_cost,
-)
 from phasen_sb.leaderboard.recordings import FolderAudio, RunAudio
-from phasen_sb.metrics.folders import NOISY, name_systems
+from phasen_sb.losses.objective import METRIC_LOSSES
 from phasen_sb.metrics.report import MetricReport
-from phasen_sb.metrics.sanity import is_literature_data
-from phasen_sb.metrics.statistics import summarize
-from phasen_sb.objectives import METRIC_LOSSES
+from phasen_sb.models.cost import ModelCost, find_model, find_model_cost
+from phasen_sb.scoring.folders import NOISY, name_systems
+from phasen_sb.scoring.sanity import is_literature_data
+from phasen_sb.scoring.statistics import summarize
 
 TRAINING, SCORING = "results.json", "scores.json"
 PER_FILE = "scores.csv"

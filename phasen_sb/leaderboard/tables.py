@@ -1,8 +1,4 @@
-"""The leaderboard as CSV and as Markdown.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""The leaderboard as CSV and as Markdown."""
 
 import csv
 import io

@@ -6,9 +6,6 @@ names, `phasen_sb.metrics.pool` computes them in parallel with a time limit.
 
 Importing this package loads neither torch nor SpeechBrain, so that the pool's
 workers start fast and stay small.
-
-Authors
- * The phasen_sb authors 2026
 """
 
 from phasen_sb.metrics.checks import MetricError

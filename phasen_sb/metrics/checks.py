@@ -1,8 +1,4 @@
-"""What every measure asks of its signals, and the error when it is not so.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""What every measure asks of its signals, and the error when it is not so."""
 
 import numpy as np
 

@@ -15,9 +15,6 @@ Two families of programs print different numbers under the same names:
 * "rescaled": the mean is removed of both signals and the estimate gets the
   peak of the reference before segmental SNR, and WSS is computed of samples
   in [-1, 1].
-
-Authors
- * The phasen_sb authors 2026
 """
 
 from typing import NamedTuple

@@ -1,8 +1,4 @@
-"""Signal-to-noise ratios: overall, scale-invariant and segmental.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""Signal-to-noise ratios: overall, scale-invariant and segmental."""
 
 import numpy as np
 

@@ -4,9 +4,6 @@ Reddy et al., "DNSMOS P.835: a non-intrusive perceptual objective speech
 quality metric to evaluate noise suppressors", ICASSP 2022,
 doi:10.1109/ICASSP43922.2022.9746108. The package `speechmos` brings the
 published networks along; they run offline on the CPU.
-
-Authors
- * The phasen_sb authors 2026
 """
 
 from typing import NamedTuple

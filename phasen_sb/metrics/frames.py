@@ -1,8 +1,4 @@
-"""The 30 ms frames that segmental SNR, LLR and WSS share.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""The 30 ms frames that segmental SNR, LLR and WSS share."""
 
 import numpy as np
 

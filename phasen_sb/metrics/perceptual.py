@@ -1,17 +1,8 @@
-"""PESQ and STOI, with their many ways to fail told apart.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""PESQ and STOI, with their many ways to fail told apart."""
 
 import warnings
 
-from phasen_sb.metrics.checks import (
-    NO_SPEECH,
-    TOO_SHORT,
-    MetricError,
-    as_pair,
-)
+from phasen_sb.metrics.checks import NO_SPEECH, TOO_SHORT, MetricError, as_pair
 
 
 def pesq(clean, estimate, sample_rate: int = 16000, mode: str = "wb") -> float:

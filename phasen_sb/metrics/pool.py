@@ -4,9 +4,6 @@ The usual pools do not fit here. They import the main script again in every
 process, which for a training script means torch and SpeechBrain (seconds and
 half a gigabyte each), or fork a process that runs torch's threads, which may
 deadlock; and most cannot end a task that hangs in C code, as PESQ can.
-
-Authors
- * The phasen_sb authors 2026
 """
 
 import contextlib

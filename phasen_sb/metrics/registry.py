@@ -1,8 +1,4 @@
-"""The names of the measures, and their evaluation on one pair of signals.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""The names of the measures, and their evaluation on one pair of signals."""
 
 import difflib
 import importlib.util

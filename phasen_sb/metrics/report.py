@@ -1,8 +1,4 @@
-"""The scores of many pairs of signals, and what could not be scored.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""The scores of many pairs of signals, and what could not be scored."""
 
 import math
 from dataclasses import dataclass, field

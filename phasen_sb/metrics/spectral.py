@@ -4,9 +4,6 @@ spectral slope.
 Both average the best 95 % of the frames, as their use in the composite
 measures asks; Hu and Loizou, "Evaluation of objective quality measures for
 speech enhancement", IEEE TASLP 2008, doi:10.1109/TASL.2007.911054.
-
-Authors
- * The phasen_sb authors 2026
 """
 
 import functools

@@ -2,9 +2,6 @@
 
 It reads pickled pairs of signals from its standard input and writes pickled
 scores to its standard output, until its input ends.
-
-Authors
- * The phasen_sb authors 2026
 """
 
 import faulthandler

@@ -1,17 +1,14 @@
 """Fast evaluation of a trained enhancer on a CPU: the same weights, the same
 function, another order of work.
-
-Authors
- * The phasen_sb authors 2026
 """
 
 import torch
 from torch import nn
 
-from phasen_sb.enhancer import PhasenEnhancer
 from phasen_sb.errors import choose
+from phasen_sb.models.enhancer import PhasenEnhancer
+from phasen_sb.network.phasen import PHASEN
 from phasen_sb.optimized.network import TiledPHASEN
-from phasen_sb.phasen import PHASEN
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -82,7 +79,7 @@ def optimize(
         )
     if precision == "auto":
         # Here, lest that importing the network imports all of the training.
-        from phasen_sb.configuration import fastest_precision
+        from phasen_sb.utils.hardware import fastest_precision
 
         precision = fastest_precision("cpu")
     choose("precision", precision, tuple(PRECISIONS))

@@ -1,9 +1,6 @@
 """Folding: a trained network's modules as the operations that tiles need.
 
 Batch norms become part of the convolutions in front of them.
-
-Authors
- * The phasen_sb authors 2026
 """
 
 from typing import Any, NamedTuple
@@ -11,14 +8,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from phasen_sb.blocks import (
+from phasen_sb.network.blocks import (
     FrequencyTransformBlock,
     InformationCommunication,
     PhaseConv,
     TwoStreamBlock,
 )
-from phasen_sb.layers import ConvNormAct
-from phasen_sb.norms import BatchNorm
+from phasen_sb.network.layers import ConvNormAct
+from phasen_sb.network.norms import BatchNorm
 from phasen_sb.optimized.kernels import choose_operations
 
 #: A convolution or frequency transform of the chosen operations.

@@ -1,8 +1,4 @@
-"""The choice of what computes tiles: compiled kernels, or PyTorch.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""The choice of what computes tiles: compiled kernels, or PyTorch."""
 
 from types import ModuleType
 

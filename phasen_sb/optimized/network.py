@@ -5,9 +5,6 @@ same weights. Batch norms are folded into the convolutions, and layers run on
 tiles that stay in the cache, by compiled kernels or by PyTorch. Only where a
 global layer norm needs the statistics of the whole recording is a stream
 written to memory.
-
-Authors
- * The phasen_sb authors 2026
 """
 
 import copy
@@ -17,10 +14,14 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from phasen_sb.features import compress, unit_phase
-from phasen_sb.heads import MASK_ACTIVATIONS
-from phasen_sb.masks import frame_mask
-from phasen_sb.norms import FrameLayerNorm, GlobalLayerNorm
+from phasen_sb.network.heads import MASK_ACTIVATIONS
+from phasen_sb.network.norms import FrameLayerNorm, GlobalLayerNorm
+from phasen_sb.network.phasen import (
+    PHASEN,
+    PhasenOutput,
+    check_spectrogram,
+    enhance,
+)
 from phasen_sb.optimized.folding import Attention, Block, Folder, PhaseUnit
 from phasen_sb.optimized.kernels import operations_of
 from phasen_sb.optimized.norms import Affine, FrameNorm, GlobalMoments
@@ -35,12 +36,8 @@ from phasen_sb.optimized.streams import (
     Stream,
     fitting,
 )
-from phasen_sb.phasen import (
-    PHASEN,
-    PhasenOutput,
-    check_spectrogram,
-    enhance,
-)
+from phasen_sb.signals.padding import frame_mask
+from phasen_sb.signals.spectra import compress, unit_phase
 
 #: Up to so many frames the stems' outputs are kept for the long skips. Beyond,
 #: they are computed anew: a tenth more time, half as much memory.

@@ -1,8 +1,4 @@
-"""Streams that normalise: see :mod:`phasen_sb.optimized.streams`.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""Streams that normalise: see :mod:`phasen_sb.optimized.streams`."""
 
 import torch
 from torch import nn
@@ -52,7 +48,7 @@ class FrameNorm:
         The tiles.
     source : callable
         The stream.
-    norm : phasen_sb.norms.FrameLayerNorm
+    norm : phasen_sb.network.norms.FrameLayerNorm
         Scale, shift and eps.
     """
 

@@ -6,9 +6,6 @@ in order. A layer asks the stream in front of it for the frames that its kernel
 sees ahead and keeps those that it will see again, so nothing is computed twice
 and all that is worked on stays in the cache. Frames outside of the recording
 are zero, as the padding of a convolution over the whole recording is.
-
-Authors
- * The phasen_sb authors 2026
 """
 
 from collections.abc import Callable, Sequence

@@ -1,8 +1,4 @@
-"""Convolutions by the compiled kernels, each in the cheapest of its layouts.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""Convolutions by the compiled kernels, each in the cheapest of its layouts."""
 
 import ctypes
 from typing import NamedTuple

@@ -1,8 +1,4 @@
-"""The compiled kernels, found and called.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""The compiled kernels, found and called."""
 
 import ctypes
 import functools

@@ -3,9 +3,6 @@
 The counterpart of :mod:`phasen_sb.optimized.portable.operations`: the same
 names, arguments and results. Tiles are ``[F, frames, C]``, views into memory
 from :func:`empty_tile`, in which frames lie densely behind each other.
-
-Authors
- * The phasen_sb authors 2026
 """
 
 import ctypes

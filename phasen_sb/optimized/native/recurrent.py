@@ -1,8 +1,4 @@
-"""The recurrent layer, computed by the compiled kernels.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""The recurrent layer, computed by the compiled kernels."""
 
 import torch
 import torch.nn.functional as F

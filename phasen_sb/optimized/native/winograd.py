@@ -4,9 +4,6 @@ Four frames of a convolution with five taps take 8 products in place of 20:
 kernel and input, as polynomials, are multiplied at 8 points (Lavin and Gray,
 arXiv:1509.09308, section 4.1; winograd.hpp does the rest). In fp32 that costs
 about one bit; bf16 has none to give. What is no number reaches all four frames.
-
-Authors
- * The phasen_sb authors 2026
 """
 
 import math

@@ -3,9 +3,6 @@
 oneDNN has these for tensors with channels innermost; PyTorch reaches them by
 the operators that its own compiler emits. A PyTorch without oneDNN, or a CPU
 for whose bf16 it has no kernels, gets the same from several operators.
-
-Authors
- * The phasen_sb authors 2026
 """
 
 import torch

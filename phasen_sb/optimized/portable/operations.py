@@ -2,9 +2,6 @@
 
 The counterpart of :mod:`phasen_sb.optimized.native.operations`: the same
 names, arguments and results, on any CPU.
-
-Authors
- * The phasen_sb authors 2026
 """
 
 import sys

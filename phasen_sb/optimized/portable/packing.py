@@ -6,9 +6,6 @@ half as long in time, works on rows, and computes the same numbers.
 
 Activations are ``[F, T, C]``, which is ``[F, T / pack, pack * C]`` in memory,
 too: each convolution packs as suits it, and nothing is copied.
-
-Authors
- * The phasen_sb authors 2026
 """
 
 import torch

@@ -1,8 +1,4 @@
-"""The recurrent layer, one direction after the other.
-
-Authors
- * The phasen_sb authors 2026
-"""
+"""The recurrent layer, one direction after the other."""
 
 import torch
 from torch import nn

@@ -1,0 +1,23 @@
+"""PHASEN in the shapes that SpeechBrain's recipes ask a model for.
+
+One adapter a file; the YAML fragments in ``hparams/models`` build them, see
+README.md, "Swap PHASEN into other recipes".
+"""
+
+from phasen_sb.adapters.carrier import (
+    CarrierDecoder,
+    CarrierEncoder,
+    CarrierMaskNet,
+)
+from phasen_sb.adapters.feature_enhancer import FeatureEnhancer
+from phasen_sb.adapters.magnitude_mask import MagnitudeMask
+from phasen_sb.adapters.waveform_map import WaveformMap
+
+__all__ = [
+    "CarrierDecoder",
+    "CarrierEncoder",
+    "CarrierMaskNet",
+    "FeatureEnhancer",
+    "MagnitudeMask",
+    "WaveformMap",
+]

@@ -1,0 +1,1 @@
+"""Audio files: found, read, written, checked, resampled."""

@@ -1,0 +1,128 @@
+"""Formats of audio files: what libsndfile calls them, and which to write."""
+
+from dataclasses import dataclass
+
+import soundfile as sf
+
+from phasen_sb.errors import UserError
+
+#: Names for --format and suffixes of output files: libsndfile's format, and
+#: the subtype where the suffix tells it.
+FORMATS = {
+    "wav": ("WAV", None),
+    "flac": ("FLAC", None),
+    "ogg": ("OGG", "VORBIS"),
+    "oga": ("OGG", "VORBIS"),
+    "opus": ("OGG", "OPUS"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+    "aiff": ("AIFF", None),
+    "aif": ("AIFF", None),
+    "aifc": ("AIFF", None),
+    "au": ("AU", None),
+    "caf": ("CAF", None),
+    "w64": ("W64", None),
+    "rf64": ("RF64", None),
+}
+#: Subtypes that hold samples beyond full scale.
+UNLIMITED = ("FLOAT", "DOUBLE")
+#: Lossless subtypes; another container takes them over if it can.
+SAMPLE_BYTES = {
+    "PCM_S8": 1,
+    "PCM_U8": 1,
+    "PCM_16": 2,
+    "PCM_24": 3,
+    "PCM_32": 4,
+    "FLOAT": 4,
+    "DOUBLE": 8,
+}
+
+
+@dataclass(frozen=True)
+class AudioFormat:
+    """How samples are stored in a file.
+
+    Arguments
+    ---------
+    format : str
+        libsndfile's name of the container, such as ``WAV``.
+    subtype : str
+        libsndfile's name of the encoding, such as ``PCM_16``.
+    endian : str
+        ``FILE``, ``LITTLE`` or ``BIG``.
+    """
+
+    format: str
+    subtype: str
+    endian: str = "FILE"
+
+    @property
+    def limited(self) -> bool:
+        """Whether samples beyond full scale are clipped."""
+        return self.subtype not in UNLIMITED
+
+
+def format_of(file: sf.SoundFile) -> AudioFormat:
+    """Returns the format of an open file."""
+    return AudioFormat(file.format, file.subtype, file.endian)
+
+
+def choose_format(source: AudioFormat, name: str | None) -> AudioFormat:
+    """Chooses the format of an output file.
+
+    Arguments
+    ---------
+    source : AudioFormat
+        The input's, which is kept as far as possible.
+    name : str or None
+        A name out of ``FORMATS``, perhaps with a subtype: ``flac``,
+        ``wav:PCM_24``, ``wav:FLOAT``. None: the source's.
+
+    Returns
+    -------
+    AudioFormat
+
+    Raises
+    ------
+    UserError
+        If the name is unknown or libsndfile cannot write the combination.
+
+    Example
+    -------
+    >>> choose_format(AudioFormat("WAV", "PCM_24"), "flac")
+    AudioFormat(format='FLAC', subtype='PCM_24', endian='FILE')
+    >>> choose_format(AudioFormat("WAV", "FLOAT"), "flac").subtype
+    'PCM_24'
+    >>> choose_format(AudioFormat("MP3", "MPEG_LAYER_III"), "wav").subtype
+    'PCM_16'
+    """
+    if name is None:
+        chosen = source
+    else:
+        major, _, subtype = name.partition(":")
+        if major.lower() not in FORMATS:
+            raise UserError(
+                f"The format {name!r} is unknown; give one of "
+                f"{', '.join(FORMATS)}, perhaps with a subtype (wav:PCM_24, "
+                "wav:FLOAT)."
+            )
+        major, fixed = FORMATS[major.lower()]
+        chosen = AudioFormat(
+            major, subtype.upper() or fixed or _nearest_subtype(source, major)
+        )
+    if not sf.check_format(chosen.format, chosen.subtype, chosen.endian):
+        raise UserError(
+            f"Files of format {chosen.format} with subtype {chosen.subtype} "
+            "cannot be written; choose another --format, such as wav."
+        )
+    return chosen
+
+
+def _nearest_subtype(source, major):
+    if source.subtype in SAMPLE_BYTES:
+        if sf.check_format(major, source.subtype):
+            return source.subtype
+        if SAMPLE_BYTES[source.subtype] > 2 and sf.check_format(
+            major, "PCM_24"
+        ):
+            return "PCM_24"
+    return sf.default_subtype(major)

@@ -1,0 +1,193 @@
+"""Reads audio files of every kind that libsndfile knows, and finds damage."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+
+from phasen_sb.errors import UserError
+from phasen_sb.utils.folders import nearest_sibling
+
+#: Samples (of all channels together) that are read at a time.
+BLOCK_SAMPLES = 2**20
+#: What programs write that do not know the length yet: -1, and SoX and ffmpeg
+#: on a pipe.
+UNKNOWN_SIZES = (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0x7FFFFFFF - 36)
+
+
+def open_audio(path: str | os.PathLike) -> sf.SoundFile:
+    """Opens a file for reading, or says what is wrong with it.
+
+    Arguments
+    ---------
+    path : path
+        What the user gave.
+
+    Returns
+    -------
+    soundfile.SoundFile
+
+    Raises
+    ------
+    UserError
+        If there is no such file, it may not be read, is empty or no audio.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "notes.wav"
+    >>> _ = path.write_text("call Anna")
+    >>> open_audio(path)
+    Traceback (most recent call last):
+    ...
+    phasen_sb.errors.UserError: ...notes.wav cannot be decoded as audio (Format
+    not recognised); convert it to WAV or FLAC first.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, not an audio file.")
+    if not path.exists():
+        near = (
+            nearest_sibling(path.parent) if not path.parent.exists() else None
+        )
+        hint = f"did you mean the folder {near}?" if near else "check the path."
+        raise UserError(f"There is no file {path}; {hint}")
+    if not path.is_file():
+        raise UserError(
+            f"{path} is no regular file; for a pipe give - and feed it to "
+            "stdin as WAV."
+        )
+    try:
+        with open(path, "rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}); check its permissions."
+        ) from error
+    if empty:
+        raise UserError(
+            f"{path} is an empty file of 0 bytes; get a whole copy."
+        )
+    try:
+        return sf.SoundFile(path)
+    # Headerless files make soundfile ask for a rate with a TypeError.
+    except (sf.SoundFileError, TypeError) as error:
+        reason = getattr(error, "error_string", None) or "it has no header"
+        if "does not exist" in reason:
+            # libsndfile's word for an MP3 without a single frame; it exists.
+            reason = "Format not recognised"
+        raise UserError(
+            f"{path} cannot be decoded as audio ({reason.strip().rstrip('.')})"
+            "; convert it to WAV or FLAC first."
+        ) from error
+
+
+def read_samples(file: sf.SoundFile, samples: int) -> np.ndarray:
+    """Reads the next samples.
+
+    Arguments
+    ---------
+    file : soundfile.SoundFile
+        Open for reading.
+    samples : int
+        How many.
+
+    Returns
+    -------
+    np.ndarray
+        ``[n, channels]``, float64, which holds every format's samples
+        exactly; n is smaller only at the end of the file.
+
+    Raises
+    ------
+    UserError
+        If the file is damaged there.
+    """
+    try:
+        return file.read(samples, dtype="float64", always_2d=True)
+    except sf.SoundFileError as error:
+        position = file.tell() / file.samplerate
+        raise UserError(
+            f"{file.name} is damaged after {position:.1f} s; get a whole copy, "
+            "or convert the part before to WAV."
+        ) from error
+
+
+def read_blocks(file: sf.SoundFile) -> Iterator[np.ndarray]:
+    """Reads what is left of a file, ``[n, channels]`` at a time."""
+    count = max(1, BLOCK_SAMPLES // file.channels)
+    while len(block := read_samples(file, count)):
+        yield block
+
+
+def check_whole(file: sf.SoundFile, samples: int) -> None:
+    """Refuses a file that ends before it should.
+
+    Arguments
+    ---------
+    file : soundfile.SoundFile
+        Read to its end.
+    samples : int
+        How many samples were read.
+
+    Raises
+    ------
+    UserError
+        If there are none, or fewer than the header promises.
+    """
+    promised = file.frames
+    missing = _missing_bytes(file)
+    if missing:
+        raise UserError(
+            f"{file.name} is cut short: {missing} bytes are missing after "
+            f"{samples} samples; get a whole copy, or convert what is there "
+            "to a new file."
+        )
+    if samples < promised < 2**62:
+        raise UserError(
+            f"{file.name} is cut short: {samples} of its {promised} samples "
+            "are there; get a whole copy, or convert what is there to a new "
+            "file."
+        )
+    if file.format == "OGG" and not _ogg_is_whole(file.name):
+        raise UserError(
+            f"{file.name} is cut short: the stream has no end mark after "
+            f"{samples} samples; get a whole copy, or convert what is there "
+            "to a new file."
+        )
+    if samples == 0:
+        raise UserError(f"{file.name} has no samples.")
+
+
+def _missing_bytes(file):
+    # libsndfile takes what is there for the whole, and tells in its log what
+    # the header says.
+    found = re.search(
+        r"^\s*(?:data|SSND|Data [Ss]ize)\s*: (\d+)(?: \(should be (\d+)\))?",
+        file.extra_info,
+        re.MULTILINE,
+    )
+    if found is None or int(found[1]) in UNKNOWN_SIZES:
+        return 0
+    there = int(found[2] or os.path.getsize(file.name))
+    return max(0, int(found[1]) - there)
+
+
+def _ogg_is_whole(path):
+    """Whether the last page (RFC 3533, section 6) is whole and ends it."""
+    with open(path, "rb") as file:
+        # Pages have less than half of this.
+        file.seek(max(0, os.path.getsize(path) - 2**17))
+        ending = file.read()
+    page = ending[ending.rfind(b"OggS") :]
+    if len(page) < 27:
+        return False
+    ends_stream, segments = page[5] & 4, page[26]
+    sizes = page[27 : 27 + segments]
+    return (
+        bool(ends_stream)
+        and len(sizes) == segments
+        and len(page) >= 27 + segments + sum(sizes)
+    )

@@ -1,0 +1,182 @@
+"""Writes audio files that appear whole or not at all."""
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+
+from phasen_sb.audio.formats import SAMPLE_BYTES, AudioFormat
+from phasen_sb.errors import UserError
+from phasen_sb.utils.files import remove_partial
+
+#: Above this many bytes a WAV becomes an RF64, the WAV for large files.
+WAV_LIMIT = 4 * 2**30 - 2**20
+#: 0 best, 1 smallest: what was encoded once shall not suffer from the second
+#: time.
+LOSSY_COMPRESSION = 0.1
+
+
+class AudioWriter:
+    """Writes an audio file that appears whole or not at all.
+
+    A context manager; what it wrote is renamed to the final name at the end,
+    or removed after an error.
+
+    Arguments
+    ---------
+    path : path
+        The final name.
+    rate : int
+        Sample rate (Hz).
+    channels : int
+        Number of channels.
+    audio_format : AudioFormat
+        How to store the samples.
+    samples : int
+        How many samples will be written.
+    tags : dict
+        Text such as ``title``, kept where the format has a place for it.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "tone.wav"
+    >>> wav = AudioFormat("WAV", "PCM_16")
+    >>> with AudioWriter(path, 16000, 1, wav, 4) as writer:
+    ...     writer.write(np.zeros((4, 1)))
+    >>> sf.info(path).frames
+    4
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        rate: int,
+        channels: int,
+        audio_format: AudioFormat,
+        samples: int,
+        tags: dict[str, str] | None = None,
+    ):
+        self.path = Path(path)
+        self.part = self.path.with_name(f".{self.path.name}.part")
+        self.written = 0
+        container = audio_format.format
+        width = SAMPLE_BYTES.get(audio_format.subtype, 2)
+        if container == "WAV" and samples * channels * width > WAV_LIMIT:
+            container = "RF64"
+        options = {}
+        if audio_format.format in ("MP3", "OGG"):
+            options["compression_level"] = LOSSY_COMPRESSION
+        self._raw = None
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._raw = _CheckedFile(self.part)
+            self._file = sf.SoundFile(
+                self._raw,
+                "w",
+                rate,
+                channels,
+                audio_format.subtype,
+                audio_format.endian,
+                container,
+                **options,
+            )
+        except OSError as error:
+            self._discard()
+            raise self._failure(error) from error
+        except (sf.SoundFileError, TypeError) as error:
+            self._discard()
+            raise UserError(
+                f"{self.path} cannot be written: {audio_format.format} with "
+                f"{audio_format.subtype} takes no {channels} channel(s) at "
+                f"{rate} Hz; choose another --format, such as wav."
+            ) from error
+        for name, text in (tags or {}).items():
+            try:
+                setattr(self._file, name, text)
+            except sf.SoundFileError:
+                pass  # The format has no place for this tag.
+
+    def write(self, block: np.ndarray) -> None:
+        """Writes ``[samples, channels]``.
+
+        Raises
+        ------
+        UserError
+            If the disk is full or gone.
+        """
+        try:
+            self._file.write(block)
+        except (sf.SoundFileError, AssertionError) as error:
+            raise self._failure(self._raw.error or error) from error
+        if self._raw.error is not None:
+            raise self._failure(self._raw.error)
+        self.written += len(block)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        try:
+            self._file.close()
+            if kind is None:
+                self._finish()
+        finally:
+            self._discard()
+
+    def _finish(self):
+        try:
+            self._raw.close()
+            if self._raw.error is not None:
+                raise self._raw.error
+            os.replace(self.part, self.path)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _discard(self):
+        if self._raw is not None:
+            self._raw.close()
+        remove_partial(self.part)
+
+    def _failure(self, error):
+        reason = getattr(error, "strerror", None) or error
+        return UserError(
+            f"{self.path} cannot be written ({reason}); make room or choose "
+            "another folder, then run again."
+        )
+
+
+class _CheckedFile(io.RawIOBase):
+    """Remembers the error that libsndfile, which calls it, would hide."""
+
+    def __init__(self, path):
+        super().__init__()
+        # Unbuffered, so that no error waits for a later call.
+        self._file = open(path, "w+b", buffering=0)
+        self.error = None
+
+    def write(self, data):
+        data = memoryview(data)
+        written = 0
+        while written < len(data) and self.error is None:
+            try:
+                written += self._file.write(data[written:])
+            except OSError as error:
+                self.error = error
+        return written
+
+    def close(self):
+        try:
+            self._file.close()
+        except OSError as error:
+            self.error = self.error or error
+
+    def readinto(self, data):
+        return self._file.readinto(data)
+
+    def seek(self, offset, whence=os.SEEK_SET):
+        return self._file.seek(offset, whence)
+
+    def tell(self):
+        return self._file.tell()

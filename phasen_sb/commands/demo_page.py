@@ -1,0 +1,174 @@
+"""The page of ``phasen demo``; needs the extra ``demo`` (Gradio)."""
+
+import tempfile
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from phasen_sb.audio.reading import open_audio, read_samples
+from phasen_sb.errors import UserError
+from phasen_sb.inference.model_rate import resample
+from phasen_sb.inference.pretrained import Enhancer
+from phasen_sb.inference.survey import replace_non_finite
+from phasen_sb.signals.decibels import spectrogram_decibels
+
+#: Seconds that the pictures show, from the start of the recording.
+PICTURED_SECONDS = 20
+
+INTRODUCTION = """\
+# PHASEN speech enhancement
+Model: **{model}** ({weights:.2g} million weights, {rate} Hz) on {device}.
+Everything stays on this machine.
+"""
+
+
+def make_page(enhancer: Enhancer) -> gr.Blocks:
+    """Builds the page.
+
+    Arguments
+    ---------
+    enhancer : Enhancer
+        The model it runs.
+
+    Returns
+    -------
+    gradio.Blocks
+        To be launched.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="phasen-demo-")
+
+    def enhance(source, strength):
+        if source is None:
+            raise gr.Error("Upload or record something first.")
+        target = Path(tempfile.mkdtemp(dir=folder.name)) / "enhanced.wav"
+        try:
+            result = enhancer.enhance_file(
+                source, target, strength, format="wav:PCM_16", normalize=True
+            )
+        except UserError as error:
+            # Its own message would name a file of the server.
+            message = str(error).replace(str(Path(source).parent), "")
+            raise gr.Error(message) from error
+        notes = [
+            f"{result.seconds:.1f} s enhanced in {result.elapsed:.1f} s "
+            f"(real-time factor {result.elapsed / result.seconds:.2f})."
+        ]
+        if result.non_finite:
+            notes.append(f"{result.non_finite} bad samples became silence.")
+        if result.gain != 1:
+            notes.append("Scaled down to fit full scale.")
+        picture = draw(enhancer, source, target)
+        return str(target), picture, " ".join(notes)
+
+    with gr.Blocks(title="PHASEN", analytics_enabled=False) as page:
+        # Lives as long as the page, which removes it with all recordings.
+        page.phasen_folder = folder
+        weights = sum(p.numel() for p in enhancer.mods.parameters())
+        gr.Markdown(
+            INTRODUCTION.format(
+                model=enhancer.source,
+                weights=weights / 1e6,
+                rate=enhancer.sample_rate,
+                device=str(enhancer.device).upper(),
+            )
+        )
+        with gr.Row():
+            source = gr.Audio(
+                sources=["upload", "microphone"],
+                type="filepath",
+                label="Noisy: upload or record",
+                buttons=["download"],
+                elem_id="noisy",
+            )
+            enhanced = gr.Audio(
+                label="Enhanced",
+                interactive=False,
+                buttons=["download"],
+                elem_id="enhanced",
+            )
+        with gr.Row(equal_height=True):
+            strength = gr.Slider(
+                0,
+                1,
+                1,
+                step=0.05,
+                label="Strength: 0 noisy, 1 enhanced",
+                elem_id="strength",
+            )
+            button = gr.Button("Enhance", variant="primary", elem_id="run")
+        notes = gr.Markdown(elem_id="notes")
+        picture = gr.Image(
+            label=f"Spectrograms and mask, first {PICTURED_SECONDS} s",
+            show_label=False,
+            interactive=False,
+            buttons=["download", "fullscreen"],
+            elem_id="picture",
+        )
+        for event in (button.click, strength.release):
+            event(enhance, [source, strength], [enhanced, picture, notes])
+    return page
+
+
+def draw(enhancer: Enhancer, noisy: str, enhanced: Path) -> np.ndarray:
+    """Draws both spectrograms and the mask between them.
+
+    Arguments
+    ---------
+    enhancer : Enhancer
+        Estimates the mask.
+    noisy : str
+        The input file; its first channel is shown.
+    enhanced : pathlib.Path
+        The output file.
+
+    Returns
+    -------
+    np.ndarray
+        RGBA picture ``[height, width, 4]``.
+    """
+    rate = enhancer.sample_rate
+    before = _beginning(noisy, rate)
+    after = _beginning(enhanced, rate)
+    panels = {
+        "noisy": spectrogram_decibels(before, rate),
+        "enhanced": spectrogram_decibels(after, rate),
+    }
+    mask = enhancer.mask(before)
+    if mask is not None:
+        panels = {
+            "noisy": panels["noisy"],
+            "mask": mask.T,
+            "enhanced": panels["enhanced"],
+        }
+    top = panels["noisy"].max()
+    extent = (0, len(before) / rate, 0, rate / 2000)
+    figure = Figure(figsize=(10, 2.2 * len(panels)), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.subplots(len(panels), 1, sharex=True)
+    for axis, (title, values) in zip(axes, panels.items(), strict=True):
+        is_mask = title == "mask"
+        image = axis.imshow(
+            values,
+            origin="lower",
+            aspect="auto",
+            extent=extent,
+            cmap="viridis" if is_mask else "magma",
+            vmin=0 if is_mask else top - 80,
+            vmax=1 if is_mask else top,
+        )
+        axis.set_title(title)
+        axis.set_ylabel("kHz")
+        figure.colorbar(image, ax=axis, label="" if is_mask else "dB")
+    axes[-1].set_xlabel("s")
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())
+
+
+def _beginning(path, rate):
+    with open_audio(path) as file:
+        block = read_samples(file, PICTURED_SECONDS * file.samplerate)
+        block, _ = replace_non_finite(block[:, 0])
+        return resample(block, file.samplerate, rate)

@@ -1,0 +1,1 @@
+"""A recipe's YAML: read, merged, checked."""

@@ -1,0 +1,195 @@
+"""SpeechBrain's run options: checked, and made to work together."""
+
+import contextlib
+import dataclasses
+import difflib
+import io
+import os
+from collections.abc import Mapping
+
+import torch
+from speechbrain.utils.run_opts import RunOptions
+
+from phasen_sb.errors import UserError, choose
+from phasen_sb.utils.hardware import check_compiler, fastest_precision
+
+PRECISIONS = ("fp32", "fp16", "bf16")
+
+#: Options of SpeechBrain's that the Brain does not heed, and what serves.
+NOT_SUPPORTED = {
+    "jit": "use --compile",
+    "jit_module_keys": "use --compile",
+    "compile_module_keys": "--compile alone compiles the network",
+    "remove_vector_weight_decay": "set weight_decay of opt_class in the YAML",
+    "data_parallel_backend": "start several processes with torchrun",
+}
+
+
+def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, str]:
+    """Parses a recipe's command line as SpeechBrain does, but strictly.
+
+    SpeechBrain takes ``--dev`` for ``--device`` and then forgets some of such
+    options.
+
+    Arguments
+    ---------
+    arguments : list of str
+        The words after the recipe's name.
+
+    Returns
+    -------
+    file : str
+        The YAML file.
+    run_opts : RunOptions
+        The run options.
+    overrides : str
+        What replaces values of the YAML, as YAML.
+
+    Raises
+    ------
+    phasen_sb.errors.UserError
+        If the file is missing, or a run option is abbreviated or wrong.
+
+    Example
+    -------
+    >>> parse_arguments(["a.yaml", "--dev=cpu"])
+    Traceback (most recent call last):
+    ...
+    phasen_sb.errors.UserError: --dev is no option; write --device in full.
+    """
+    if not arguments:
+        raise UserError(
+            "No hyperparameter file is given; name one, such as "
+            "hparams/phasen.yaml."
+        )
+    options = RunOptions().as_dict()
+    for word in arguments:
+        name = word.partition("=")[0].removeprefix("--")
+        if not word.startswith("--") or not name or name in options:
+            continue
+        meant = [option for option in options if option.startswith(name)]
+        if meant:
+            [near] = difflib.get_close_matches(name, meant, n=1, cutoff=0)
+            raise UserError(f"--{name} is no option; write --{near} in full.")
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return RunOptions.from_command_line_args(arguments)
+    except SystemExit as stop:
+        if not stop.code:  # --help
+            raise
+        sentence = complaint.getvalue().rpartition("error: ")[2].strip()
+        raise UserError(f"{sentence}.") from None
+
+
+def settle_run_options(run_opts: RunOptions, hparams: Mapping) -> RunOptions:
+    """Refuses what cannot work here, and mends what SpeechBrain leaves open.
+
+    ``--ckpt_interval_steps`` takes the place of the YAML's
+    ``ckpt_interval_minutes``, ``--optimizer_step_limit`` becomes a number, and
+    the precision ``auto`` the fastest one of the device.
+
+    Arguments
+    ---------
+    run_opts : RunOptions
+        Of the command line.
+    hparams : dict
+        The loaded YAML, which may set run options, too.
+
+    Returns
+    -------
+    RunOptions
+
+    Raises
+    ------
+    phasen_sb.errors.UserError
+        If an option is wrong, or needs hardware that is not there.
+
+    Example
+    -------
+    >>> _, options, _ = RunOptions.from_command_line_args(
+    ...     ["a.yaml", "--ckpt_interval_steps", "5"]
+    ... )
+    >>> settle_run_options(options, {"ckpt_interval_minutes": 15})[
+    ...     "ckpt_interval_minutes"
+    ... ]
+    0
+    """
+
+    def option(name):
+        given = name in run_opts.overridden_args or name not in hparams
+        return run_opts[name] if given else hparams[name]
+
+    _check_device(option("device"), run_opts.distributed_backend)
+    changes = {}
+    if option("precision") == "auto":
+        changes["precision"] = fastest_precision(option("device"))
+    for name in ("precision", "eval_precision"):
+        choose(name, changes.get(name, option(name)), PRECISIONS)
+        on_gpu = torch.cuda.is_available() and option("device") != "cpu"
+        if option(name) == "fp16" and not on_gpu:
+            raise UserError(
+                f"--{name}=fp16 needs a GPU; on a CPU give bf16 or fp32."
+            )
+    for name, instead in NOT_SUPPORTED.items():
+        if option(name):
+            raise UserError(f"--{name} is not supported; {instead}.")
+    if option("grad_accumulation_factor") < 1:
+        raise UserError(
+            "--grad_accumulation_factor is "
+            f"{option('grad_accumulation_factor')}; it must be at least 1."
+        )
+    limit = option("optimizer_step_limit")
+    if limit is not None:
+        if not str(limit).isdecimal() or int(limit) < 1:
+            raise UserError(
+                f"--optimizer_step_limit is {limit!r}; give a whole number, "
+                "at least 1."
+            )
+        changes["optimizer_step_limit"] = int(limit)
+    budget = hparams.get("activation_memory_budget", 1)
+    if budget != 1 and not option("compile"):
+        raise UserError(
+            f"activation_memory_budget is {budget}, which does nothing without "
+            "--compile; add that, or leave it 1."
+        )
+    if option("compile"):
+        check_compiler()
+        if hparams.get("crop_seconds", 1) is None:
+            raise UserError(
+                "crop_seconds is null, so that each batch has a shape of its "
+                "own, and --compile compiles one; give crop_seconds, or leave "
+                "--compile out."
+            )
+    if option("ckpt_interval_steps") > 0 and (
+        "ckpt_interval_minutes" not in run_opts.overridden_args
+    ):
+        changes["ckpt_interval_minutes"] = 0
+    return dataclasses.replace(
+        run_opts,
+        **changes,
+        overridden_args=run_opts.overridden_args | set(changes),
+    )
+
+
+def _check_device(device, backend):
+    if "LOCAL_RANK" in os.environ and backend == "nccl":
+        needed = int(os.environ["LOCAL_RANK"]) + 1
+        if torch.cuda.device_count() < needed:
+            raise UserError(
+                f"Process {needed} has no GPU; start fewer processes, or add "
+                "--device=cpu --distributed_backend=gloo."
+            )
+    if device is None:
+        return
+    try:
+        kind = torch.device(device)
+    except RuntimeError as error:
+        raise UserError(
+            f"--device={device} is no device; give cpu, cuda or cuda:0."
+        ) from error
+    if kind.type == "cuda" and (kind.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"--device={device}, but PyTorch finds "
+            f"{torch.cuda.device_count()} GPUs here; use --device=cpu."
+        )

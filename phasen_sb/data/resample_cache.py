@@ -1,0 +1,80 @@
+"""Resamples files into a cache that outlives interrupted runs."""
+
+import hashlib
+import io
+import json
+import os
+from pathlib import Path
+
+import soundfile as sf
+
+from phasen_sb.audio.inspection import AudioFile, inspect_audio
+from phasen_sb.audio.resampling import RESAMPLER, resample
+from phasen_sb.errors import UserError
+from phasen_sb.utils.files import write_atomically
+
+
+def cache_folder(save_folder: Path, sample_rate: int) -> Path:
+    """Names the cache for one rate and the present resampler parameters.
+
+    Arguments
+    ---------
+    save_folder : pathlib.Path
+        Folder of the manifests.
+    sample_rate : int
+        Rate of the cached files (Hz).
+
+    Returns
+    -------
+    pathlib.Path
+        Another folder for every other rate or parameter, so that files made
+        in different ways never mix.
+    """
+    key = hashlib.md5(json.dumps(RESAMPLER).encode()).hexdigest()[:8]
+    return save_folder / f"resampled_{sample_rate}_{key}"
+
+
+def resample_file(source: Path, target: Path, sample_rate: int) -> AudioFile:
+    """Resamples one mono file to float32 WAV, unless that was done before.
+
+    Float samples are neither rounded nor clipped where the filter
+    overshoots. The copy takes over its source's time of modification, which
+    tells a later run that it is up to date.
+
+    Arguments
+    ---------
+    source : pathlib.Path
+        File at any rate.
+    target : pathlib.Path
+        File to write.
+    sample_rate : int
+        The new rate (Hz).
+
+    Returns
+    -------
+    AudioFile
+        Facts about the resampled file.
+
+    Raises
+    ------
+    UserError
+        If it cannot be written.
+    """
+    modified = source.stat().st_mtime_ns
+    if not target.exists() or target.stat().st_mtime_ns != modified:
+        samples, rate = sf.read(source, dtype="float32")
+        samples = resample(samples, rate, sample_rate)
+        # Encoded in memory: libsndfile would hide a full disk.
+        encoded = io.BytesIO()
+        sf.write(
+            encoded, samples.numpy(), sample_rate, format="WAV", subtype="FLOAT"
+        )
+        write_atomically(target, encoded.getbuffer())
+        os.utime(target, ns=(modified, modified))
+    result = inspect_audio(target)
+    if result.problem:
+        raise UserError(
+            f"{target} {result.problem}; remove it and run again, so that it "
+            "is made anew."
+        )
+    return result

@@ -1,0 +1,118 @@
+"""Log-spectral distance of the spectral envelopes as a loss.
+
+A loss on compressed spectra, or on waveforms, gains little from a weak sound
+whose phase cannot be known, so a network learns to drop it: speech in hiss
+comes out without its highs. On a logarithmic scale a band that is missing
+counts as much as a loud one.
+
+Source: Gray and Markel, "Distance measures for speech processing", IEEE TASSP
+1976, doi:10.1109/TASSP.1976.1162849; here of bands, and limited below.
+"""
+
+import torch
+from speechbrain.nnet.losses import reduce_loss, truncate
+
+from phasen_sb.errors import choose
+from phasen_sb.signals.padding import frame_mask
+
+REDUCTIONS = ("mean", "batch")
+#: Mean power of the bands below which a target is silent: of a spectrogram at
+#: the level that the network works at, some 80 dB below it.
+SILENCE = 1e-6
+
+
+def log_spectral_loss(
+    predictions: torch.Tensor,
+    targets: torch.Tensor,
+    length: torch.Tensor | None = None,
+    allowed_len_diff: int = 3,
+    reduction: str = "mean",
+    band_bins: int = 8,
+    floor: float = 1e-6,
+) -> torch.Tensor:
+    """Mean absolute difference of two log spectra, band by band.
+
+    Arguments
+    ---------
+    predictions : torch.Tensor
+        Estimated spectrogram ``[B, T, F, 2]`` (real, imaginary).
+    targets : torch.Tensor
+        Clean spectrogram ``[B, T, F, 2]``. A silent one (mean power below
+        1e-6) counts as 0: it has no envelope.
+    length : torch.Tensor, optional
+        Relative lengths ``[B]``; frames past them do not count.
+    allowed_len_diff : int
+        Difference in T that is cut off instead of being an error.
+    reduction : str
+        ``mean``: scalar over all valid frames; ``batch``: one value for each
+        utterance, ``[B]``.
+    band_bins : int
+        Bins to a band, whose power is compared. Bins above the last whole
+        band join it; with fewer bins there is one band.
+    floor : float
+        Share of the target's mean power, over all its frames and bands,
+        below which differences fade: 1e-6 is -60 dB.
+
+    Returns
+    -------
+    torch.Tensor
+        Difference of the natural logarithms of the magnitudes: 1 is 8.7 dB.
+
+    Raises
+    ------
+    ValueError
+        If the shapes are others, T differs by more than
+        ``allowed_len_diff``, ``reduction`` is unknown, ``band_bins`` is no
+        positive integer or ``floor`` not from 0 to below 1.
+
+    Example
+    -------
+    >>> clean = torch.randn(2, 50, 257, 2)
+    >>> log_spectral_loss(clean, clean)
+    tensor(0.)
+    >>> round(float(log_spectral_loss(clean / 10, clean, floor=0)), 3)
+    2.303
+    """
+    choose("reduction", reduction, REDUCTIONS)
+    _check(predictions, targets, band_bins, floor)
+    predictions, targets = truncate(predictions, targets, allowed_len_diff)
+    mask = frame_mask(length, targets.shape[1])
+    if mask is None:
+        mask = targets.new_ones(1, 1, 1, 1)
+    mask = mask.to(targets.device).squeeze(1)  # [B, T, 1]
+    judged = _band_powers(predictions.float(), band_bins)
+    reference = _band_powers(targets.float(), band_bins)
+    count = mask.expand_as(reference).sum((1, 2), keepdim=True)
+    level = (reference * mask).sum((1, 2), keepdim=True) / count
+    # The added constant keeps frames of digital silence finite.
+    lowest = level * floor + torch.finfo(level.dtype).tiny
+    error = (judged + lowest).log() - (reference + lowest).log()
+    error = torch.where(level > SILENCE, error.abs() / 2, 0.0)
+    return reduce_loss(error * mask, mask.expand_as(error), reduction)
+
+
+def _check(predictions, targets, band_bins, floor):
+    shapes = predictions.shape, targets.shape
+    if any(len(s) != 4 or s[3] != 2 for s in shapes) or (
+        shapes[0][::2] != shapes[1][::2]
+    ):
+        raise ValueError(
+            "log_spectral_loss compares complex spectra [B, T, F, 2] and got "
+            f"predictions {list(shapes[0])} and targets {list(shapes[1])}; its "
+            "domain is spectrum or consistent_spectrum."
+        )
+    if not isinstance(band_bins, int) or band_bins < 1:
+        raise ValueError(
+            f"band_bins is {band_bins}; it must be a positive integer."
+        )
+    if not 0 <= floor < 1:
+        raise ValueError(f"floor is {floor}; it must be from 0 to below 1.")
+
+
+def _band_powers(spectrogram, band_bins):
+    """``[B, T, F, 2]`` to mean powers ``[B, T, bands]``."""
+    power = spectrogram.square().sum(-1)
+    bands = max(power.shape[2] // band_bins, 1)
+    last = (bands - 1) * band_bins
+    parts = power[..., :last].unflatten(2, (bands - 1, band_bins)).mean(-1)
+    return torch.cat([parts, power[..., last:].mean(-1, keepdim=True)], -1)

@@ -1,0 +1,44 @@
+"""How the best checkpoint is chosen."""
+
+import math
+
+from phasen_sb.metrics.report import MetricReport
+
+#: Chooses the best checkpoint, on the validation voices.
+SELECTION_METRIC = "pesq_wb"
+#: The lower end of the scale, which an utterance gets that has no score.
+WORST_SCORE = 1.0
+
+
+def selection_score(report: MetricReport, loss: float) -> float:
+    """Mean PESQ of all utterances, failures counted as the worst score.
+
+    A mean over those that could be scored would compare other utterances
+    from epoch to epoch: a network that makes the hardest ones silent, so that
+    PESQ fails there, would win.
+
+    Arguments
+    ---------
+    report : MetricReport
+        Of the validation set.
+    loss : float
+        Of the validation set.
+
+    Returns
+    -------
+    float
+        ``-inf``, never the best, if the loss is not finite or no utterance
+        has a score.
+
+    Example
+    -------
+    >>> scores = {"a": {"pesq_wb": 3.0}, "b": {}}
+    >>> selection_score(MetricReport(("pesq_wb",), scores), loss=0.1)
+    2.0
+    """
+    values = report.values(SELECTION_METRIC)
+    # SpeechBrain ranks NaN first.
+    if not values or not math.isfinite(loss):
+        return -math.inf
+    failed = len(report.scores) - len(values)
+    return (math.fsum(values) + failed * WORST_SCORE) / len(report.scores)

@@ -1,0 +1,1 @@
+"""Enhancers that are stored: described, built, loaded."""

@@ -1,0 +1,171 @@
+"""Size and cost of a network, counted on the network itself."""
+
+import copy
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from phasen_sb.errors import UserError
+from phasen_sb.models.enhancer import PhasenEnhancer
+
+HYPERPARAMETERS = "hyperparams.yaml"
+
+# Two lengths whose difference is free of what a network does once for each
+# utterance.
+_FRAMES = 8
+
+
+class ModelCost(NamedTuple):
+    """What a model takes.
+
+    Arguments
+    ---------
+    parameters : int
+        Number of trainable and fixed parameters.
+    macs_per_second : float
+        Multiply-accumulate operations of the network per second of audio.
+    network : str
+        Name of its class.
+    """
+
+    parameters: int
+    macs_per_second: float
+    network: str
+
+
+def count_macs(network: nn.Module, *inputs: torch.Tensor) -> int:
+    """Counts the multiply-accumulate operations of one forward pass.
+
+    Those of matrix products and convolutions, recurrent layers included;
+    pointwise work is not counted, as is usual. Nothing is computed if the
+    network runs on PyTorch's meta device, which knows shapes alone. There,
+    fused recurrent kernels, which the counter does not see into, do
+    not exist either.
+
+    Arguments
+    ---------
+    network : torch.nn.Module
+        Any network; one that cannot run on the meta device runs on the CPU.
+    inputs : torch.Tensor
+        What it takes; only the shapes matter.
+
+    Returns
+    -------
+    int
+        Number of operations.
+
+    Example
+    -------
+    >>> count_macs(nn.Linear(10, 3), torch.zeros(7, 10))
+    210
+    """
+    try:
+        return _count_macs(network, inputs, "meta")
+    except NotImplementedError:  # an operator that does need numbers
+        return _count_macs(network, inputs, "cpu")
+
+
+def _count_macs(network, inputs, device):
+    network = copy.deepcopy(network).to(device).eval()
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        network(*(x.to(device) for x in inputs))
+    return counter.get_total_flops() // 2
+
+
+def model_cost(enhancer: nn.Module, sample_rate: int) -> ModelCost:
+    """Counts an enhancer's parameters and its network's operations.
+
+    Arguments
+    ---------
+    enhancer : PhasenEnhancer or phasen_sb.models.baselines.WaveformModel
+        What holds the network.
+    sample_rate : int
+        Rate of the audio (Hz).
+
+    Returns
+    -------
+    ModelCost
+
+    Example
+    -------
+    >>> from phasen_sb import PHASEN, ConvISTFT, ConvSTFT
+    >>> enhancer = PhasenEnhancer(
+    ...     ConvSTFT(16000), ConvISTFT(16000), PHASEN(recurrent_units=8)
+    ... )
+    >>> cost = model_cost(enhancer, 16000)
+    >>> cost.network, cost.macs_per_second > cost.parameters
+    ('PHASEN', True)
+    """
+    if isinstance(enhancer, PhasenEnhancer):
+        bins = enhancer.stft.n_fft // 2 + 1
+        sizes = [(1, frames, bins, 2) for frames in (_FRAMES, 2 * _FRAMES)]
+        sizes_per_second = sample_rate / enhancer.stft.hop_length / _FRAMES
+    else:  # waveform in, waveform out
+        sizes = [(1, sample_rate), (1, 2 * sample_rate)]
+        sizes_per_second = 1.0
+    short, long = (
+        count_macs(enhancer.network, torch.zeros(size)) for size in sizes
+    )
+    return ModelCost(
+        sum(p.numel() for p in enhancer.parameters()),
+        (long - short) * sizes_per_second,
+        type(enhancer.network).__name__,
+    )
+
+
+def find_model(folder: Path) -> Path | None:
+    """Finds the model that a folder of results belongs to.
+
+    Arguments
+    ---------
+    folder : pathlib.Path
+        Output folder of a training run, an exported model, or a folder up to
+        two levels within one of them.
+
+    Returns
+    -------
+    pathlib.Path or None
+        The run or the exported model, which has a ``hyperparams.yaml``.
+    """
+    for place in (folder, *folder.parents[:2]):
+        if (place / HYPERPARAMETERS).is_file():
+            return place
+    return None
+
+
+def find_model_cost(folder: Path) -> ModelCost | None:
+    """Counts the model that a folder of results belongs to.
+
+    Arguments
+    ---------
+    folder : pathlib.Path
+        As for :func:`find_model`.
+
+    Returns
+    -------
+    ModelCost or None
+        None if there is no ``hyperparams.yaml`` of an enhancer.
+    """
+    from phasen_sb.models.description import (
+        describe,
+        enhancer_of_export,
+        enhancer_of_run,
+    )
+    from phasen_sb.models.loading import build
+    from phasen_sb.models.stored import is_export
+
+    place = find_model(folder)
+    if place is None:
+        return None
+    read = enhancer_of_export if is_export(place) else enhancer_of_run
+    try:
+        node, sample_rate = read(place / HYPERPARAMETERS)
+        enhancer = build(describe(node, sample_rate))["enhance_model"]
+    except UserError:
+        # Somebody else's file of that name.
+        return None
+    return model_cost(enhancer, sample_rate)

@@ -1,0 +1,190 @@
+"""PhasenEnhancer: from noisy waveform to enhanced waveform.
+
+The one object that recipes, inference classes and tools share. It owns front
+end and network and drops into SpeechBrain's ``WaveformEnhancement``.
+"""
+
+import os
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from phasen_sb.errors import UserError
+from phasen_sb.models.default_model import model_or_default
+from phasen_sb.models.loading import load_model
+from phasen_sb.signals.istft import ISTFT
+from phasen_sb.signals.level import level
+from phasen_sb.signals.padding import clear_padding, count_frames, count_samples
+
+
+class PhasenEnhancer(nn.Module):
+    """Enhances waveforms: STFT, :class:`phasen_sb.PHASEN`, inverse STFT.
+
+    Arguments
+    ---------
+    stft : torch.nn.Module
+        SpeechBrain's ``STFT`` or :class:`phasen_sb.ConvSTFT`.
+    istft : torch.nn.Module
+        Its inverse.
+    network : torch.nn.Module
+        :class:`phasen_sb.PHASEN`.
+    normalize : bool
+        Divide each utterance by its RMS before the network and multiply
+        after it, so that the result does not depend on the input's level.
+
+    Example
+    -------
+    >>> from phasen_sb import PHASEN, ConvISTFT, ConvSTFT
+    >>> enhancer = PhasenEnhancer(
+    ...     ConvSTFT(16000), ConvISTFT(16000), PHASEN(recurrent_units=8)
+    ... ).eval()
+    >>> wave, spectrogram = enhancer(torch.randn(1, 4321))
+    >>> wave.shape, spectrogram.shape
+    (torch.Size([1, 4321]), torch.Size([1, 44, 257, 2]))
+    """
+
+    def __init__(
+        self,
+        stft: nn.Module,
+        istft: nn.Module,
+        network: nn.Module,
+        normalize: bool = True,
+    ):
+        super().__init__()
+        self.stft = stft
+        self.istft = istft
+        self.network = network
+        self.normalize = normalize
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | os.PathLike | None = None
+    ) -> "PhasenEnhancer":
+        """Loads a trained enhancer, to use it in a network or to train on.
+
+        For recordings of any rate and length see :class:`phasen_sb.Enhancer`.
+
+        Arguments
+        ---------
+        source : path, optional
+            A folder that ``phasen export`` wrote, or the output folder of a
+            training run; by default the model that ships with the package.
+
+        Returns
+        -------
+        PhasenEnhancer
+            On the CPU, in fp32 and in evaluation mode.
+
+        Raises
+        ------
+        phasen_sb.errors.UserError
+            If there is no such model, it is damaged, or of another class.
+
+        Example
+        -------
+        >>> enhancer = PhasenEnhancer.from_pretrained()
+        >>> enhancer(torch.randn(1, 4321))[0].shape
+        torch.Size([1, 4321])
+        """
+        source = model_or_default(source)
+        enhancer = load_model(source)
+        if not isinstance(enhancer, cls):
+            raise UserError(
+                f"{source} is a {type(enhancer).__name__}, no {cls.__name__}; "
+                "load it with phasen_sb.Enhancer."
+            )
+        return enhancer
+
+    def forward(
+        self, x: torch.Tensor, lengths: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Enhances a batch.
+
+        Arguments
+        ---------
+        x : torch.Tensor
+            Noisy waveforms ``[B, samples]``.
+        lengths : torch.Tensor, optional
+            Relative lengths ``[B]``. What lies past a length is ignored and
+            comes out as zeros; what lies before it comes out as it does
+            without padding.
+
+        Returns
+        -------
+        waveform : torch.Tensor
+            ``[B, samples]``, exactly as long as ``x``. Without centering in
+            the front end, samples after the last whole frame are zero.
+        spectrogram : torch.Tensor
+            Enhanced complex spectrogram ``[B, T, F, 2]``, at the level of
+            ``x``.
+
+        Raises
+        ------
+        ValueError
+            If ``x`` is not ``[B, samples]`` with at least one sample.
+        """
+        if x.dim() != 2 or x.shape[1] == 0:
+            raise ValueError(
+                "PhasenEnhancer takes waveforms [batch, samples] with at "
+                f"least one sample, got {list(x.shape)}."
+            )
+        samples = x.shape[1]
+        x = x.float()
+        counts = None
+        if lengths is not None:
+            counts = count_samples(lengths.to(x.device), samples)
+            x = clear_padding(x, lengths)
+        gain = None
+        if self.normalize:
+            gain = level(x, lengths)
+            x = x / gain
+        spectrogram = self._analyse(x)
+        del x  # the network needs the memory
+        spectrogram, frames = self._enhance(spectrogram, counts)
+        wave = self._synthesise(spectrogram, frames, counts, samples)
+        if gain is not None:
+            wave = wave * gain
+            spectrogram = spectrogram * gain[:, :, None, None]
+        return wave, spectrogram
+
+    def _analyse(self, x):
+        if not self.stft.center and x.shape[1] < self.stft.win_length:
+            x = F.pad(x, (0, self.stft.win_length - x.shape[1]))
+        return self.stft(x)
+
+    def _enhance(self, spectrogram, counts):
+        if counts is None:
+            return self.network(spectrogram).spectrogram, None
+        frames = count_frames(self.stft, counts)
+        relative = frames / spectrogram.shape[1]
+        return self.network(spectrogram, relative).spectrogram, frames
+
+    def _synthesise(self, spectrogram, frames, counts, samples):
+        if counts is None:
+            return self._inverse(spectrogram, samples)
+        if spectrogram.device.type != "cpu" and isinstance(self.istft, ISTFT):
+            return self._synthesise_at_once(
+                spectrogram, frames, counts, samples
+            )
+        # One by one: the overlap-add of an utterance's end must not count
+        # the windows of frames that it does not have.
+        waves = []
+        lengths = zip(frames.tolist(), counts.tolist(), strict=True)
+        for i, (frame, count) in enumerate(lengths):
+            wave = self._inverse(spectrogram[i : i + 1, :frame], count)
+            waves.append(F.pad(wave, (0, samples - count)))
+        return torch.cat(waves)
+
+    def _synthesise_at_once(self, spectrogram, frames, counts, samples):
+        """The same: a GPU would wait for each utterance."""
+        index = torch.arange(spectrogram.shape[1], device=frames.device)
+        mask = (index < frames[:, None])[..., None]
+        with torch.autocast(spectrogram.device.type, enabled=False):
+            wave = self.istft.overlap_add(spectrogram.float(), samples, mask)
+        index = torch.arange(samples, device=counts.device)
+        return wave.masked_fill(index >= counts[:, None], 0.0)
+
+    def _inverse(self, spectrogram, samples):
+        with torch.autocast(spectrogram.device.type, enabled=False):
+            return self.istft(spectrogram.float(), sig_length=samples)

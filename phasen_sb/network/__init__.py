@@ -1,0 +1,1 @@
+"""PHASEN and its blocks."""

@@ -1,0 +1,132 @@
+"""The amplitude head: from the amplitude stream to the mask.
+
+Source: Yin et al., "PHASEN", AAAI 2020, section "Network Overview".
+"""
+
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from phasen_sb.errors import choose
+from phasen_sb.network.initialization import NearOneMask, near_one_complex_mask
+from phasen_sb.network.layers import ConvNormAct, Linear
+
+RECURRENT_LAYERS = {"lstm": nn.LSTM, "gru": nn.GRU}
+MASK_ACTIVATIONS = {"sigmoid": torch.sigmoid, "softplus": nn.Softplus()}
+
+
+class AmplitudeHead(nn.Module):
+    """Recurrent layer over time and dense layers that give the mask.
+
+    Arguments
+    ---------
+    channels : int
+        Channels of the amplitude stream, C_A.
+    n_bins : int
+        Frequency bins, F.
+    outputs : int, optional
+        Values per frame; F by default, 2 * F for a complex mask.
+    squeezed_channels : int
+        Channels after the 1x1 convolution.
+    recurrent : str
+        ``lstm`` or ``gru``, bidirectional.
+    recurrent_units : int
+        Units in each direction.
+    dense_units : int
+        Units of the two hidden dense layers.
+    activation : str or None
+        Of the mask, ``sigmoid`` or ``softplus``; None: complex mask.
+    initialization : str
+        ``identity`` or ``default``.
+
+    Example
+    -------
+    >>> head = AmplitudeHead(8, 17, recurrent_units=4, dense_units=6)
+    >>> head(torch.rand(2, 8, 50, 17)).shape
+    torch.Size([2, 50, 17])
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        n_bins: int = 257,
+        outputs: int | None = None,
+        squeezed_channels: int = 8,
+        recurrent: str = "lstm",
+        recurrent_units: int = 300,
+        dense_units: int = 600,
+        activation: str | None = "sigmoid",
+        initialization: str = "default",
+    ):
+        super().__init__()
+        choose("recurrent", recurrent, tuple(RECURRENT_LAYERS))
+        self.activation = activation
+        initializer = None
+        if activation is not None:
+            choose("mask_activation", activation, tuple(MASK_ACTIVATIONS))
+        if initialization == "identity":
+            initializer = near_one_complex_mask
+            if activation is not None:
+                initializer = NearOneMask(activation)
+        self.squeeze = ConvNormAct(channels, squeezed_channels, (1, 1))
+        self.recurrent = RECURRENT_LAYERS[recurrent](
+            squeezed_channels * n_bins,
+            recurrent_units,
+            batch_first=True,
+            bidirectional=True,
+        )
+        self.dense = nn.Sequential(
+            Linear(2 * recurrent_units, dense_units),
+            nn.ReLU(),
+            Linear(dense_units, dense_units),
+            nn.ReLU(),
+            Linear(dense_units, outputs or n_bins, initializer=initializer),
+        )
+
+    def forward(
+        self, x: torch.Tensor, mask: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Gives the mask, in fp32 whatever the precision of the input.
+
+        Arguments
+        ---------
+        x : torch.Tensor
+            ``[B, C_A, T, F]``, zero on padded frames.
+        mask : torch.Tensor, optional
+            Frame mask ``[B, 1, T, 1]``.
+
+        Returns
+        -------
+        torch.Tensor
+            ``[B, T, outputs]``; padded frames hold no meaning.
+        """
+        x = self.squeeze(x, mask)
+        # (channel, bin) folds with the channel fastest: bin * 8 + channel.
+        x = x.permute(0, 2, 3, 1).flatten(2)  # [B, T, F*8]
+        if x.device.type == "cpu":
+            # PyTorch's bf16 recurrence on CPUs is slower than its fp32 one.
+            with torch.autocast("cpu", enabled=False):
+                x = self._recur(x.float(), mask)
+        else:
+            x = self._recur(x, mask)
+        x = self.dense(x).float()
+        if self.activation is None:
+            return x
+        return MASK_ACTIVATIONS[self.activation](x)
+
+    def _recur(self, x, mask):
+        if mask is None:
+            return self.recurrent(x)[0]
+        # Packed, so that the backward direction starts at each utterance's
+        # own last frame.
+        packed = pack_padded_sequence(
+            x,
+            mask.sum((1, 2, 3)).long().cpu(),
+            batch_first=True,
+            enforce_sorted=False,
+        )
+        return pad_packed_sequence(
+            self.recurrent(packed)[0],
+            batch_first=True,
+            total_length=x.shape[1],
+        )[0]

@@ -1,0 +1,80 @@
+"""The ``identity`` initialisation: an untrained PHASEN returns its input.
+
+Started from PyTorch's default initialisation, the network first has to learn
+to let speech through. Here the mask starts near one and the phase stream as a
+wire: two of its channels carry the real and imaginary part through delta
+kernels and near-constant gates, so that the first prediction of the clean
+phase is the noisy phase. Every other weight starts at random, some scaled
+down, so that gradients reach all of them from the first step.
+
+Each function here changes a layer in place after PyTorch's own
+initialisation; :class:`phasen_sb.network.layers.Conv2d` and ``Linear``
+call it at every reset.
+"""
+
+import torch
+from torch import nn
+
+#: Channels that carry the real and the imaginary part.
+WIRED_CHANNELS = 2
+#: Scale of the random weights that lead into the wired channels.
+LEAK = 0.1
+#: tanh(1.5) = 0.905: far from zero, not yet saturated.
+GATE_BIAS = 1.5
+#: Of the mask's last layer; sigmoid(3) = 0.953.
+MASK_BIAS = {"sigmoid": 3.0, "softplus": 0.541}
+
+INITIALIZATIONS = ("identity", "default")
+
+
+@torch.no_grad()
+def delta_kernel(conv: nn.Conv2d) -> None:
+    """Lets the first two channels pass unchanged through a convolution.
+
+    Example
+    -------
+    >>> from phasen_sb.network.layers import Conv2d
+    >>> conv = Conv2d(2, 4, (5, 3), initializer=delta_kernel)
+    >>> x = torch.rand(1, 2, 10, 17)
+    >>> (conv(x)[:, :2] - x).abs().mean() < 0.2
+    tensor(True)
+    """
+    time, frequency = (size // 2 for size in conv.kernel_size)
+    conv.bias.zero_()
+    conv.weight[:WIRED_CHANNELS] *= LEAK
+    for channel in range(WIRED_CHANNELS):
+        conv.weight[channel, channel, time, frequency] = 1.0
+
+
+@torch.no_grad()
+def open_gate(conv: nn.Conv2d) -> None:
+    """Makes ``tanh(conv(x))`` nearly constant, positive and trainable."""
+    conv.weight *= LEAK
+    conv.bias.fill_(GATE_BIAS)
+
+
+class NearOneMask:
+    """Makes the last dense layer of the mask give nearly one everywhere.
+
+    Arguments
+    ---------
+    activation : str
+        The mask's activation, ``sigmoid`` or ``softplus``.
+    """
+
+    def __init__(self, activation: str):
+        self.bias = MASK_BIAS[activation]
+
+    @torch.no_grad()
+    def __call__(self, linear: nn.Linear) -> None:
+        linear.weight *= LEAK
+        linear.bias.fill_(self.bias)
+
+
+@torch.no_grad()
+def near_one_complex_mask(linear: nn.Linear) -> None:
+    """Starts a complex mask (real half, imaginary half) at 1 + 0i."""
+    linear.weight *= LEAK
+    half = linear.bias.numel() // 2
+    linear.bias[:half] = 1.0
+    linear.bias[half:] = 0.0

@@ -1,0 +1,1 @@
+"""Folders of enhanced files, scored and compared."""

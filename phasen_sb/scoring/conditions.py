@@ -1,0 +1,146 @@
+"""Scores by noise and SNR, which VoiceBank-DEMAND's log tells of each file."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from phasen_sb.errors import UserError
+from phasen_sb.metrics.report import MetricReport
+
+if TYPE_CHECKING:  # loads torch
+    from phasen_sb.scoring.folders import FolderScores
+
+#: What the columns behind the file's name are called in tables.
+COLUMNS = ("noise", "SNR")
+
+
+def read_conditions(path: str | os.PathLike) -> dict[str, dict[str, str]]:
+    """Reads a ``log_testset.txt``: a file's name, its noise, its SNR (dB).
+
+    Arguments
+    ---------
+    path : path
+        Text file, a line for each file.
+
+    Returns
+    -------
+    dict
+        ``{file: {"noise": ..., "SNR": "7.5 dB"}}``
+
+    Raises
+    ------
+    UserError
+        If it cannot be read, or a line is of another form.
+
+    Example
+    -------
+    >>> log = getfixture("tmp_path") / "log_testset.txt"
+    >>> _ = log.write_text("p232_001 bus 17.5")
+    >>> read_conditions(log)
+    {'p232_001': {'noise': 'bus', 'SNR': '17.5 dB'}}
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}); give a text file such as "
+            "VoiceBank-DEMAND's log_testset.txt."
+        ) from error
+    conditions = {}
+    for number, line in enumerate(lines, 1):
+        words = line.split()
+        if not words:
+            continue
+        try:
+            name, noise, snr = words
+            snr = f"{float(snr):g} dB"
+        except ValueError as error:
+            raise UserError(
+                f"Line {number} of {path} is {line!r}; it must be a file's "
+                "name, its noise and its SNR in dB."
+            ) from error
+        conditions[name] = dict(zip(COLUMNS, (noise, snr), strict=True))
+    return conditions
+
+
+def check_names(
+    conditions: dict[str, dict[str, str]], names: Iterable[str], folder: str
+) -> str | None:
+    """Notices, before any work, conditions that are those of other files.
+
+    Arguments
+    ---------
+    conditions : dict
+        From :func:`read_conditions`.
+    names : iterable of str
+        The files of the clean folder, without suffix.
+    folder : str
+        What the error calls that.
+
+    Returns
+    -------
+    str or None
+        A note on files that have no conditions.
+
+    Raises
+    ------
+    UserError
+        If no file has any.
+
+    Example
+    -------
+    >>> check_names({"a": {}}, ["a", "b"], "clean")
+    '--conditions says nothing of 1 file (such as b).'
+    """
+    unknown = [name for name in names if name not in conditions]
+    if not conditions.keys() & set(names):
+        raise UserError(
+            f"--conditions names none of the files of {folder}; give the log "
+            "of this test set."
+        )
+    if not unknown:
+        return None
+    files = "1 file" if len(unknown) == 1 else f"{len(unknown)} files"
+    return f"--conditions says nothing of {files} (such as {min(unknown)})."
+
+
+def reports_by_condition(
+    scores: "FolderScores", conditions: dict[str, dict[str, str]]
+) -> dict[str, dict[str, dict[str, MetricReport]]]:
+    """Splits the scores of each system by condition.
+
+    Arguments
+    ---------
+    scores : FolderScores
+        What was scored.
+    conditions : dict
+        From :func:`read_conditions`.
+
+    Returns
+    -------
+    dict
+        ``{"noise": {"bus": {system: report}}, "SNR": ...}``, SNRs rising.
+        Files that ``conditions`` does not name are left out.
+    """
+    groups = {}
+    for column in COLUMNS:
+        by_value: dict[str, dict[str, MetricReport]] = {}
+        for system in scores.systems:
+            for key, values in system.report.scores.items():
+                if key not in conditions:
+                    continue
+                reports = by_value.setdefault(conditions[key][column], {})
+                empty = MetricReport(system.report.metrics)
+                report = reports.setdefault(system.name, empty)
+                report.scores[key] = values
+                report.failures += [
+                    f for f in system.report.failures if f["key"] == key
+                ]
+        groups[column] = dict(sorted(by_value.items(), key=_order))
+    return groups
+
+
+def _order(item):
+    number, _, unit = item[0].partition(" ")
+    return (float(number), "") if unit == "dB" else (0.0, item[0])

@@ -1,0 +1,347 @@
+"""Scores as a JSON record, a CSV table and a text for people."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from importlib import metadata
+from itertools import combinations
+from typing import Any
+
+from phasen_sb import __version__
+from phasen_sb.audio.resampling import RESAMPLER
+from phasen_sb.metrics.registry import METRICS
+from phasen_sb.metrics.report import MetricReport
+from phasen_sb.scoring.audio import SAMPLE_RATE
+from phasen_sb.scoring.conditions import reports_by_condition
+from phasen_sb.scoring.folders import NOISY, FolderScores
+from phasen_sb.scoring.plots import PREFERRED
+from phasen_sb.scoring.sanity import check_voicebank
+from phasen_sb.scoring.statistics import compare, summarize, worst_files
+
+_NAMED_FILES = 5
+
+
+def versions(metrics: tuple[str, ...]) -> dict[str, str]:
+    """Versions of what the scores depend on.
+
+    Arguments
+    ---------
+    metrics : tuple of str
+        The measures in use.
+
+    Returns
+    -------
+    dict
+        Version by package.
+
+    Example
+    -------
+    >>> list(versions(("pesq_wb", "snr")))
+    ['phasen_sb', 'numpy', 'torchaudio', 'soundfile', 'pesq']
+    """
+    packages = {METRICS[metric].package: None for metric in metrics}
+    names = ["numpy", "torchaudio", "soundfile", *filter(None, packages)]
+    found = {name: metadata.version(name) for name in names}
+    return {"phasen_sb": __version__} | found
+
+
+def to_record(
+    scores: FolderScores, conditions: dict[str, dict[str, str]] | None = None
+) -> dict[str, Any]:
+    """Everything about the scores, as `scores.json` keeps it.
+
+    Arguments
+    ---------
+    scores : FolderScores
+        What was scored.
+    conditions : dict, optional
+        From :func:`phasen_sb.scoring.conditions.read_conditions`.
+
+    Returns
+    -------
+    dict
+        "systems" by name (see `phasen_sb.scoring.statistics.summarize`),
+        "comparisons" of each two of them, "conditions" (the same as "systems"
+        for each noise and SNR), "sanity", "clean_folder", "notes", "versions"
+        and "resampler".
+    """
+    groups = {}
+    if conditions is not None:
+        groups = reports_by_condition(scores, conditions)
+    systems = {
+        system.name: {"folder": str(system.folder)}
+        | summarize(system.report)
+        | {"missing": system.missing, "without_clean": system.extra}
+        for system in scores.systems
+    }
+    return {
+        "sanity": _sanity(scores),
+        "systems": systems,
+        "comparisons": [
+            {
+                "from": a.name,
+                "to": b.name,
+                "metrics": compare(a.report, b.report),
+            }
+            for a, b in combinations(scores.systems, 2)
+        ],
+        "conditions": {
+            column: {
+                value: {name: summarize(r) for name, r in reports.items()}
+                for value, reports in by_value.items()
+            }
+            for column, by_value in groups.items()
+        },
+        "clean_folder": str(scores.clean_folder),
+        "notes": scores.notes,
+        "sample_rate": SAMPLE_RATE,
+        "resampler": RESAMPLER,
+        "versions": versions(scores.systems[0].report.metrics),
+    }
+
+
+def _sanity(scores: FolderScores) -> str | None:
+    reports = {system.name: system.report for system in scores.systems}
+    names = next(iter(reports.values())).scores
+    noisy = reports[NOISY].mean().get("pesq_wb") if NOISY in reports else None
+    return check_voicebank(names, noisy)
+
+
+def to_json(record: dict[str, Any]) -> str:
+    """The record as text; strict JSON, which knows no NaN.
+
+    Arguments
+    ---------
+    record : dict
+        See `to_record`.
+
+    Returns
+    -------
+    str
+        The text.
+    """
+    return json.dumps(record, indent=2, allow_nan=False) + "\n"
+
+
+def to_csv(scores: FolderScores) -> str:
+    """One row for each system and file; a failed metric's cell is empty.
+
+    Arguments
+    ---------
+    scores : FolderScores
+        What was scored.
+
+    Returns
+    -------
+    str
+        The text.
+    """
+    metrics = list(scores.systems[0].report.metrics)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["system", "file", "input_snr", *metrics, "failures"])
+    for system in scores.systems:
+        failures: dict[str, list[str]] = {}
+        for failure in system.report.failures:
+            failures.setdefault(failure["key"], []).append(
+                f"{failure['metric']}: {failure['reason']}"
+            )
+        for key, values in system.report.scores.items():
+            writer.writerow(
+                [system.name, key, scores.input_snr.get(key, "")]
+                + [values.get(metric, "") for metric in metrics]
+                + ["; ".join(failures.get(key, []))]
+            )
+    return text.getvalue()
+
+
+def to_text(scores: FolderScores, record: dict[str, Any]) -> str:
+    """The report for people, as Markdown.
+
+    Arguments
+    ---------
+    scores : FolderScores
+        What was scored.
+    record : dict
+        See `to_record`.
+
+    Returns
+    -------
+    str
+        The text; the verdict of the sanity check is its first line.
+    """
+    # In the registry's order the costly ones stand last; readers look for
+    # the usual ones first.
+    metrics = sorted(
+        scores.systems[0].report.metrics, key=list(_READING_ORDER).index
+    )
+    parts = [record["sanity"]] if record["sanity"] else []
+    parts += [
+        "Mean [95 % bootstrap interval of the mean]",
+        _means(record, metrics),
+    ]
+    parts += [
+        _by_condition(column, record, metrics)
+        for column in record["conditions"]
+    ]
+    if record["notes"]:
+        parts.append("\n".join(f"* {note}" for note in record["notes"]))
+    for system in scores.systems:
+        if system.report.failures:
+            parts.append(_failures(system.name, system.report))
+    enhanced = [system for system in scores.systems if system.name != NOISY]
+    if len(enhanced) > 1:
+        parts += [
+            _comparison(comparison, metrics)
+            for comparison in record["comparisons"]
+            if comparison["from"] != NOISY
+        ]
+    parts += [_worst(s.name, s.report, metrics[0]) for s in enhanced]
+    if any(metric.endswith("_rescaled") for metric in metrics):
+        parts.append(
+            'Measures called "rescaled" are those of the other family of '
+            "programs in use; most published tables have the ones without."
+        )
+    parts.append(
+        "Computed at 16 kHz with "
+        + ", ".join(f"{k} {v}" for k, v in record["versions"].items())
+        + "."
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+_READING_ORDER = {
+    **dict.fromkeys(["pesq_wb", "pesq_nb", "stoi", "estoi", "si_sdr", "ssnr"]),
+    **dict.fromkeys(["csig", "cbak", "covl"]),
+    **dict.fromkeys(METRICS),
+}
+
+
+def format_score(metric: str, value: float | None, sign: str = "") -> str:
+    """A score with the decimals that are usual, "-" if there is none.
+
+    Example
+    -------
+    >>> format_score("stoi", 0.9), format_score("pesq_wb", 0.25, "+")
+    ('0.900', '+0.25')
+    """
+    if value is None:
+        return "-"
+    return f"{value:{sign}.{3 if 'stoi' in metric else 2}f}"
+
+
+def format_interval(
+    metric: str,
+    value: float | None,
+    interval: Sequence[float] | None,
+    sign: str = "",
+) -> str:
+    """A score and, if it is known, its interval.
+
+    Example
+    -------
+    >>> format_interval("pesq_wb", 2.5, [2.4, 2.6])
+    '2.50 [2.40, 2.60]'
+    """
+    text = format_score(metric, value, sign)
+    if interval is None:
+        return text
+    low, high = (format_score(metric, end, sign) for end in interval)
+    return f"{text} [{low}, {high}]"
+
+
+def _table(rows: list[list[str]]) -> str:
+    """Rows as a Markdown table that is also aligned on screen."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rows = [rows[0], ["-" * width for width in widths], *rows[1:]]
+    return "\n".join(
+        "| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows
+    )
+
+
+def _means(record: dict[str, Any], metrics: list[str]) -> str:
+    systems = record["systems"]
+    rows = [["", *systems]]
+    for metric in metrics:
+        rows.append(
+            [METRICS[metric].label]
+            + [
+                format_interval(metric, s["mean"][metric], s["ci95"][metric])
+                for s in systems.values()
+            ]
+        )
+    counts = (list(s["n"].values()) for s in systems.values())
+    ranges = ((min(count), max(count)) for count in counts)
+    rows.append(
+        ["files"] + [f"{a}" if a == b else f"{a} to {b}" for a, b in ranges]
+    )
+    return _table(rows)
+
+
+def _by_condition(
+    column: str, record: dict[str, Any], metrics: list[str]
+) -> str:
+    told = [metric for metric in PREFERRED if metric in metrics] or metrics[:3]
+    systems = list(record["systems"])
+    head = [f"{METRICS[m].label}, {name}" for m in told for name in systems]
+    rows = [[column, "files", *head]]
+    for value, found in record["conditions"][column].items():
+        files = max(max(s["n"].values()) for s in found.values())
+        row = [value, str(files)]
+        for metric in told:
+            for name in systems:
+                s = found.get(name)
+                row.append(
+                    "-"
+                    if s is None
+                    else format_interval(
+                        metric, s["mean"][metric], s["ci95"][metric]
+                    )
+                )
+        rows.append(row)
+    return _table(rows)
+
+
+def _failures(name: str, report: MetricReport) -> str:
+    lines = [
+        f"Failures of {name}, left out of its means (different systems may "
+        "thus be averaged over different files):"
+    ]
+    for metric, reasons in report.failure_counts().items():
+        for reason, count in reasons.items():
+            keys = [
+                f["key"]
+                for f in report.failures
+                if (f["metric"], f["reason"]) == (metric, reason)
+            ]
+            named = ", ".join(keys[:_NAMED_FILES])
+            more = ", ..." if count > _NAMED_FILES else ""
+            lines.append(
+                f"* {METRICS[metric].label}: {count} x {reason} ({named}{more})"
+            )
+    return "\n".join(lines)
+
+
+def _comparison(comparison: dict[str, Any], metrics: list[str]) -> str:
+    title = (
+        f"{comparison['to']} against {comparison['from']}, over the files "
+        "that both have:"
+    )
+    rows = [["", "mean difference", "wins", "ties", "losses"]]
+    for metric in metrics:
+        c = comparison["metrics"][metric]
+        difference = format_interval(
+            metric, c["mean_difference"], c["ci95"], sign="+"
+        )
+        counts = [str(c[k]) for k in ("wins", "ties", "losses")]
+        rows.append([METRICS[metric].label, difference, *counts])
+    return f"{title}\n\n{_table(rows)}"
+
+
+def _worst(name: str, report: MetricReport, metric: str) -> str:
+    files = ", ".join(
+        f"{key} {format_score(metric, score)}"
+        for key, score in worst_files(report, metric)
+    )
+    return f"Worst files of {name} by {METRICS[metric].label}: {files}"

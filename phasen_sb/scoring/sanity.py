@@ -1,0 +1,98 @@
+"""Whether noisy files are those that the literature's numbers rest on."""
+
+import re
+from collections.abc import Iterable
+
+VOICEBANK_TEST_FILES = 824
+NOISY_PESQ_WB = 1.97
+TOLERANCE = 0.01
+
+_NAME = re.compile(r"(.*__)?p(232|257)_\d{3}")
+
+
+def is_literature_data(files: int, noisy_pesq_wb: float | None) -> bool:
+    """Tells whether scores are means over the literature's test set.
+
+    Arguments
+    ---------
+    files : int
+        How many files were scored.
+    noisy_pesq_wb : float, optional
+        Their mean wide-band PESQ before enhancement, None if not measured.
+
+    Returns
+    -------
+    bool
+
+    Example
+    -------
+    >>> is_literature_data(824, 1.973), is_literature_data(824, None)
+    (True, False)
+    """
+    return (
+        files == VOICEBANK_TEST_FILES
+        and noisy_pesq_wb is not None
+        and abs(noisy_pesq_wb - NOISY_PESQ_WB) <= TOLERANCE + 1e-9
+    )
+
+
+def check_voicebank(
+    names: Iterable[str], noisy_pesq_wb: float | None
+) -> str | None:
+    """Judges a test set that is named like VoiceBank-DEMAND's.
+
+    Its noisy files score 1.97 in wide-band PESQ throughout the literature.
+    Where yours do not, neither will your enhanced files compare.
+
+    Arguments
+    ---------
+    names : iterable of str
+        Names of the scored files, without suffix.
+    noisy_pesq_wb : float, optional
+        Their mean wide-band PESQ before enhancement, None if not measured.
+
+    Returns
+    -------
+    str or None
+        One line for the reader; None if this is another test set.
+
+    Example
+    -------
+    >>> names = [f"p232_{i:03}" for i in range(1, 413)]
+    >>> names += [f"p257_{i:03}" for i in range(1, 413)]
+    >>> check_voicebank(names, 1.9703)
+    'Sanity check passed: the noisy input scores PESQ-wb 1.970, as in the
+    literature (1.97).'
+    >>> check_voicebank(["my_recording"], 2.5) is None
+    True
+    """
+    names = list(names)
+    if not all(_NAME.fullmatch(name) for name in names):
+        return None
+    # Smaller sets are probably something else that took over the names.
+    if len(names) < VOICEBANK_TEST_FILES / 2:
+        return None
+    if len(names) != VOICEBANK_TEST_FILES:
+        return (
+            f"WARNING: these are {len(names)} files of VoiceBank-DEMAND's test "
+            f"set; published scores are means over all {VOICEBANK_TEST_FILES}."
+        )
+    if noisy_pesq_wb is None:
+        return (
+            "Sanity check not made: give the noisy files with --noisy and "
+            "keep pesq_wb among the metrics, to show that the data are those "
+            "of the literature."
+        )
+    if not is_literature_data(len(names), noisy_pesq_wb):
+        return (
+            "WARNING: these data differ from the literature's, and the scores "
+            "below do not compare with published ones: the noisy input scores "
+            f"PESQ-wb {noisy_pesq_wb:.3f} instead of {NOISY_PESQ_WB:.2f}. "
+            "Likely causes are another resampler or a bit depth below 16, "
+            "changed levels or clipping, files cut or shifted, or another "
+            "release of the corpus."
+        )
+    return (
+        "Sanity check passed: the noisy input scores PESQ-wb "
+        f"{noisy_pesq_wb:.3f}, as in the literature ({NOISY_PESQ_WB:.2f})."
+    )

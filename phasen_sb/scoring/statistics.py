@@ -1,0 +1,167 @@
+"""Means with confidence intervals, and paired comparisons of systems."""
+
+from typing import Any
+
+import numpy as np
+
+from phasen_sb.metrics.registry import METRICS
+from phasen_sb.metrics.report import MetricReport
+
+RESAMPLES = 9999
+SEED = 0
+
+
+def bootstrap_interval(values) -> list[float] | None:
+    """95 % percentile bootstrap interval of the mean; files are resampled.
+
+    The random generator starts from the same seed each time, so the same
+    scores give the same interval.
+
+    Arguments
+    ---------
+    values : array_like
+        One score for each file.
+
+    Returns
+    -------
+    list of float or None
+        Lower and upper end; None for fewer than two values.
+
+    Example
+    -------
+    >>> low, high = bootstrap_interval(np.random.default_rng(0).normal(size=99))
+    >>> -0.3 < low < 0 < high < 0.3
+    True
+    """
+    from scipy.stats import bootstrap
+
+    values = np.asarray(values, dtype=np.float64)
+    if values.size < 2:
+        return None
+    interval = bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        batch=1000,
+        method="percentile",
+        rng=np.random.default_rng(SEED),
+    ).confidence_interval
+    return [float(interval.low), float(interval.high)]
+
+
+def summarize(report: MetricReport) -> dict[str, Any]:
+    """The statistics of one system, as `scores.json` keeps them.
+
+    Arguments
+    ---------
+    report : MetricReport
+        Scores of all its files.
+
+    Returns
+    -------
+    dict
+        "mean", "median", "ci95" and "n" (how many files were averaged), each
+        by metric, with None where no file has a score, and "failures".
+
+    Example
+    -------
+    >>> scores = {"a": {"stoi": 0.75}, "b": {"stoi": 1.0}}
+    >>> summarize(MetricReport(("stoi",), scores))["median"]
+    {'stoi': 0.875}
+    """
+    values = {metric: report.values(metric) for metric in report.metrics}
+    return {
+        "mean": report.mean(),
+        "median": {
+            m: float(np.median(v)) if v else None for m, v in values.items()
+        },
+        "ci95": {m: bootstrap_interval(v) for m, v in values.items()},
+        "n": {m: len(v) for m, v in values.items()},
+        "failures": report.failures,
+    }
+
+
+def compare(first: MetricReport, second: MetricReport) -> dict[str, Any]:
+    """Paired differences of two systems over the files both have scores of.
+
+    Arguments
+    ---------
+    first : MetricReport
+        The system to compare with.
+    second : MetricReport
+        The system whose gain is asked for.
+
+    Returns
+    -------
+    dict
+        For each metric the "mean_difference" (second minus first), its
+        "ci95", the files "n", and how many the second one "wins", "ties" and
+        "losses"; a lower value wins where lower is better.
+
+    Example
+    -------
+    >>> before = {"a": {"wss": 30.0}, "b": {"wss": 20.0}}
+    >>> after = {"a": {"wss": 25.0}, "b": {"wss": 20.0}}
+    >>> difference = compare(
+    ...     MetricReport(("wss",), before), MetricReport(("wss",), after)
+    ... )["wss"]
+    >>> difference["mean_difference"], difference["wins"], difference["ties"]
+    (-2.5, 1, 1)
+    """
+    comparison = {}
+    for metric in first.metrics:
+        differences = np.array(
+            [
+                second.scores[key][metric] - scores[metric]
+                for key, scores in first.scores.items()
+                if metric in scores and metric in second.scores.get(key, {})
+            ]
+        )
+        gains = (
+            differences if METRICS[metric].higher_is_better else -differences
+        )
+        comparison[metric] = {
+            "mean_difference": float(differences.mean())
+            if gains.size
+            else None,
+            "ci95": bootstrap_interval(differences),
+            "n": gains.size,
+            "wins": int(np.sum(gains > 0)),
+            "ties": int(np.sum(gains == 0)),
+            "losses": int(np.sum(gains < 0)),
+        }
+    return comparison
+
+
+def worst_files(
+    report: MetricReport, metric: str, count: int = 10
+) -> list[tuple[str, float]]:
+    """The files that a system does worst on, the very worst first.
+
+    Arguments
+    ---------
+    report : MetricReport
+        Scores of all its files.
+    metric : str
+        What to judge by.
+    count : int
+        How many to return at most.
+
+    Returns
+    -------
+    list of (str, float)
+        Names and scores.
+
+    Example
+    -------
+    >>> scores = {"a": {"stoi": 0.9}, "b": {"stoi": 0.6}, "c": {"stoi": 0.8}}
+    >>> worst_files(MetricReport(("stoi",), scores), "stoi", count=2)
+    [('b', 0.6), ('c', 0.8)]
+    """
+    scored = [
+        (key, scores[metric])
+        for key, scores in report.scores.items()
+        if metric in scores
+    ]
+    worst_is_high = not METRICS[metric].higher_is_better
+    return sorted(scored, key=lambda s: s[1], reverse=worst_is_high)[:count]

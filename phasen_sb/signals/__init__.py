@@ -1,0 +1,1 @@
+"""Spectra, the STFT and its inverse, padding, level."""

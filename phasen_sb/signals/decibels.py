@@ -1,0 +1,35 @@
+"""Spectrograms to look at, in dB."""
+
+import numpy as np
+
+
+def spectrogram_decibels(wave: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Level (dB) in windows of 25 ms.
+
+    Arguments
+    ---------
+    wave : np.ndarray
+        ``[samples]``.
+    sample_rate : int
+        Of the samples (Hz).
+
+    Returns
+    -------
+    np.ndarray
+        ``[bins, frames]``.
+
+    Example
+    -------
+    >>> tone = np.sin(2 * np.pi * 4000 * np.arange(16000) / 16000)
+    >>> decibels = spectrogram_decibels(tone, 16000)
+    >>> decibels.shape, int(decibels[:, 50].argmax())  # bins of 40 Hz
+    ((201, 161), 100)
+    """
+    from scipy.signal import stft
+
+    window = round(0.025 * sample_rate)
+    wave = np.pad(wave, (0, max(0, window - len(wave))))
+    _, _, spectrum = stft(
+        wave, sample_rate, nperseg=window, noverlap=window * 3 // 4
+    )
+    return 20 * np.log10(np.abs(spectrum) + 1e-8)

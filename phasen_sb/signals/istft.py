@@ -1,0 +1,98 @@
+"""SpeechBrain's inverse STFT, without what waits for a GPU.
+
+A wait leaves a GPU idle until new work has been prepared for it.
+"""
+
+import torch
+import torch.nn.functional as F
+from speechbrain.processing import features
+
+
+class ISTFT(features.ISTFT):
+    """SpeechBrain's ``ISTFT``; beyond a CPU without reading what it computes.
+
+    ``torch.istft`` asks a GPU whether the summed windows vanish somewhere, and
+    waits until all that was to be computed before has been.
+
+    Arguments and shapes are SpeechBrain's, and so are the values, where the
+    summed windows vanish nowhere; if they do, a CPU raises an error as
+    ``torch.istft`` does, a GPU none.
+
+    Example
+    -------
+    >>> stft = features.STFT(16000)
+    >>> x = torch.randn(2, 12345)
+    >>> torch.allclose(ISTFT(16000)(stft(x), sig_length=12345), x, atol=1e-5)
+    True
+    """
+
+    def forward(
+        self, x: torch.Tensor, sig_length: int | None = None
+    ) -> torch.Tensor:
+        """Synthesises waveforms; see :meth:`overlap_add`."""
+        if x.device.type == "cpu" or x.dim() != 4 or not self.onesided:
+            return super().forward(x, sig_length)
+        return self.overlap_add(x, sig_length)
+
+    def overlap_add(
+        self,
+        x: torch.Tensor,
+        sig_length: int | None = None,
+        mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """What :meth:`forward` does beyond a CPU, on any device.
+
+        Arguments
+        ---------
+        x : torch.Tensor
+            ``[B, T, F, 2]``, real and imaginary part.
+        sig_length : int, optional
+            Samples to return: cut, or filled with zeros, at the end.
+        mask : torch.Tensor, optional
+            ``[B, T, 1]``, True on the frames that an utterance has. Others do
+            not count, nor do their windows.
+
+        Returns
+        -------
+        torch.Tensor
+            ``[B, samples]``
+
+        Raises
+        ------
+        ValueError
+            If ``n_fft`` does not fit the bins, or the window not ``n_fft``.
+        """
+        n_fft = self.n_fft or 2 * (x.shape[2] - 1)
+        if x.shape[2] != n_fft // 2 + 1 or self.win_length > n_fft:
+            raise ValueError(
+                f"n_fft is {n_fft}; it must be {2 * (x.shape[2] - 1)} for the "
+                f"{x.shape[2]} bins of the spectrogram, and at least as long "
+                f"as the window, {self.win_length}."
+            )
+        left = (n_fft - self.win_length) // 2
+        right = n_fft - self.win_length - left
+        window = F.pad(self.window.to(x.device), (left, right))
+        frames = torch.fft.irfft(torch.complex(x[..., 0], x[..., 1]), n_fft)
+        squares = window.square().expand(1, x.shape[1], n_fft)
+        if mask is not None:
+            frames = frames.masked_fill(~mask, 0.0)
+            squares = squares * mask
+        length = n_fft + (x.shape[1] - 1) * self.hop_length
+        wave, envelope = (
+            F.fold(
+                values.transpose(1, 2),
+                output_size=(1, length),
+                kernel_size=(1, n_fft),
+                stride=(1, self.hop_length),
+            )[:, 0, 0]
+            for values in (frames * window, squares)
+        )
+        margin = n_fft // 2 if self.center else 0
+        inside = slice(margin, length - margin)
+        if sig_length is not None:
+            inside = slice(margin, margin + sig_length)
+        # torch.istft refuses to divide by less.
+        wave = wave[:, inside] / envelope[:, inside].clamp(min=1e-11)
+        if sig_length is None:
+            return wave
+        return F.pad(wave, (0, sig_length - wave.shape[1]))

@@ -1,0 +1,321 @@
+"""Studies: trainings that differ in named settings, and their table."""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from phasen_sb.configuration.recipe import read_yaml
+from phasen_sb.errors import UserError
+from phasen_sb.leaderboard.runs import Run, read_runs
+from phasen_sb.leaderboard.tables import size
+from phasen_sb.metrics.registry import METRICS
+from phasen_sb.metrics.report import MetricReport
+from phasen_sb.scoring.report import format_interval, format_score
+from phasen_sb.scoring.statistics import compare
+
+KEYS = {"recipe", "runs", "cumulative"}
+
+
+@dataclass
+class Study:
+    """What is trained.
+
+    Arguments
+    ---------
+    name : str
+        Of the study's file.
+    recipe : str
+        The YAML of all trainings.
+    runs : dict
+        For each training's name what it changes in the recipe. The others
+        are compared with the first.
+    """
+
+    name: str
+    recipe: str
+    runs: dict[str, dict]
+
+
+def read_study(path: Path) -> Study:
+    """Reads a study's YAML.
+
+    Arguments
+    ---------
+    path : pathlib.Path
+        With ``recipe``, ``runs``, and perhaps ``cumulative``: then each run
+        has the settings of those before it, too.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    UserError
+        If it is not of that form.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "mine.yaml"
+    >>> _ = path.write_text(
+    ...     "{recipe: phasen.yaml, cumulative: true, runs: {a: {}, "
+    ...     "b: {network: {blocks: 2}}, c: {lr: 1, network: {n_fft: 4}}}}"
+    ... )
+    >>> read_study(path).runs["c"]
+    {'network': {'blocks': 2, 'n_fft': 4}, 'lr': 1}
+    """
+    content = read_yaml(path)
+    runs = content.get("runs")
+    if not {"recipe", "runs"} <= set(content) <= KEYS:
+        raise UserError(
+            f"{path} has the keys {', '.join(content)}; a study has 'recipe', "
+            "'runs', and perhaps 'cumulative'."
+        )
+    if (
+        not isinstance(runs, Mapping)
+        or not runs
+        or not all(isinstance(changes, Mapping) for changes in runs.values())
+    ):
+        raise UserError(
+            f"'runs' of {path} must say for each name what it changes, such "
+            "as 'no_remix: {remix_probability: 0}'."
+        )
+    cumulative = content.get("cumulative", False)
+    if not isinstance(cumulative, bool):
+        raise UserError(
+            f"'cumulative' of {path} is {cumulative!r}; it must be True or "
+            "False."
+        )
+    changes: dict = {}
+    settled = {}
+    for name, change in runs.items():
+        if not re.fullmatch(r"[\w.+-]+", str(name)):
+            raise UserError(
+                f"{path} calls a run {name!r}, which is to be a folder's name; "
+                "use letters, digits, '_', '.', '+' and '-' alone."
+            )
+        base = changes if cumulative else {}
+        changes = {**base}
+        for key, value in change.items():
+            if _has_parts(value) and _has_parts(base.get(key)):
+                value = {**base[key], **value}
+            changes[str(key)] = value
+        settled[str(name)] = changes
+    return Study(path.stem, str(content["recipe"]), settled)
+
+
+def _has_parts(value):
+    # An object with a tag is another object, not parts of the one before.
+    tag = getattr(getattr(value, "tag", None), "value", None)
+    return isinstance(value, Mapping) and not tag
+
+
+def take_parts(study: Study, options: Sequence[str]) -> tuple[Study, list[str]]:
+    """Lays parts of objects that the user sets below those of the runs.
+
+    Arguments
+    ---------
+    study : Study
+        The study.
+    options : sequence of str
+        What the user wants to hand to each training.
+
+    Returns
+    -------
+    study : Study
+        Each run has the user's parts, too.
+    options : list of str
+        The others.
+
+    Raises
+    ------
+    UserError
+        If a run sets one of these parts itself, or what is given for an
+        object of theirs is no YAML.
+
+    Example
+    -------
+    >>> study = Study("s", "phasen.yaml", {"a": {"network": {"blocks": 2}}})
+    >>> study, rest = take_parts(study, ["--network", "{n_fft: 4}", "--debug"])
+    >>> study.runs["a"], rest
+    ({'network': {'n_fft': 4, 'blocks': 2}}, ['--debug'])
+    """
+    given: dict[str, dict] = {}
+    words, rest = list(options), []
+    while words:
+        word = words.pop(0)
+        key, equals, value = word.partition("=")
+        key = key.removeprefix("--") if key.startswith("--") else None
+        theirs = [run[key] for run in study.runs.values() if key in run]
+        if not theirs or not (equals or words):
+            rest.append(word)
+            continue
+        parts = _read(key, value if equals else words[0])
+        if not all(map(_has_parts, [parts, *theirs])):
+            rest.append(word)
+            continue
+        if not equals:
+            words.pop(0)
+        for name, run in study.runs.items():
+            for part in parts.keys() & run.get(key, {}).keys():
+                raise UserError(
+                    f"{part} of --{key} is what the run {name} of the study "
+                    "sets; leave it out."
+                )
+        given[key] = {**given.get(key, {}), **parts}
+    runs = {
+        name: changes
+        | {key: {**given[key], **changes.get(key, {})} for key in given}
+        for name, changes in study.runs.items()
+    }
+    return Study(study.name, study.recipe, runs), rest
+
+
+def _read(key, value):
+    try:
+        return YAML().load(value)
+    except (YAMLError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"--{key} {value!r} is no YAML ({reason}); write it like "
+            f"--{key} '{{part: value}}'."
+        ) from error
+
+
+def check_options(study: Study, options: Sequence[str]) -> None:
+    """Refuses options that would end the study after hours.
+
+    Arguments
+    ---------
+    study : Study
+        The study.
+    options : sequence of str
+        What the user wants to hand to each training.
+
+    Raises
+    ------
+    UserError
+        If an option is set by a run itself, or sends results elsewhere.
+
+    Example
+    -------
+    >>> study = Study("s", "phasen.yaml", {"a": {"lr": 0.1}})
+    >>> check_options(study, ["--lr", "0.2"])
+    Traceback (most recent call last):
+    ...
+    phasen_sb.errors.UserError: --lr is what the run a of the study sets; leave
+    it out.
+    """
+    given = {
+        word.removeprefix("--").partition("=")[0]
+        for word in options
+        if word.startswith("--")
+    }
+    for name, changes in study.runs.items():
+        for key in given & changes.keys():
+            raise UserError(
+                f"--{key} is what the run {name} of the study sets; leave it "
+                "out."
+            )
+    for key in given & {"output_folder", "debug"}:
+        raise UserError(
+            f"--{key} is not for a study, whose results go to --study_folder; "
+            "leave it out."
+        )
+
+
+def command_line(study: Study, name: str, output_folder: Path) -> list[str]:
+    """Arguments of ``recipes/train.py`` for one of the trainings.
+
+    Arguments
+    ---------
+    study : Study
+        The study.
+    name : str
+        The training.
+    output_folder : pathlib.Path
+        Where it writes.
+
+    Returns
+    -------
+    list of str
+
+    Example
+    -------
+    >>> study = Study("s", "phasen.yaml", {"a": {"network": {"blocks": 2}}})
+    >>> command_line(study, "a", Path("out"))
+    ['phasen.yaml', '--output_folder', 'out', '--network', '{blocks: 2}']
+    """
+    words = [study.recipe, "--output_folder", str(output_folder)]
+    for key, value in study.runs[name].items():
+        words += [f"--{key}", _as_yaml(value)]
+    return words
+
+
+def _as_yaml(value):
+    text = io.StringIO()
+    yaml = YAML()
+    yaml.default_flow_style = True
+    yaml.width = 10**6
+    yaml.dump({"_": value}, text)
+    return text.getvalue().strip().removeprefix("{_: ").removesuffix("}")
+
+
+def table(study: Study, folders: Mapping[str, Path]) -> str:
+    """Scores of all trainings, and what each gains over the first.
+
+    Arguments
+    ---------
+    study : Study
+        The study.
+    folders : dict
+        For each training that has finished its output folder.
+
+    Returns
+    -------
+    str
+        A Markdown table; brackets hold 95 % bootstrap intervals, of the mean
+        difference over the same files where a difference stands.
+    """
+    found = read_runs(f"{name}={folder}" for name, folder in folders.items())
+    runs = dict(zip(folders, found, strict=True))
+    reports = {name: _report(run) for name, run in runs.items()}
+    first_name, first = next(iter(reports.items()))
+    metrics = first.metrics
+    labels = [METRICS[metric].label for metric in metrics]
+    rows = [
+        ["", "M parameters", *labels, *(f"gain in {name}" for name in labels)]
+    ]
+    noisy = next(iter(runs.values())).noisy
+    if noisy is not None:
+        cells = [format_score(m, noisy.scores.get(m)) for m in metrics]
+        rows.append(["noisy input", "", *cells, *[""] * len(metrics)])
+    for name, run in runs.items():
+        gains = [""] * len(metrics)
+        if name != first_name:
+            compared = compare(first, reports[name])
+            gains = [_gain(metric, compared[metric]) for metric in metrics]
+        rows.append(
+            [
+                name,
+                size(run.entry.parameters_M),
+                *(format_score(m, run.entry.scores.get(m)) for m in metrics),
+                *gains,
+            ]
+        )
+    rows.insert(1, ["---"] * len(rows[0]))
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _report(run: Run) -> MetricReport:
+    return MetricReport(tuple(run.entry.scores), run.per_file)
+
+
+def _gain(metric, comparison):
+    mean, interval = comparison["mean_difference"], comparison["ci95"]
+    return format_interval(metric, mean, interval, "+")

@@ -1,0 +1,1 @@
+"""The Brain, and what belongs to a run."""

@@ -1,0 +1,63 @@
+"""A running average of the weights, which is what gets validated and shipped.
+
+Single steps of the phase stream swing the scores; their average does not.
+"""
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from phasen_sb.errors import UserError
+
+
+class WeightAverage(AveragedModel):
+    """Exponential moving average of weights and running statistics.
+
+    Arguments
+    ---------
+    model : torch.nn.Module
+        The model in training; the average is ``.module``, always in
+        evaluation mode.
+    decay : float
+        Weight of the past at each step. It grows from 0.1 as
+        ``(1 + n) / (10 + n)`` over the first steps, so that the start is
+        forgotten. 0 keeps the newest weights.
+
+    Example
+    -------
+    >>> net = nn.Linear(1, 1, bias=False)
+    >>> average = WeightAverage(net, decay=0.5)
+    >>> for value in (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 4.0):
+    ...     net.weight = nn.Parameter(torch.tensor([[value]]))
+    ...     average.update_parameters(net)
+    >>> average.module.weight.item()
+    2.0
+    """
+
+    def __init__(self, model: nn.Module, decay: float):
+        if not 0 <= decay < 1:
+            raise UserError(f"average_decay is {decay}; it must be in [0, 1).")
+
+        super().__init__(model, use_buffers=True)
+        self.decay = decay
+        # No Brain puts it into evaluation mode: it is not among its modules.
+        self.eval()
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Brings the average up to date, without waiting for a GPU."""
+        count = int(self.n_averaged)  # on the CPU, wherever the weights are
+        weight = 1 - min(self.decay, (1 + count) / (10 + count))
+        pairs = zip(
+            (*self.module.parameters(), *self.module.buffers()),
+            (*model.parameters(), *model.buffers()),
+            strict=True,
+        )
+        values, counters = [], []
+        for averaged, current in pairs:
+            kind = values if averaged.is_floating_point() else counters
+            kind.append((averaged.detach(), current.detach()))
+        torch._foreach_lerp_(*zip(*values, strict=True), weight if count else 1)
+        if counters:  # such as those of torch's own batch norm
+            torch._foreach_copy_(*zip(*counters, strict=True))
+        self.n_averaged += 1

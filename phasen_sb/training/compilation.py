@@ -1,0 +1,55 @@
+"""The network compiled, for training that is faster and needs less memory."""
+
+from types import MethodType
+
+import torch
+from torch import nn
+from torch._functorch import config as autograd_config
+
+
+def compile_network(
+    network: nn.Module, activation_memory_budget: float = 1.0, **options
+) -> None:
+    """Compiles a network in place; its first steps then take minutes.
+
+    Compiled is what the largest shape of batch needs, once with padding and
+    once without. Where utterances are cropped, nearly all batches are of it;
+    the others run as before, since each shape would be compiled anew.
+
+    Arguments
+    ---------
+    network : torch.nn.Module
+        What to compile, with a ``forward(spectrogram, lengths=None)`` such as
+        `PHASEN`'s; its parameters and their names stay as they are.
+    activation_memory_budget : float
+        Share of the activations, 0 to 1, that may be kept for the backward
+        pass; those that cost least are computed again there. One setting for
+        all that the process compiles.
+    **options
+        For `torch.compile`.
+
+    Example
+    -------
+    >>> from phasen_sb import PHASEN
+    >>> network = PHASEN(n_fft=64, recurrent_units=8, dense_units=16)
+    >>> compile_network(network, backend="eager")
+    >>> network(torch.randn(2, 9, 33, 2)).spectrogram.shape
+    torch.Size([2, 9, 33, 2])
+    """
+    # PyTorch has no other place for it.
+    autograd_config.activation_memory_budget = activation_memory_budget
+    plain = type(network).forward
+    compiled = torch.compile(plain, **options)
+    largest = torch.Size()
+
+    def forward(self, spectrogram, lengths=None):
+        nonlocal largest
+        shape = spectrogram.shape
+        if not largest or shape.numel() > largest.numel():
+            largest = shape
+        return (compiled if shape == largest else plain)(
+            self, spectrogram, lengths
+        )
+
+    # Bound, so that a deep copy calls the copy.
+    network.forward = MethodType(forward, network)

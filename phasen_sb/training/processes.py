@@ -1,0 +1,99 @@
+"""Sharing work among the processes of a distributed run.
+
+Every function also serves a run of one process, in which it changes nothing.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+import torch.distributed as dist
+
+from phasen_sb.metrics.report import MetricReport
+
+
+def world_size() -> int:
+    """Number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Number of this process, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def shard() -> slice:
+    """The part of a sequence that this process works on.
+
+    Example
+    -------
+    >>> [1, 2, 3][shard()]
+    [1, 2, 3]
+    """
+    return slice(rank(), None, world_size())
+
+
+def broadcast(tensors: Iterable[torch.Tensor]) -> None:
+    """Overwrites the tensors of all processes with the first one's."""
+    if world_size() > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor, src=0)
+
+
+def gather_report(
+    loss: float, report: MetricReport
+) -> tuple[float, MetricReport]:
+    """Puts together what all processes found on their shards.
+
+    Arguments
+    ---------
+    loss : float
+        Mean loss over this process's utterances.
+    report : MetricReport
+        Scores of this process's utterances.
+
+    Returns
+    -------
+    loss : float
+        Mean loss over all utterances.
+    report : MetricReport
+        All scores, in order of their keys; the same on every process.
+
+    Example
+    -------
+    >>> report = MetricReport(("stoi",), {"a": {"stoi": 0.9}})
+    >>> gather_report(0.5, report)[0]
+    0.5
+    """
+    parts = [(loss, report.scores, report.failures)]
+    if world_size() > 1:
+        parts = [None] * world_size()
+        dist.all_gather_object(parts, (loss, report.scores, report.failures))
+    count = sum(len(scores) for _, scores, _ in parts)
+    total = sum(loss * len(scores) for loss, scores, _ in parts if scores)
+    scores = {key: value for part in parts for key, value in part[1].items()}
+    failures = [failure for part in parts for failure in part[2]]
+    merged = MetricReport(
+        report.metrics,
+        dict(sorted(scores.items())),
+        sorted(failures, key=lambda failure: failure["key"]),
+    )
+    return total / max(count, 1), merged
+
+
+def gather_mapping(mapping: Mapping) -> dict:
+    """Joins the mappings of all processes on the first; {} on the others.
+
+    Example
+    -------
+    >>> gather_mapping({"a": 1})
+    {'a': 1}
+    """
+    parts = [mapping]
+    if world_size() > 1:
+        main = rank() == 0
+        parts = [None] * world_size() if main else None
+        dist.gather_object(mapping, parts, dst=0)
+    merged = {}
+    for part in parts or []:
+        merged.update(part)
+    return dict(sorted(merged.items()))

@@ -1,0 +1,238 @@
+"""Training steps that survive being killed and numbers that are not finite."""
+
+import logging
+import math
+
+import speechbrain as sb
+import torch
+import yaml
+from speechbrain.dataio.dataloader import LoopedLoader
+from speechbrain.utils.checkpoints import (
+    mark_as_loader,
+    mark_as_saver,
+    register_checkpoint_hooks,
+)
+from speechbrain.utils.distributed import ddp_broadcast
+from torch.utils.data import DataLoader
+
+from phasen_sb.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+@register_checkpoint_hooks
+class SafeStepsBrain(sb.Brain):
+    """A SpeechBrain ``Brain`` with one optimizer and safer steps.
+
+    A step whose loss or gradient is not finite is skipped and counted, and
+    leaves no trace in weights or running statistics; the training stops when
+    more than ``--nonfinite_patience`` steps in a row are skipped, whatever
+    the length of an epoch. An accumulation of gradients that the epoch's end
+    cuts short still makes a step. What is resumed, at the end of an epoch or
+    within it, goes on as if it had never stopped.
+
+    Takes the arguments of ``speechbrain.Brain``; a subclass may define
+    ``on_step`` to act after each step.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if self.checkpointer is not None:
+            # With --debug, SpeechBrain gives each process a folder of its own.
+            self.checkpointer.checkpoints_dir = ddp_broadcast(
+                self.checkpointer.checkpoints_dir
+            )
+        self.batches_per_epoch = None
+        self.batch_ids = []
+        self.gradient_norm = None
+        self.skipped_steps = 0
+        self.skipped_in_a_row = 0
+        self.term_sums = {}
+        self.term_batches = 0
+
+    def on_step(self):
+        """Gets called after each step that was not skipped."""
+
+    def fit(self, epoch_counter, train_set, *args, **kwargs):
+        """Trains; takes a dataset, or a DataLoader as it is."""
+        if isinstance(train_set, (DataLoader, LoopedLoader)):
+            self._count_batches(train_set)
+        super().fit(epoch_counter, train_set, *args, **kwargs)
+
+    def make_dataloader(
+        self, dataset, stage, ckpt_prefix="dataloader-", **loader_kwargs
+    ):
+        """Makes a loader; counts the batches of the training's."""
+        loader = super().make_dataloader(
+            dataset, stage, ckpt_prefix, **loader_kwargs
+        )
+        if stage == sb.Stage.TRAIN:
+            self._count_batches(loader)
+        return loader
+
+    def _count_batches(self, loader):
+        try:
+            self.batches_per_epoch = len(loader)
+        except TypeError:  # of an iterable dataset
+            return
+        if self.debug:
+            self.batches_per_epoch = min(len(loader), self.debug_batches)
+
+    def count_steps(self) -> int:
+        """Steps of the whole training, by epochs and limit."""
+        if self.batches_per_epoch is None:
+            raise UserError(
+                "The training data does not tell how many batches it has; "
+                "set total_steps of lr_schedule."
+            )
+        steps = math.ceil(
+            self.batches_per_epoch / self.grad_accumulation_factor
+        )
+        steps *= self.hparams.epoch_counter.limit
+        return min(steps, self.optimizer_step_limit or steps)
+
+    def fit_batch(self, batch):
+        """Takes one step; a batch that is not finite leaves no trace.
+
+        Arguments
+        ---------
+        batch : speechbrain PaddedBatch
+            With the item ``id``.
+
+        Returns
+        -------
+        torch.Tensor
+            The loss, a scalar on the CPU, which may not be finite.
+
+        Raises
+        ------
+        phasen_sb.errors.UserError
+            If too many steps in a row were not finite.
+        """
+        # SpeechBrain drops an accumulation that the epoch's end cuts short; a
+        # corpus with fewer batches than one accumulation would never train.
+        should_step = (
+            self.step % self.grad_accumulation_factor == 0
+            or self.step == self.batches_per_epoch
+        )
+        self.on_fit_batch_start(batch, should_step)
+        buffers = list(self.modules.buffers())
+        before = [buffer.clone() for buffer in buffers]
+        with self.no_sync(not should_step):
+            with self.training_ctx:
+                outputs = self.compute_forward(batch, sb.Stage.TRAIN)
+                loss = self.compute_objectives(outputs, batch, sb.Stage.TRAIN)
+            # Also if it is not finite: under DDP all processes then see it in
+            # their gradients and skip the step together.
+            self.scaler.scale(loss / self.grad_accumulation_factor).backward()
+        scalars = [loss.detach().reshape(())]
+        if should_step:
+            scalars.append(self._clip_gradients())
+        loss, *norm = self.read(*scalars)
+        if not torch.isfinite(loss):
+            for buffer, saved in zip(buffers, before, strict=True):
+                buffer.copy_(saved)
+        self.batch_ids = batch.id
+        if should_step:
+            [self.gradient_norm] = norm
+            self.optimizers_step()
+        self.on_fit_batch_end(batch, outputs, loss, should_step)
+        return loss
+
+    @staticmethod
+    def read(*scalars: torch.Tensor) -> torch.Tensor:
+        """Reads what a step has to know, all at once: a GPU is waited for."""
+        return torch.stack([scalar.float() for scalar in scalars]).cpu()
+
+    def optimizers_step(self):
+        """Steps, if the gradients, clipped by `fit_batch`, are finite."""
+        if torch.isfinite(self.gradient_norm):
+            self.hparams.lr_schedule(self.optimizer)
+            for group in self.optimizer.param_groups:
+                group["lr"] *= group.get("lr_scale", 1.0)
+            self.scaler.step(self.optimizer)
+            self.optimizer_step += 1
+            self.skipped_in_a_row = 0
+            self.on_step()
+        else:
+            self._skip_step()
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _clip_gradients(self):
+        """Clips all together; gives their norm before, on their device."""
+        self.scaler.unscale_(self.optimizer)
+        limit = self.max_grad_norm if self.max_grad_norm > 0 else math.inf
+        parameters = [
+            p for group in self.optimizer.param_groups for p in group["params"]
+        ]
+        return torch.nn.utils.clip_grad_norm_(parameters, limit)
+
+    def _skip_step(self):
+        self.skipped_steps += 1
+        self.skipped_in_a_row += 1
+        ids = ", ".join(self.batch_ids)
+        logger.warning(
+            f"Step skipped: loss or gradient is not finite (batch: {ids})."
+        )
+        # fp16 overflows until the scaler has halved its scale often enough.
+        halvings = 24 if self.scaler.is_enabled() else 0
+        if self.skipped_in_a_row > self.nonfinite_patience + halvings:
+            raise UserError(
+                "Training stopped: loss or gradient was not finite in "
+                f"{self.skipped_in_a_row} steps in a row, last with {ids}; "
+                "check these files, lower lr or use --precision=fp32."
+            )
+
+    def add_terms(self, terms: dict[str, torch.Tensor]) -> None:
+        """Adds up a training batch's parts of the loss, for the log."""
+        if not terms:
+            return
+        # On the device: asking for a value would wait for it.
+        terms = {k: value.to(self.device) for k, value in terms.items()}
+        finite = torch.stack(list(terms.values())).isfinite().all()
+        self.term_batches = self.term_batches + finite.float()
+        for name, value in terms.items():
+            counted = torch.where(finite, value, 0.0)
+            self.term_sums[name] = self.term_sums.get(name, 0.0) + counted
+
+    def take_terms(self) -> dict[str, float]:
+        """The means since the last call."""
+        batches = float(self.term_batches)
+        means = {
+            name: float(value) / batches
+            for name, value in self.term_sums.items()
+            if batches
+        }
+        self.term_sums, self.term_batches = {}, 0
+        return means
+
+    def _should_save_intra_epoch_ckpt(self, last_ckpt_time, steps_since_ckpt):
+        # Gradients of an accumulation under way are in no checkpoint.
+        if self.step % self.grad_accumulation_factor:
+            return False
+        return super()._should_save_intra_epoch_ckpt(
+            last_ckpt_time, steps_since_ckpt
+        )
+
+    @mark_as_saver
+    def _save(self, path):
+        super()._save(path)
+        more = {
+            "skipped_steps": self.skipped_steps,
+            "skipped_in_a_row": self.skipped_in_a_row,
+            "term_sums": {k: float(v) for k, v in self.term_sums.items()},
+            "term_batches": float(self.term_batches),
+        }
+        with open(path, "a", encoding="utf-8") as file:
+            yaml.safe_dump(more, file)
+
+    @mark_as_loader
+    def _recover(self, path, end_of_epoch):
+        super()._recover(path, end_of_epoch)
+        with open(path, encoding="utf-8") as file:
+            saved = yaml.safe_load(file)
+        self.skipped_steps = saved["skipped_steps"]
+        self.skipped_in_a_row = saved["skipped_in_a_row"]
+        self.term_sums = saved["term_sums"]
+        self.term_batches = saved["term_batches"]

@@ -1,0 +1,70 @@
+"""The log of a training in TensorBoard, an optional package."""
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from phasen_sb.errors import UserError
+
+if TYPE_CHECKING:
+    from speechbrain.utils.train_logger import TensorboardLogger
+
+
+def open_tensorboard(folder: str | os.PathLike) -> "TensorboardLogger":
+    """SpeechBrain's logger, which writes to ``folder/tensorboard``.
+
+    Raises
+    ------
+    phasen_sb.errors.UserError
+        If the package is not installed.
+
+    Example
+    -------
+    As ``python recipes/train.py hparams/phasen.yaml --use_tensorboard True``
+    does.
+    """
+    from speechbrain.utils.train_logger import TensorboardLogger
+
+    try:
+        return TensorboardLogger(os.path.join(folder, "tensorboard"))
+    except ImportError as error:
+        raise UserError(
+            "use_tensorboard is on, but the package tensorboard is missing: "
+            'pip install "phasen_sb[tensorboard]".'
+        ) from error
+
+
+def log_numbers(
+    logger: "TensorboardLogger",
+    meta: Mapping[str, Any],
+    stats: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Logs of each split's statistics those that are numbers.
+
+    Arguments
+    ---------
+    logger : TensorboardLogger
+        From :func:`open_tensorboard`.
+    meta : dict
+        Such as the epoch.
+    stats : dict
+        ``train_stats``, ``valid_stats`` or ``test_stats``, each by name.
+
+    Example
+    -------
+    >>> class Printer:
+    ...     def log_stats(self, meta, **stats):
+    ...         print(meta, stats)
+    >>> stats = {"loss": 0.5, "best": None}
+    >>> log_numbers(Printer(), {"epoch": 1}, {"valid_stats": stats})
+    {'epoch': 1} {'valid_stats': {'loss': 0.5}}
+    """
+    numbers = {
+        split: {
+            name: value
+            for name, value in values.items()
+            if isinstance(value, (int, float))
+        }
+        for split, values in stats.items()
+    }
+    logger.log_stats(dict(meta), **numbers)

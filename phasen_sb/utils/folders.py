@@ -1,0 +1,116 @@
+"""Folders, audio files, atomic writes and work on many files at once."""
+
+import difflib
+from pathlib import Path
+
+from phasen_sb.errors import UserError
+
+
+def nearest_sibling(path: str | Path) -> Path | None:
+    """Finds the existing folder whose name is most like a missing one's.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        A folder that does not exist.
+
+    Returns
+    -------
+    pathlib.Path or None
+        The folder that was probably meant; None where nothing is like it.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> (folder / "VoiceBank").mkdir()
+    >>> nearest_sibling(folder / "VoiceBnak").name
+    'VoiceBank'
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        parent = nearest_sibling(path.parent)
+        if parent is None:
+            return None
+        path = parent / path.name
+        if path.is_dir():
+            return path
+    names = {name.lower(): name for name in folder_names(path.parent)}
+    close = difflib.get_close_matches(path.name.lower(), names, 1, 0.6)
+    return path.parent / names[close[0]] if close else None
+
+
+def folder_names(folder: Path) -> list[str]:
+    """Lists the folders in a folder.
+
+    Arguments
+    ---------
+    folder : pathlib.Path
+        Where to look.
+
+    Returns
+    -------
+    list of str
+        Their names, sorted; none if it may not be read.
+    """
+    try:
+        return sorted(p.name for p in folder.iterdir() if p.is_dir())
+    except OSError:
+        return []
+
+
+def existing_folder(path: str | Path, name: str) -> Path:
+    """Returns the absolute path of a folder that the user named.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        What the user gave.
+    name : str
+        What the folder is called in the error, such as ``data_folder``.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder.
+
+    Raises
+    ------
+    UserError
+        If it does not exist, with the nearest name that does, or if it is a
+        file.
+    """
+    folder = Path(path).expanduser().absolute()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise UserError(f"{name} {folder} is a file; give the folder it is in.")
+    nearest = nearest_sibling(folder)
+    hint = f"did you mean {nearest}?" if nearest else "check the path."
+    raise UserError(f"{name} {folder} does not exist; {hint}")
+
+
+def check_apart(one: Path, one_name: str, two: Path, two_name: str) -> None:
+    """Refuses two folders of which one holds the other.
+
+    Arguments
+    ---------
+    one, two : pathlib.Path
+        The folders.
+    one_name, two_name : str
+        What they are called in the error.
+
+    Raises
+    ------
+    UserError
+        If they are one folder, or one lies in the other.
+    """
+    one_real, two_real = one.resolve(), two.resolve()
+    if one_real == two_real:
+        raise UserError(
+            f"{one_name} and {two_name} are both {one}; give two folders."
+        )
+    if one_real in two_real.parents or two_real in one_real.parents:
+        raise UserError(
+            f"{one_name} {one} and {two_name} {two} lie in one another, so "
+            "some files would be taken for both; put them side by side."
+        )

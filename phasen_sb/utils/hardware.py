@@ -1,0 +1,110 @@
+"""What the machine at hand can compute."""
+
+import os
+import shutil
+import sys
+
+import torch
+
+from phasen_sb.errors import UserError
+
+
+def fastest_precision(device: str | None = None) -> str:
+    """The precision to train in: ``bf16`` where hardware computes it.
+
+    Arguments
+    ---------
+    device : str, optional
+        Device to train on; CUDA if there is any, by default.
+
+    Returns
+    -------
+    str
+        ``bf16`` on GPUs and CPUs (AMX or AVX512-BF16) that have it, else
+        ``fp32``.
+
+    Example
+    -------
+    >>> fastest_precision("cpu") in ("bf16", "fp32")
+    True
+    """
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda"):
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    has_bf16 = (
+        torch.cpu._is_amx_tile_supported()
+        or torch.cpu._is_avx512_bf16_supported()
+    )
+    return "bf16" if device == "cpu" and has_bf16 else "fp32"
+
+
+def check_compiler() -> None:
+    """Looks for what compiles the code that PyTorch writes.
+
+    Raises
+    ------
+    UserError
+        If there is no C++ compiler.
+    """
+    default = "clang++" if sys.platform == "darwin" else "g++"
+    compiler = os.environ.get("CXX", default)
+    if not shutil.which(compiler):
+        raise UserError(
+            f"--compile needs the C++ compiler {compiler}; install it, name "
+            "another in the environment variable CXX, or leave --compile out."
+        )
+
+
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+def choose_hardware(device: str | None, precision: str) -> dict[str, str]:
+    """Chooses device and precision, as SpeechBrain's ``run_opts``.
+
+    Arguments
+    ---------
+    device : str or None
+        ``cpu``, ``cuda``, ``cuda:1``, ``mps``; None: CUDA if there is any.
+    precision : str
+        One of ``PRECISIONS``.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    UserError
+        If the device is not there, or the precision unknown.
+
+    Example
+    -------
+    >>> run_options("cpu", "fp32")
+    {'device': 'cpu', 'precision': 'fp32'}
+    """
+    device = _device(device)
+    if precision not in PRECISIONS:
+        raise UserError(
+            f"The precision {precision!r} is unknown; give one of "
+            f"{', '.join(PRECISIONS)}."
+        )
+    if precision == "auto":
+        precision = fastest_precision(device)
+    return {"device": device, "precision": precision}
+
+
+def _device(name):
+    if name is None:
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    # PyTorch raises AssertionError where it is built without a device.
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"The device {name!r} cannot be used ({reason.rstrip('.')}); give "
+            "cpu, cuda or cuda:N."
+        ) from error
+    return "cuda:0" if name == "cuda" else name

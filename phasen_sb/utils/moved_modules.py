@@ -1,0 +1,73 @@
+"""Modules that have moved are found under their old names, too.
+
+Exported models and YAMLs are published: they name what they are built of, and
+must load with every later version. What is written from now on names public
+names of ``phasen_sb`` alone, which do not move.
+"""
+
+import sys
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+#: Old modules, within ``phasen_sb``, and where their contents are now.
+MOVED = {
+    "baselines": ["models.baselines"],
+    "blocks": ["network.blocks"],
+    "brain": ["training.brain"],
+    "checkpoints": ["training.checkpoints"],
+    "enhancer": ["models.enhancer", "signals.padding", "signals.level"],
+    "envelope_loss": ["losses.log_spectral"],
+    "export.weights": ["models.weights"],
+    "features": [
+        "signals.conv_stft",
+        "signals.spectra",
+        "signals.windows",
+        "signals.padding",
+    ],
+    "heads": ["network.heads"],
+    "istft": ["signals.istft"],
+    "layers": ["network.layers"],
+    "norms": ["network.norms"],
+    "objectives": ["losses.objective"],
+    "perceptual_loss": ["losses.pesq"],
+    "phasen": ["network.phasen"],
+    "reference": ["models.reference"],
+    "schedules": ["training.schedules"],
+    "slots": ["adapters", "losses.spectral"],
+    "waveform_loss": ["losses.si_snr"],
+}
+
+
+class _MovedModules(MetaPathFinder, Loader):
+    """Asked only for modules that are found nowhere else."""
+
+    def find_spec(self, fullname, path=None, target=None):
+        package, _, name = fullname.partition(".")
+        if package == "phasen_sb" and name in MOVED:
+            return ModuleSpec(fullname, self)
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        _, _, name = module.__name__.partition(".")
+        for home in MOVED[name]:
+            content = vars(import_module(f"phasen_sb.{home}"))
+            vars(module).update(
+                (key, value)
+                for key, value in content.items()
+                if not key.startswith("_")
+            )
+
+
+def find_moved_modules() -> None:
+    """Lets ``import`` find the modules of :data:`MOVED`.
+
+    Example
+    -------
+    >>> from phasen_sb.slots import MagnitudeMask
+    >>> MagnitudeMask.__module__
+    'phasen_sb.adapters.magnitude_mask'
+    """
+    if not any(isinstance(finder, _MovedModules) for finder in sys.meta_path):
+        sys.meta_path.append(_MovedModules())

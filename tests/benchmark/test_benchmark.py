@@ -1,0 +1,164 @@
+"""The benchmark measures what it says, on a small network."""
+
+import argparse
+import importlib
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from helpers.recipe_process import RECIPE
+
+from phasen_sb.benchmark.report import to_markdown
+from phasen_sb.benchmark.workloads import Workload, load_other, measure
+from phasen_sb.errors import UserError
+
+OTHER = """
+import torch
+
+def load():
+    return torch.nn.Linear(800, 800)
+"""
+
+
+@pytest.fixture
+def small(tmp_path):
+    path = tmp_path / "small.yaml"
+    base = RECIPE.parents[1] / "hparams" / "phasen.yaml"
+    path.write_text(
+        f"base: {base}\nnetwork: !new:phasen_sb.PHASEN\n"
+        "    n_fft: !ref <n_fft>\n    recurrent_units: 4\n    dense_units: 4\n"
+    )
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("task", "engine"),
+    [
+        ("enhance", "plain"),
+        ("enhance", "optimized"),
+        ("enhance in chunks", "optimized"),
+        ("train", "plain"),
+        ("load", "1 worker"),
+    ],
+)
+def test_measures_time_and_memory(task, engine, small, monkeypatch):
+    monkeypatch.setattr("phasen_sb.benchmark.workloads.ENOUGH", 0.01)
+    found = measure(Workload(task, engine, "bf16", 1, 0.2), small)
+    assert 1e-5 < found.time < 60
+    assert found.memory is None or found.memory >= 0
+
+
+def test_measures_other_models_and_says_what_they_lack(tmp_path):
+    path = tmp_path / "other.py"
+    with pytest.raises(UserError, match="takes a Python file"):
+        load_other(path)
+    path.write_text("")
+    with pytest.raises(UserError, match=r"defines no load\(\)"):
+        load_other(path)
+    path.write_text(OTHER)
+    for task in ("enhance", "train"):
+        workload = Workload(task, "other", "fp32", 1, 0.05, batch=2)
+        assert measure(workload, "unused", str(path)).time > 0
+
+
+def test_command_writes_table_numbers_and_plot(tmp_path, small):
+    done = subprocess.run(
+        [sys.executable, str(RECIPE.with_name("benchmark.py"))]
+        + ["--hparams", small, "--output", str(tmp_path / "out")]
+        + ["--seconds", "0.2", "--threads", "1", "--train_batch", "1"]
+        + ["--train_seconds", "0.2", "--precisions", "fp32"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "out" / "benchmark.json").read_text())
+    rows = record["rows"]
+    assert [row["engine"] for row in rows] == [
+        "plain",
+        "optimized",
+        "optimized",
+        "plain",
+        "1 worker",
+    ]
+    assert rows[0]["speedup"] == 1.0
+    assert rows[1]["speedup"] == rows[0]["rtf"] / rows[1]["rtf"]
+    assert to_markdown(rows) in done.stdout
+    assert (tmp_path / "out" / "benchmark.png").stat().st_size > 5000
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "small.yaml"}
+
+
+def test_what_was_measured_is_kept_when_stopped(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(RECIPE.parent))
+    benchmark = importlib.import_module("benchmark")
+    measured = []
+
+    def stop_at_the_third(device, function, *arguments):
+        if function is measure:
+            measured.append(arguments[0])
+            if len(measured) == 3:
+                raise KeyboardInterrupt
+        return (0.5, None) if function is measure else 1e12
+
+    monkeypatch.setattr(benchmark, "alone", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        benchmark.main(["--output", str(tmp_path), "--threads", "1"])
+    record = json.loads((tmp_path / "benchmark.json").read_text())
+    assert [row["time"] for row in record["rows"]] == [0.5, 0.5]
+    assert record["planned_rows"] > 10
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"benchmark.{kind}" for kind in ("json", "md", "png")
+    }
+    with pytest.raises(UserError, match="is a file; give another --output"):
+        benchmark.main(["--output", str(tmp_path / "benchmark.md")])
+
+
+def test_gpu_has_lines_of_its_own(monkeypatch):
+    monkeypatch.syspath_prepend(str(RECIPE.parent))
+    benchmark = importlib.import_module("benchmark")
+    options = argparse.Namespace(
+        device="cuda",
+        threads=[1, 2],
+        seconds=[4.0],
+        precisions=["bf16"],
+        train_batch=4,
+        train_seconds=4.0,
+        compile=True,
+        other="theirs.py",
+    )
+    rows = benchmark.workloads(options, optimizable=True)
+    *gpu, load = [(row.task, row.engine, row.device) for row in rows]
+    assert gpu == [
+        ("enhance", "plain", "cuda"),
+        ("enhance", "other", "cuda"),
+        ("enhance in chunks", "plain", "cuda"),
+        ("train", "plain", "cuda"),
+        ("train", "compiled", "cuda"),
+        ("train", "other", "cuda"),
+    ]
+    assert load == ("load", "1 worker", "cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_gpu_that_is_not_there_is_said(monkeypatch):
+    monkeypatch.syspath_prepend(str(RECIPE.parent))
+    benchmark = importlib.import_module("benchmark")
+    with pytest.raises(UserError, match="no GPU here for --device cuda"):
+        benchmark.main(["--device", "cuda"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["--threads 0", "--seconds 4 -1", "--seconds nan", "--train_batch -2"],
+)
+def test_numbers_that_cannot_be_are_refused_at_once(words, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(RECIPE.parent))
+    main = importlib.import_module("benchmark").main
+    with pytest.raises(SystemExit):
+        main(words.split())
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert words.split()[0] in error
+    assert "must be a number of at least" in error

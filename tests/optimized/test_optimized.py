@@ -1,0 +1,272 @@
+"""The tiled network computes what the plain network computes."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+
+import phasen_sb
+from phasen_sb import PHASEN, ConvISTFT, ConvSTFT, PhasenEnhancer
+from phasen_sb.network.norms import BatchNorm
+from phasen_sb.optimized import folding, optimize
+from phasen_sb.optimized.native import (
+    convolution as convolutions,
+    library,
+    operations as native,
+    recurrent,
+)
+from phasen_sb.optimized.network import KEPT_FRAMES, TiledPHASEN
+from phasen_sb.optimized.portable import convolution, operations as portable
+from phasen_sb.optimized.streams import Grid
+
+SMALL = {
+    "n_fft": 32,
+    "amplitude_channels": 24,
+    "phase_channels": 12,
+    "recurrent_units": 6,
+    "dense_units": 20,
+    "initialization": "default",
+}
+OPTIONS = {
+    "seed": {},
+    "paper": {
+        "long_skips": False,
+        "attention": "bin",
+        "phase_kernels": [[5, 3], [25, 1]],
+        "phase_norm": "frame",
+        "phase_norm_first": True,
+        "phase_input": "unit",
+    },
+    "whole vectors": {"amplitude_channels": 16, "phase_channels": 5},
+    "odd channels": {"amplitude_channels": 5, "phase_channels": 3},
+    "one block": {"blocks": 1},
+    "unbiased": {"phase_norm": "global_unbiased"},
+    "global first": {"phase_norm_first": True},
+    "frames first": {"phase_norm": "frame", "phase_norm_first": True},
+    "no norm": {"phase_norm": "none"},
+    "exchange alone": {"phase_kernels": []},
+    "one stream": {"two_streams": False, "input_share": 0.2},
+    "no transform": {"frequency_transform": False},
+    "no gate to phase": {"amplitude_to_phase": False},
+    "no gate to amplitude": {"phase_to_amplitude": False},
+    "gru": {"recurrent": "gru"},
+    "compressed": {"input_power": 0.3, "mask_activation": "softplus"},
+    "input share": {"input_share": 0.2},
+}
+
+
+def trained(**options) -> PHASEN:
+    """A network whose batch norms are not trivial."""
+    torch.manual_seed(0)
+    network = PHASEN(**SMALL | options).eval()
+    for module in network.modules():
+        if isinstance(module, BatchNorm):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+            torch.nn.init.normal_(module.weight, 1, 0.2)
+            torch.nn.init.normal_(module.bias, 0, 0.1)
+    return network
+
+
+def distance(one, other):
+    return float((one - other).norm() / one.norm())
+
+
+@pytest.fixture(params=["AMX", "AVX-512", "oneDNN", "PyTorch"])
+def operations(request, monkeypatch):
+    """What computes the tiles, where this machine has it."""
+    chosen = native
+    if request.param == "AMX":
+        if library.find_kind(torch.bfloat16) != library.AMX:
+            pytest.skip("no compiled kernels for AMX")
+    elif request.param == "AVX-512":
+        if library.find_kind(torch.float32) is None:
+            pytest.skip("no compiled kernels, or no AVX-512")
+        vectors = {torch.float32: library.FP32, torch.bfloat16: library.BF16}
+        if not library.load_library().phasen_supports(library.BF16):
+            del vectors[torch.bfloat16]
+        for module in (native, convolutions, recurrent):
+            monkeypatch.setattr(module, "find_kind", vectors.get)
+    else:
+        chosen = portable
+    if request.param == "PyTorch":
+        monkeypatch.setattr(convolution, "has_fused", lambda dtype: False)
+
+    def choose(dtype):
+        is_here = chosen is portable or native.find_kind(dtype) is not None
+        return chosen if is_here else portable
+
+    monkeypatch.setattr(folding, "choose_operations", choose)
+    return request.param
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+def test_equals_the_plain_network(options, operations):
+    network = trained(**options)
+    tiled = TiledPHASEN(network)
+    half = TiledPHASEN(network, torch.bfloat16)
+    for frames in (1, 2, 63, 64, 65, 201):
+        x = torch.randn(1, frames, 17, 2)
+        for ours, plain in zip(tiled(x), network(x), strict=True):
+            assert distance(plain, ours) < 2e-5
+        assert distance(tiled(x).mask, half(x).mask) < 0.02
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", ["seed", "paper", "odd channels"])
+def test_what_memory_held_before_does_not_matter(name, operations, monkeypatch):
+    chosen = folding.choose_operations(torch.bfloat16)
+    empty_tile = chosen.empty_tile
+    network = trained(**OPTIONS[name])
+    for frames in (1, 65, 201):
+        x = torch.randn(1, frames, 17, 2)
+        for dtype in (torch.float32, torch.bfloat16):
+            tiled, results = TiledPHASEN(network, dtype), []
+            for value in (0, torch.nan, torch.inf):
+
+                def filled(shape, dtype, value=value):
+                    tile = empty_tile(shape, dtype)
+                    if dtype == torch.uint8:  # of a value that is no number
+                        value = 255 if value else 0
+                    return tile.fill_(value)
+
+                monkeypatch.setattr(chosen, "empty_tile", filled)
+                results.append(tiled(x).spectrogram)
+            assert torch.equal(results[0], results[1])
+            assert torch.equal(results[0], results[2])
+
+
+@torch.inference_mode()
+def test_threads_change_nothing(operations):
+    tiled = TiledPHASEN(trained())
+    x = torch.randn(1, 201, 17, 2)
+    before = torch.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            results.append(tiled(x).mask)
+    finally:
+        torch.set_num_threads(before)
+    assert distance(results[0], results[1]) < 1e-5
+    assert distance(results[0], results[2]) < 1e-5
+
+
+def test_kernels_of_other_sources_are_not_used(tmp_path, monkeypatch):
+    if library.load_library() is None:
+        pytest.skip("no compiled kernels")
+    folder = Path(library.__file__).parent
+    for path in [*folder.glob("*.cpp"), *folder.glob("*.hpp")]:
+        (tmp_path / path.name).write_bytes(path.read_bytes() + b"\n")
+    for path in folder.glob("_kernels*"):
+        (tmp_path / path.name).symlink_to(path)
+    monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
+    with pytest.warns(UserWarning, match="install phasen_sb again"):
+        assert library.load_library.__wrapped__() is None
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("tile_frames", [2, 30, 100])
+def test_the_size_of_the_tiles_does_not_matter(tile_frames):
+    network = trained()
+    x = torch.randn(1, 150, 17, 2)
+    tiled = TiledPHASEN(network, tile_frames=[tile_frames])
+    assert distance(network(x).spectrogram, tiled(x).spectrogram) < 2e-5
+
+
+def test_between_blocks_amplitudes_take_three_bytes():
+    for dtype, size in ((torch.float32, 3), (torch.bfloat16, 2)):
+        tiled = TiledPHASEN(trained(), dtype, tile_frames=[32])
+        grid = Grid(96, 32, tiled.operations)
+        amplitudes, _ = tiled._memory(grid)
+        assert amplitudes.x.nbytes == size * 96 * 17 * 24
+
+
+@torch.inference_mode()
+def test_long_recordings_do_without_kept_stems():
+    network = trained(blocks=2)
+    x = torch.randn(1, KEPT_FRAMES + 1, 17, 2)
+    assert distance(network(x).phase, TiledPHASEN(network)(x).phase) < 2e-5
+
+
+@torch.inference_mode()
+def test_lengths_as_in_the_plain_network():
+    network = trained()
+    x, lengths = torch.randn(3, 50, 17, 2), torch.tensor([1.0, 0.3, 0.02])
+    plain = network(x, lengths).spectrogram
+    ours = TiledPHASEN(network)(x, lengths).spectrogram
+    assert distance(plain, ours) < 2e-5
+    assert not ours[1, 15:].any() and not ours[2, 1:].any()
+
+
+@torch.inference_mode()
+def test_bf16_is_close_to_fp32():
+    enhancer = PhasenEnhancer(
+        ConvSTFT(16000), ConvISTFT(16000), PHASEN(recurrent_units=20)
+    ).eval()
+    noisy = torch.randn(1, 16000)
+    fp32 = optimize(enhancer, "fp32")(noisy)[0]
+    assert distance(enhancer(noisy)[0], fp32) < 1e-5
+    bf16 = optimize(enhancer, "bf16")(noisy)[0]
+    assert 0 < distance(fp32, bf16) < 10 ** (-45 / 20)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_takes_spectrograms_however_they_lie_in_memory(dtype):
+    torch.manual_seed(0)
+    tiled = TiledPHASEN(PHASEN(n_fft=32, recurrent_units=8).eval(), dtype)
+    x = torch.randn(1, 2, 40, 17).permute(0, 2, 3, 1)
+    odd = torch.randn(x.numel() + 1)[1:].view(x.shape).copy_(x)
+    expected = tiled(x.contiguous()).spectrogram
+    for other in (x, odd, x.double()):
+        assert torch.equal(tiled(other).spectrogram, expected)
+
+
+def test_silence_stays_silence():
+    enhancer = PhasenEnhancer(
+        ConvSTFT(16000), ConvISTFT(16000), PHASEN(recurrent_units=8)
+    ).eval()
+    assert not optimize(enhancer, "bf16")(torch.zeros(1, 3000))[0].any()
+
+
+def test_weights_are_copied_and_the_enhancer_left_alone():
+    enhancer = PhasenEnhancer(
+        ConvSTFT(16000), ConvISTFT(16000), PHASEN(recurrent_units=8)
+    )
+    fast = phasen_sb.optimize(enhancer, "fp32")
+    x = torch.randn(1, 3000)
+    before = fast(x)[0]
+    with torch.no_grad():
+        for parameter in enhancer.parameters():
+            parameter.mul_(1.1)
+    assert torch.equal(fast(x)[0], before)
+    assert enhancer.training
+    assert all(p.requires_grad for p in enhancer.network.parameters())
+    assert not any(p.requires_grad for p in fast.network.parameters())
+
+
+@torch.inference_mode()
+def test_can_be_copied():
+    enhancer = PhasenEnhancer(
+        ConvSTFT(16000), ConvISTFT(16000), PHASEN(recurrent_units=8)
+    )
+    fast = optimize(enhancer, "fp32")
+    x = torch.randn(1, 3000)
+    assert torch.equal(copy.deepcopy(fast)(x)[0], fast(x)[0])
+
+
+def test_says_what_it_cannot_do():
+    enhancer = PhasenEnhancer(
+        ConvSTFT(16000), ConvISTFT(16000), torch.nn.Identity()
+    )
+    with pytest.raises(ValueError, match="PhasenEnhancer with a Identity"):
+        optimize(enhancer)
+    enhancer.network = PHASEN(**SMALL)
+    with pytest.raises(ValueError, match="precision is 'fp8'"):
+        optimize(enhancer, "fp8")
+    enhancer.network.to("meta")
+    with pytest.raises(ValueError, match="on meta"):
+        optimize(enhancer)

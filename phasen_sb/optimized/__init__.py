@@ -2,6 +2,8 @@
 function, another order of work.
 """
 
+import copy
+
 import torch
 from torch import nn
 
@@ -46,7 +48,13 @@ def optimize(
     Returns
     -------
     PhasenEnhancer
-        With the same interface, for inference alone.
+        With the same interface, for inference alone. It can be copied and
+        pickled, but not moved to another device or cast.
+
+        Its ``state_dict`` holds the folded weights as they are laid out here
+        for this precision, plain tensors all: for another enhancer that was
+        optimized alike, not for a trained one. Where layouts differ,
+        ``load_state_dict`` raises. To keep a model, keep the trained enhancer.
 
     Raises
     ------
@@ -84,8 +92,8 @@ def optimize(
         precision = fastest_precision("cpu")
     choose("precision", precision, tuple(PRECISIONS))
     return PhasenEnhancer(
-        enhancer.stft,
-        enhancer.istft,
+        copy.deepcopy(enhancer.stft),
+        copy.deepcopy(enhancer.istft),
         TiledPHASEN(network, PRECISIONS[precision]),
         enhancer.normalize,
     ).eval()

@@ -3,7 +3,7 @@
 Batch norms become part of the convolutions in front of them.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,33 +22,47 @@ from phasen_sb.optimized.kernels import choose_operations
 Operation = Any
 
 
-class Attention(NamedTuple):
+class Attention(nn.Module):
     """A frequency transformation block.
 
     ``shares`` maps a frame to what it contributes to the attention of the
     frames around it, of which each sees ``taps``; ``transform`` does the rest.
     """
 
-    shares: Operation
-    taps: int
-    transform: Operation
+    def __init__(self, shares: Operation, taps: int, transform: Operation):
+        super().__init__()
+        self.shares = shares
+        self.taps = taps
+        self.transform = transform
 
 
-class PhaseUnit(NamedTuple):
+class PhaseUnit(nn.Module):
     """A convolution of the phase stream and its norm, None without one."""
 
-    conv: Operation
-    norm: nn.Module | None
-    norm_first: bool
+    def __init__(
+        self, conv: Operation, norm: nn.Module | None, norm_first: bool
+    ):
+        super().__init__()
+        self.conv = conv
+        self.norm = norm
+        self.norm_first = norm_first
 
 
-class Block(NamedTuple):
+class Block(nn.Module):
     """A two-stream block; a gate is None where there is no exchange."""
 
-    amplitude: list[Attention | Operation]
-    phase: list[PhaseUnit]
-    phase_to_amplitude: Operation | None
-    amplitude_to_phase: Operation | None
+    def __init__(
+        self,
+        amplitude: list[Attention | Operation],
+        phase: list[PhaseUnit],
+        phase_to_amplitude: Operation | None,
+        amplitude_to_phase: Operation | None,
+    ):
+        super().__init__()
+        self.amplitude = nn.ModuleList(amplitude)
+        self.phase = nn.ModuleList(phase)
+        self.phase_to_amplitude = phase_to_amplitude
+        self.amplitude_to_phase = amplitude_to_phase
 
 
 class Folder:

@@ -22,6 +22,7 @@ from phasen_sb.network.phasen import (
     check_spectrogram,
     enhance,
 )
+from phasen_sb.optimized.fixed import Fixed
 from phasen_sb.optimized.folding import Attention, Block, Folder, PhaseUnit
 from phasen_sb.optimized.kernels import operations_of
 from phasen_sb.optimized.norms import Affine, FrameNorm, GlobalMoments
@@ -44,7 +45,7 @@ from phasen_sb.signals.spectra import compress, unit_phase
 KEPT_FRAMES = 4000
 
 
-class TiledPHASEN(nn.Module):
+class TiledPHASEN(Fixed):
     """Evaluates a trained PHASEN on a CPU.
 
     Arguments
@@ -86,13 +87,13 @@ class TiledPHASEN(nn.Module):
         self.input_power = network.input_power
         self.input_share = network.input_share
         fold = Folder(dtype)
-        self.amplitude_stem = [
-            fold.amplitude(u) for u in network.amplitude_stem
-        ]
-        self.blocks = [fold.block(block) for block in network.blocks]
+        self.amplitude_stem = nn.ModuleList(
+            map(fold.amplitude, network.amplitude_stem)
+        )
+        self.blocks = nn.ModuleList(map(fold.block, network.blocks))
         self.phase_stem, self.phase_head = None, None
         if network.phase_stem is not None:
-            self.phase_stem = [fold.phase(unit) for unit in network.phase_stem]
+            self.phase_stem = nn.ModuleList(map(fold.phase, network.phase_stem))
             self.phase_head = Folder(torch.float32).conv(
                 network.phase_head, dense=False
             )

@@ -1,6 +1,8 @@
 """The tiled network computes what the plain network computes."""
 
 import copy
+import io
+import pickle
 from pathlib import Path
 
 import pytest
@@ -8,13 +10,12 @@ import torch
 
 import phasen_sb
 from phasen_sb import PHASEN, ConvISTFT, ConvSTFT, PhasenEnhancer
+from phasen_sb.errors import UserError
 from phasen_sb.network.norms import BatchNorm
-from phasen_sb.optimized import folding, optimize
+from phasen_sb.optimized import PRECISIONS, folding, optimize
 from phasen_sb.optimized.native import (
-    convolution as convolutions,
     library,
     operations as native,
-    recurrent,
 )
 from phasen_sb.optimized.network import KEPT_FRAMES, TiledPHASEN
 from phasen_sb.optimized.portable import convolution, operations as portable
@@ -86,7 +87,7 @@ def operations(request, monkeypatch):
         vectors = {torch.float32: library.FP32, torch.bfloat16: library.BF16}
         if not library.load_library().phasen_supports(library.BF16):
             del vectors[torch.bfloat16]
-        for module in (native, convolutions, recurrent):
+        for module in (native, library):
             monkeypatch.setattr(module, "find_kind", vectors.get)
     else:
         chosen = portable
@@ -248,14 +249,126 @@ def test_weights_are_copied_and_the_enhancer_left_alone():
     assert not any(p.requires_grad for p in fast.network.parameters())
 
 
-@torch.inference_mode()
-def test_can_be_copied():
-    enhancer = PhasenEnhancer(
-        ConvSTFT(16000), ConvISTFT(16000), PHASEN(recurrent_units=8)
-    )
-    fast = optimize(enhancer, "fp32")
+def through_bytes(module):
+    return pickle.loads(pickle.dumps(module))
+
+
+def through_a_file(module, weights_only=False):
+    file = io.BytesIO()
+    torch.save(module, file)
+    file.seek(0)
+    return torch.load(file, weights_only=weights_only)
+
+
+COPIES = [copy.copy, copy.deepcopy, through_bytes, through_a_file]
+
+
+def small_enhancer(**options):
+    front_end = {"win_length": 2, "hop_length": 1, "n_fft": 32}
+    return PhasenEnhancer(
+        ConvSTFT(16000, **front_end),
+        ConvISTFT(16000, **front_end),
+        trained(**options),
+    ).eval()
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", ["seed", "paper", "odd channels", "gru"])
+def test_can_be_copied(name, precision, operations):
+    fast = optimize(small_enhancer(**OPTIONS[name]), precision)
     x = torch.randn(1, 3000)
-    assert torch.equal(copy.deepcopy(fast)(x)[0], fast(x)[0])
+    expected = fast(x)[0]
+    copies = [take(fast) for take in COPIES]
+    copies += [take(copies[1]) for take in COPIES]
+    for one in copies:
+        assert type(one) is PhasenEnhancer
+        assert one.network.operations is fast.network.operations
+        assert torch.equal(one(x)[0], expected)
+    del one, copies
+    assert torch.equal(fast(x)[0], expected)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", ["seed", "paper", "odd channels", "gru"])
+def test_the_state_makes_another_enhancer_the_same(name, precision, operations):
+    enhancer = small_enhancer(**OPTIONS[name])
+    fast = optimize(enhancer, precision)
+    # Where a kernel is zero must not decide how it is laid out.
+    with torch.no_grad():
+        for weight in enhancer.parameters():
+            weight.mul_(0.9)
+            if weight.dim() == 4:
+                half = weight.shape[2] // 2
+                weight[:, :, :half] = weight[:, :, half + 1 :] = 0
+    other = optimize(enhancer, precision)
+    x = torch.randn(1, 3000)
+    expected = fast(x)[0]
+    assert distance(expected, other(x)[0]) > 0.01
+    state = fast.state_dict()
+    assert all(value.layout == torch.strided for value in state.values())
+    other.load_state_dict(through_a_file(state, weights_only=True))
+    assert torch.equal(other(x)[0], expected)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        fast.load_state_dict(enhancer.state_dict())
+
+
+def test_states_of_other_shapes_are_refused(operations):
+    tiled = TiledPHASEN(trained())
+    other = TiledPHASEN(trained(amplitude_channels=16))
+    with pytest.raises((RuntimeError, ValueError), match="16"):
+        tiled.load_state_dict(other.state_dict())
+
+
+def test_kernels_are_looked_for_anew_where_it_is_loaded(monkeypatch):
+    stored = pickle.dumps(library.Compiled(torch.bfloat16))
+    monkeypatch.setattr(library, "find_kind", lambda dtype: library.BF16)
+    assert pickle.loads(stored).kind == library.BF16
+    monkeypatch.setattr(library, "find_kind", lambda dtype: None)
+    with pytest.raises(UserError, match="optimize the trained enhancer here"):
+        pickle.loads(stored)
+
+
+@torch.inference_mode()
+def test_is_loaded_where_there_is_no_onednn(monkeypatch):
+    monkeypatch.setattr(folding, "choose_operations", lambda dtype: portable)
+    tiled, x = TiledPHASEN(trained()), torch.randn(1, 65, 17, 2)
+    stored = pickle.dumps(tiled)
+    monkeypatch.setattr(convolution, "has_fused", lambda dtype: False)
+    plain = pickle.loads(stored)
+    assert not plain.squeeze.conv.fused
+    assert distance(tiled(x).spectrogram, plain(x).spectrogram) < 2e-5
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_stays_where_and_what_it_is(precision):
+    enhancer = small_enhancer()
+    fast, x = optimize(enhancer, precision), torch.randn(1, 3000)
+    expected, plain = fast(x)[0], enhancer(x)[0]
+    same = PRECISIONS[precision]
+    for arguments in (
+        {"dtype": torch.float64},
+        {"dtype": {torch.float32: torch.bfloat16}.get(same, torch.float32)},
+        {"dtype": torch.float16},
+        {"device": "meta"},
+        {"memory_format": torch.channels_last},
+    ):
+        with pytest.raises(UserError, match="cast the trained one"):
+            fast.network.to(**arguments)
+        with pytest.raises(UserError, match="cast the trained one"):
+            copy.deepcopy(fast).to(**arguments)
+    assert torch.equal(fast.to("cpu")(x)[0], expected)
+    with pytest.raises(UserError):
+        fast.double()
+    assert torch.equal(enhancer(x)[0], plain)
+
+
+def test_the_environment_switches_kernels_off(monkeypatch):
+    monkeypatch.setenv("PHASEN_KERNELS", "none")
+    assert library.load_library.__wrapped__() is None
+    monkeypatch.setenv("PHASEN_KERNELS", "off")
+    with pytest.raises(UserError, match="PHASEN_KERNELS is 'off'; set it to"):
+        library.load_library.__wrapped__()
 
 
 def test_says_what_it_cannot_do():

@@ -24,7 +24,7 @@ def dtype(request, monkeypatch):
     compiled = library.load_library()
     if compiled is None or not compiled.phasen_supports(request.param):
         pytest.skip("no such kernels")
-    for module in (native, convolutions, recurrent):
+    for module in (native, library):
         monkeypatch.setattr(module, "find_kind", lambda dtype: request.param)
     return KINDS[request.param]
 

@@ -11,8 +11,8 @@ from phasen_sb.optimized.native.library import (
     INT,
     POINTER,
     VECTOR,
+    Compiled,
     call,
-    find_kind,
     structure,
 )
 from phasen_sb.optimized.native.winograd import MADE, TAPS, transform_kernel
@@ -77,14 +77,14 @@ def right_side(matrices: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 class Layout(NamedTuple):
     """A way to compute a convolution.
 
-    ``weight`` is laid out for the kernels. A row of the output holds some
-    ``frames`` of some ``bins``; ``reach`` is what it sees on either side, in
-    frames. At the start of the depth, ``edge`` deep, the last third of the
-    outputs is zero, and at its end the first. ``cost`` is in products for a
-    frame and bin, ``fives`` those of taps that Winograd's filtering takes.
+    A row of the output holds some ``frames`` of some ``bins``; ``reach`` is
+    what it sees on either side, in frames. At the start of the depth, ``edge``
+    deep, the last third of the outputs is zero, and at its end the first.
+    ``cost`` is in products for a frame and bin, ``fives`` those of taps that
+    Winograd's filtering takes. All follow from the kernel's shape alone, so
+    that another kernel of that shape can take the place of the first.
     """
 
-    weight: torch.Tensor
     frames: int
     bins: int
     reach: int
@@ -94,27 +94,33 @@ class Layout(NamedTuple):
 
 
 def _direct(weight, frames, dtype):
-    weight, reach = pack_kernel(weight, frames)
-    # [frames * C_out, frames * C_in, bins, rows] to [bins, depth, outputs].
-    weight = weight.permute(2, 3, 1, 0).flatten(1, 2)
-    edge = _edge(weight)
+    """A weight, laid out for the kernels, and its layout."""
+    edge = _edge(_by_bins(torch.ones_like(weight), frames)[0])
+    weight, reach = _by_bins(weight, frames)
     weight = right_side(weight, dtype)
     # Tiles compute the edges, too.
     skipped = edge if dtype == torch.float32 else 0
     cost = _products(weight, skipped) / frames
-    return Layout(weight, frames, 1, reach, edge, cost)
+    return weight, Layout(frames, 1, reach, edge, cost)
+
+
+def _by_bins(weight, frames):
+    weight, reach = pack_kernel(weight, frames)
+    # [frames * C_out, frames * C_in, bins, rows] to [bins, depth, outputs].
+    return weight.permute(2, 3, 1, 0).flatten(1, 2), reach
 
 
 def _winograd(weight, bins):
     outputs, inputs, taps, _ = weight.shape
     fives = taps // TAPS
-    weight = transform_kernel(weight, bins)
-    edge = _edge(weight.flatten(0, 1))
-    weight = right_side(weight, torch.float32)
+    # Ones are zero at none of the points.
+    ones = transform_kernel(torch.ones_like(weight), bins)
+    edge = _edge(ones.flatten(0, 1))
+    weight = right_side(transform_kernel(weight, bins), torch.float32)
     cost = _products(weight, edge) / (MADE * bins)
     cost += -(-inputs // VECTOR) * fives * INPUT_COST
     cost += -(-outputs // VECTOR) * OUTPUT_COST
-    return Layout(weight, 1, bins, taps // 2, edge, cost, fives)
+    return weight, Layout(1, bins, taps // 2, edge, cost, fives)
 
 
 def _edge(weight):
@@ -135,7 +141,7 @@ def _products(weight, edge):
     return weight.numel() - 2 * edge * VECTOR * kernels
 
 
-class Conv:
+class Conv(Compiled):
     """A convolution of tiles.
 
     Arguments and calls are those of
@@ -158,6 +164,7 @@ class Conv:
         after: str = "",
         dense: bool = True,
     ):
+        super().__init__(dtype)
         self.channels, self.in_channels, taps, self.kernel_bins = weight.shape
         packs = PACKS if dense else (1,)
         choices = [_direct(weight, pack, dtype) for pack in packs]
@@ -167,14 +174,14 @@ class Conv:
                 for bins in PACKS
                 if bins == 1 or bins * self.channels <= 3 * VECTOR
             ]
-        self.layout = min(choices, key=lambda layout: layout.cost)
+        laid_out, self.layout = min(choices, key=lambda choice: choice[1].cost)
+        self.register_buffer("weight", laid_out)
         self.reach = self.layout.reach
         copies = self.layout.frames * self.layout.bins
-        self.bias = bias.repeat(copies).float()
+        self.register_buffer("bias", bias.repeat(copies).float())
         self.after = self.AFTER.index(after)
-        self.kind = find_kind(dtype)
 
-    def __call__(
+    def forward(
         self,
         x: torch.Tensor,
         out: torch.Tensor,
@@ -187,9 +194,9 @@ class Conv:
         assert frames % (MADE if layout.fives else layout.frames) == 0
         arguments = _Convolution(
             *self._place(x),
-            layout.weight.data_ptr(),
+            self.weight.data_ptr(),
             self.kernel_bins,
-            layout.weight.shape[-2],
+            self.weight.shape[-2],
             layout.edge,
             len(self.bias),
             self.bias.data_ptr(),

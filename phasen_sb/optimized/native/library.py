@@ -1,13 +1,22 @@
-"""The compiled kernels, found and called."""
+"""The compiled kernels, found and called.
+
+With the environment variable ``PHASEN_KERNELS`` set to ``none`` they are not
+used, and PyTorch's operators compute instead. It is read once, when kernels
+are first looked for.
+"""
 
 import ctypes
 import functools
+import os
 import warnings
 import zlib
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import torch
+from torch import nn
+
+from phasen_sb.errors import UserError
 
 # In the order of the C++ enumeration.
 FP32, BF16, AMX = range(3)
@@ -38,8 +47,13 @@ _ARGUMENTS = {
 def load_library() -> ctypes.CDLL | None:
     """The compiled kernels; None where they were not compiled.
 
-    Kernels that an earlier version of the sources was compiled to are not
-    used, with a warning.
+    Nor are they used if ``PHASEN_KERNELS`` is ``none``, or, with a warning, if
+    it was an earlier version of the sources that was compiled.
+
+    Raises
+    ------
+    phasen_sb.errors.UserError
+        If ``PHASEN_KERNELS`` is anything else.
 
     Example
     -------
@@ -47,6 +61,14 @@ def load_library() -> ctypes.CDLL | None:
     >>> library is None or library.phasen_supports(FP32) in (0, 1)
     True
     """
+    wanted = os.environ.get("PHASEN_KERNELS")
+    if wanted == "none":
+        return None
+    if wanted is not None:
+        raise UserError(
+            f"The environment variable PHASEN_KERNELS is {wanted!r}; set it "
+            "to none, to compute without the compiled kernels, or unset it."
+        )
     folder = Path(__file__).parent
     paths = [folder / ("_kernels" + suffix) for suffix in EXTENSION_SUFFIXES]
     found = [path for path in paths if path.exists()]
@@ -102,6 +124,8 @@ def find_kind(dtype: torch.dtype) -> int | None:
 def describe_kernels(dtype: torch.dtype) -> str:
     """What computes a precision on this machine, in words.
 
+    With ``PHASEN_KERNELS=none`` in the environment it is PyTorch.
+
     Example
     -------
     >>> describe_kernels(torch.float64)
@@ -127,3 +151,43 @@ def call(
 def structure(name: str, fields: dict[str, type]) -> type[ctypes.Structure]:
     """A structure of the C++ code, of the same fields in the same order."""
     return type(name, (ctypes.Structure,), {"_fields_": list(fields.items())})
+
+
+class Compiled(nn.Module):
+    """A layer that the compiled kernels compute.
+
+    What it keeps are buffers, laid out as kernels of its precision read them;
+    pointers are taken anew for each call. So it can be copied, and stored for
+    any machine that has such kernels.
+
+    Arguments
+    ---------
+    dtype : torch.dtype
+        The precision.
+
+    Raises
+    ------
+    phasen_sb.errors.UserError
+        When it is loaded where there are no such kernels.
+
+    Example
+    -------
+    >>> Compiled(torch.float32).kind == find_kind(torch.float32)
+    True
+    """
+
+    def __init__(self, dtype: torch.dtype):
+        super().__init__()
+        self.dtype = dtype
+        self.kind = find_kind(dtype)
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        # What stored it may have been another CPU.
+        self.kind = find_kind(self.dtype)
+        if self.kind is None:
+            raise UserError(
+                "This enhancer was optimized for compiled kernels, which are "
+                "not installed, do not run on this CPU, or are switched off "
+                "by PHASEN_KERNELS; optimize the trained enhancer here."
+            )

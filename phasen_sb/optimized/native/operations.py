@@ -17,6 +17,7 @@ from phasen_sb.optimized.native.library import (
     INT,
     POINTER,
     VECTOR,
+    Compiled,
     call,
     find_kind,
     structure,
@@ -98,7 +99,7 @@ def empty_tile(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     return memory[:values].view(shape)
 
 
-class AttentionShares:
+class AttentionShares(nn.Module):
     """What each frame gives to the attention of the frames around it.
 
     Arguments and calls are those of
@@ -116,6 +117,7 @@ class AttentionShares:
     ROWS = 16
 
     def __init__(self, squeeze: Conv, weigh: torch.Tensor, dtype: torch.dtype):
+        super().__init__()
         self.squeeze = squeeze
         # Frames in the place of bins and blocks of them, values as channels.
         self.count = weigh.shape[1]
@@ -126,7 +128,7 @@ class AttentionShares:
             dense=False,
         )
 
-    def __call__(self, x: torch.Tensor, out: torch.Tensor) -> None:
+    def forward(self, x: torch.Tensor, out: torch.Tensor) -> None:
         """Maps ``[F, frames, C]`` to ``[frames, shares]``."""
         bins, frames, _ = x.shape
         channels = self.squeeze.channels
@@ -143,7 +145,7 @@ class AttentionShares:
                 )
 
 
-class Transform:
+class Transform(Compiled):
     """A frequency transformation block, behind its squeezing layer.
 
     Arguments and calls are those of
@@ -167,19 +169,21 @@ class Transform:
         per_bin: bool,
         dtype: torch.dtype,
     ):
+        super().__init__(dtype)
         self.bins = len(transform)
         depth = DEPTH if dtype == torch.bfloat16 else 1
         padding = (0, -self.bins % depth, 0, -self.bins % VECTOR)
-        self.transform = F.pad(transform, padding).to(dtype).contiguous()
-        self.mix, self.keep = (
-            right_side(half.t(), dtype) for half in join.chunk(2, dim=1)
-        )
-        self.bias, self.attention_bias = bias.float(), attention_bias.float()
+        transform = F.pad(transform, padding).to(dtype).contiguous()
+        self.register_buffer("transform", transform)
+        mix, keep = join.chunk(2, dim=1)
+        self.register_buffer("mix", right_side(mix.t(), dtype))
+        self.register_buffer("keep", right_side(keep.t(), dtype))
+        self.register_buffer("bias", bias.float())
+        self.register_buffer("attention_bias", attention_bias.float())
         self.taps = taps
         self.per_bin = per_bin
-        self.kind = find_kind(dtype)
 
-    def __call__(
+    def forward(
         self, x: torch.Tensor, shares: torch.Tensor, out: torch.Tensor
     ) -> None:
         """Transforms ``[F, frames, C]`` into ``out``."""

@@ -9,8 +9,8 @@ from phasen_sb.optimized.native.library import (
     INT,
     POINTER,
     VECTOR,
+    Compiled,
     call,
-    find_kind,
     structure,
 )
 
@@ -33,7 +33,7 @@ _Recurrence = structure(
 )
 
 
-class LSTM(nn.Module):
+class LSTM(Compiled):
     """A bidirectional LSTM whose directions run on a thread each.
 
     Arguments
@@ -58,26 +58,24 @@ class LSTM(nn.Module):
     GROUP = 64
 
     def __init__(self, layer: nn.LSTM, dtype: torch.dtype):
-        super().__init__()
+        super().__init__(dtype)
         self.units = layer.hidden_size
         self.groups = -(-self.units // self.GROUP)
-        self.kind = find_kind(dtype)
         ways = [
             [getattr(layer, name + way).detach() for name in _LSTM_WEIGHTS]
             for way in ("_l0", "_l0_reverse")
         ]
-        self.inputs = [
-            self._order(way[0]).flatten(0, 1).to(dtype) for way in ways
-        ]
+        inputs = [self._order(way[0]).flatten(0, 1).to(dtype) for way in ways]
+        self.register_buffer("inputs", torch.stack(inputs))
         recurrent = torch.stack([self._order(way[1]) for way in ways])
         recurrent = recurrent.transpose(-1, -2)
         if dtype == torch.bfloat16:
             recurrent = F.pad(recurrent, (0, 0, 0, self.units % 2))
             recurrent = recurrent.unflatten(-2, (-1, 2)).transpose(-1, -2)
-        self.recurrent = recurrent.to(dtype).contiguous()
+        self.register_buffer("recurrent", recurrent.to(dtype).contiguous())
         biases = [way[2] + way[3] for way in ways]
-        self.bias = torch.stack([self._order(b[:, None]) for b in biases])
-        self.bias = self.bias.float().contiguous()
+        bias = torch.stack([self._order(b[:, None]) for b in biases])
+        self.register_buffer("bias", bias.float().contiguous())
 
     def _order(self, weight):
         """``[4 * units, n]`` to ``[groups, 256, n]``, a vector a gate."""

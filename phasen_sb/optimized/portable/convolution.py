@@ -7,6 +7,7 @@ for whose bf16 it has no kernels, gets the same from several operators.
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 _ONE = [1, 1]
 
@@ -26,11 +27,14 @@ def has_fused(dtype: torch.dtype) -> bool:
     return True
 
 
-class FusedConv:
+class FusedConv(nn.Module):
     """A convolution of tiles ``[F, frames, C]``.
 
     The frequency axis is padded with zeros; of frames, those come out around
     which the kernel finds its neighbours.
+
+    What oneDNN lays out cannot be copied or stored, so copies, pickles and
+    the state hold the weight as it came, and lay it out anew.
 
     Arguments
     ---------
@@ -54,9 +58,13 @@ class FusedConv:
         bias: torch.Tensor | None,
         relu: bool = False,
     ):
+        super().__init__()
         self.padding = [weight.shape[2] // 2, 0]
-        self.bias = bias
+        self.register_buffer("bias", bias)
         self.relu = relu
+        self._lay_out(weight)
+
+    def _lay_out(self, weight):
         self.fused = has_fused(weight.dtype)
         self.weight = weight.contiguous(memory_format=torch.channels_last)
         if self.fused:
@@ -64,7 +72,27 @@ class FusedConv:
                 self.weight, self.padding, _ONE, _ONE, 1
             )
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+    def get_extra_state(self) -> torch.Tensor:
+        """The weight, ``[C_out, C_in, bins, frames]``."""
+        return self.weight.to_dense() if self.fused else self.weight
+
+    def set_extra_state(self, state: torch.Tensor) -> None:
+        """Takes over another weight of the same shape."""
+        if state.shape != self.weight.shape:
+            raise ValueError(
+                f"The weight is {list(self.weight.shape)}, that of the state "
+                f"{list(state.shape)}."
+            )
+        self._lay_out(state.to(self.weight.dtype, copy=True))
+
+    def __getstate__(self):
+        return self.__dict__ | {"weight": self.get_extra_state()}
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        self._lay_out(self.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Convolves ``[F, frames, C_in]``."""
         x = x.contiguous().permute(2, 0, 1)[None]
         if self.fused:

@@ -37,7 +37,7 @@ def empty_tile(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     return torch.empty(shape, dtype=dtype)
 
 
-class Conv:
+class Conv(nn.Module):
     """A convolution of tiles.
 
     Arguments
@@ -69,6 +69,7 @@ class Conv:
         after: str = "",
         dense: bool = True,
     ):
+        super().__init__()
         self.channels, self.in_channels = weight.shape[:2]
         self.gate = after == "gate"
         if self.gate:
@@ -81,7 +82,7 @@ class Conv:
             weight.to(dtype), bias.repeat(self.pack).to(dtype), after == "relu"
         )
 
-    def __call__(
+    def forward(
         self,
         x: torch.Tensor,
         out: torch.Tensor,
@@ -112,7 +113,7 @@ class Conv:
             out += added
 
 
-class AttentionShares:
+class AttentionShares(nn.Module):
     """What each frame gives to the attention of the frames around it.
 
     Arguments
@@ -134,11 +135,12 @@ class AttentionShares:
     """
 
     def __init__(self, squeeze: Conv, weigh: torch.Tensor, dtype: torch.dtype):
+        super().__init__()
         self.squeeze = squeeze
         self.count = weigh.shape[1]
-        self.weigh = weigh.to(dtype)
+        self.register_buffer("weigh", weigh.to(dtype))
 
-    def __call__(self, x: torch.Tensor, out: torch.Tensor) -> None:
+    def forward(self, x: torch.Tensor, out: torch.Tensor) -> None:
         """Maps ``[F, frames, C]`` to ``[frames, shares]``."""
         bins, frames, _ = x.shape
         squeezed = x.new_empty(frames, bins, self.squeeze.channels)
@@ -146,7 +148,7 @@ class AttentionShares:
         torch.mm(squeezed.flatten(1), self.weigh, out=out)
 
 
-class Transform:
+class Transform(nn.Module):
     """A frequency transformation block, behind its squeezing layer.
 
     Attention that weighs channels is applied after the transform, with which
@@ -187,18 +189,19 @@ class Transform:
         per_bin: bool,
         dtype: torch.dtype,
     ):
+        super().__init__()
         self.bins = len(transform)
         self.per_bin = per_bin
         self.taps = taps
-        self.attention_bias = attention_bias.to(dtype)
+        self.register_buffer("attention_bias", attention_bias.to(dtype))
         if dtype == torch.bfloat16:
             transform = F.pad(transform, (0, -self.bins % PRODUCT_ROWS))
-        self.transform = transform.to(dtype)
+        self.register_buffer("transform", transform.to(dtype))
         mix, keep = join.to(dtype).chunk(2, dim=1)
         self.mix = FusedConv(mix[..., None, None], bias.to(dtype), relu=True)
-        self.keep = keep.t().contiguous()
+        self.register_buffer("keep", keep.t().contiguous())
 
-    def __call__(
+    def forward(
         self, x: torch.Tensor, shares: torch.Tensor, out: torch.Tensor
     ) -> None:
         """Transforms a tile.

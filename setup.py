@@ -90,6 +90,7 @@ setup(
         "pyyaml",
         "tqdm",
         "joblib",
+        "huggingface_hub>=0.20",
     ],
     extras_require={
         "dev": [

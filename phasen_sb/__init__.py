@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # what editors and type checkers see; tests compare it
     from phasen_sb.augmentation.remix import Remix as Remix
     from phasen_sb.data.datasets import make_datasets as make_datasets
     from phasen_sb.data.prepare import prepare_data as prepare_data
-    from phasen_sb.inference.pretrained import Enhancer as Enhancer
+    from phasen_sb.inference.enhancer import Enhancer as Enhancer
     from phasen_sb.losses.compressed_complex import (
         compressed_complex_loss as compressed_complex_loss,
     )
@@ -100,7 +100,7 @@ _HOMES = {
     "augmentation.remix": ["Remix"],
     "data.datasets": ["make_datasets"],
     "data.prepare": ["prepare_data"],
-    "inference.pretrained": ["Enhancer"],
+    "inference.enhancer": ["Enhancer"],
     "losses.compressed_complex": ["compressed_complex_loss"],
     "losses.log_spectral": ["log_spectral_loss"],
     "losses.objective": ["Objective"],

@@ -33,7 +33,7 @@ from phasen_sb.configuration.run_options import (
 )
 from phasen_sb.errors import UserError
 from phasen_sb.metrics.selection import SELECTION_METRIC
-from phasen_sb.models.stored import read_model
+from phasen_sb.models.loading import read_model
 from phasen_sb.models.weights import load_state
 from phasen_sb.training.brain import EnhancementBrain
 from phasen_sb.training.pictures import transform_matrices

@@ -18,10 +18,11 @@ from phasen_sb.configuration.recipe import find_hparams, load_recipe
 from phasen_sb.errors import UserError
 from phasen_sb.losses.compressed_complex import compressed_complex_loss
 from phasen_sb.losses.objective import Objective
-from phasen_sb.optimized import PRECISIONS, optimize
+from phasen_sb.optimized import optimize
 from phasen_sb.signals.conv_stft import ConvSTFT
 from phasen_sb.signals.level import level
 from phasen_sb.training.compilation import compile_network
+from phasen_sb.utils.hardware import PRECISIONS
 
 SAMPLE_RATE = 16000
 #: A measurement is repeated until it has taken so long (s) ...
@@ -188,7 +189,7 @@ def _whole(model, noisy, workload):
 
 
 def _chunked(model, noisy, workload, folder):
-    from phasen_sb.inference.pretrained import Enhancer
+    from phasen_sb.inference.enhancer import Enhancer
 
     wave = noisy[0].cpu().numpy()
     soundfile.write(folder / "noisy.wav", wave, SAMPLE_RATE)

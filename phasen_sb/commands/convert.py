@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--hop",
         type=int,
         metavar="SAMPLES",
-        help="hop of the STFT, which no tensor tells (default: a quarter of "
+        help="hop of the STFT, which no tensor shows (default: a quarter of "
         "the window)",
     )
     parser.add_argument(
@@ -51,14 +51,15 @@ def run(arguments: argparse.Namespace) -> None:
     Raises
     ------
     UserError
-        If the checkpoint is no reference PHASEN, or OUT_DIR cannot be
+        If the checkpoint is not one of the reference, or OUT_DIR cannot be
         written.
     """
-    from phasen_sb.models.conversion import convert_reference
+    # Here, so that --help does not import PyTorch.
+    from phasen_sb.models.reference import read_reference_checkpoint
 
     write_model(
         arguments,
-        lambda: convert_reference(
+        lambda: read_reference_checkpoint(
             arguments.checkpoint, arguments.hop, arguments.sample_rate
         ),
     )

@@ -65,8 +65,9 @@ def run(arguments: argparse.Namespace) -> None:
             "The demo needs Gradio; install it with pip install "
             "'phasen_sb[demo]'."
         ) from error
+    # Here, so that --help does not import PyTorch.
     from phasen_sb.commands.demo_page import make_page
-    from phasen_sb.inference.pretrained import Enhancer
+    from phasen_sb.inference.enhancer import Enhancer
 
     enhancer = Enhancer.from_pretrained(arguments.model, arguments.device)
     page = make_page(enhancer)

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from phasen_sb.audio.reading import open_audio, read_samples
 from phasen_sb.errors import UserError
+from phasen_sb.inference.enhancer import Enhancer
 from phasen_sb.inference.model_rate import resample
-from phasen_sb.inference.pretrained import Enhancer
-from phasen_sb.inference.survey import replace_non_finite
+from phasen_sb.inference.recording_statistics import replace_non_finite
 from phasen_sb.signals.decibels import spectrogram_decibels
 
 #: Seconds that the pictures show, from the start of the recording.

@@ -168,13 +168,14 @@ def _copy(source, target):
 
 
 def _enhance_files(arguments, inputs, output):
+    # Here, so that --help does not import PyTorch.
+    from phasen_sb.inference.enhancer import Enhancer
     from phasen_sb.inference.jobs import (
         enhance_files,
         find_inputs,
         name_outputs,
         names_one_file,
     )
-    from phasen_sb.inference.pretrained import Enhancer
 
     pairs = name_outputs(find_inputs(inputs), output, arguments.format)
     enhancer = Enhancer.from_pretrained(

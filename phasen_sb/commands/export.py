@@ -1,4 +1,4 @@
-"""`phasen export`: from a training run to a folder that loads anywhere."""
+"""`phasen export`: a training run as a folder that loads anywhere."""
 
 import argparse
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from phasen_sb.models.stored import TrainedModel
+    from phasen_sb.models.loading import StoredModel
 
 DESCRIPTION = """\
 Writes the best checkpoint of a training run as a folder that SpeechBrain's
@@ -87,16 +87,15 @@ def run(arguments: argparse.Namespace) -> None:
     UserError
         If the run cannot be read or the folder not be written.
     """
-    from phasen_sb.models.stored import read_model
+    # Functions import what needs PyTorch, so that --help is quick.
+    from phasen_sb.models.loading import read_model
 
     folder = write_model(arguments, lambda: read_model(arguments.results))
     if arguments.onnx or arguments.torch_export:
         from phasen_sb.export.graph import export_graphs
-        from phasen_sb.inference.pretrained import Enhancer
 
-        enhancer = Enhancer.from_pretrained(folder, "cpu", "fp32")
         differences = export_graphs(
-            enhancer.mods.enhance_model,
+            read_model(folder).build(),
             folder,
             arguments.onnx,
             arguments.torch_export,
@@ -109,7 +108,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def write_model(
-    arguments: argparse.Namespace, read: Callable[[], "TrainedModel"]
+    arguments: argparse.Namespace, read: Callable[[], "StoredModel"]
 ) -> Path:
     """Writes a model into OUT_DIR and says so.
 

@@ -1,13 +1,12 @@
 """The model card: README.md of an exported model."""
 
-import io
-from pathlib import Path
+from pathlib import PurePath
 
-from ruamel.yaml import YAML
+from huggingface_hub import EvalResult, ModelCardData
 
 from phasen_sb import __version__
 from phasen_sb.losses.objective import METRIC_LOSSES
-from phasen_sb.models.stored import TrainedModel
+from phasen_sb.models.loading import StoredModel
 
 SCORES = {
     "pesq_wb": "PESQ (wideband)",
@@ -20,6 +19,9 @@ SCORES = {
     "covl": "COVL",
     "ssnr": "segmental SNR (dB)",
 }
+
+#: Settings that name the folder a training's data came from.
+DATA_FOLDERS = ("data_folder", "noisy_folder", "clean_folder")
 
 ROUNDED = "\n\nThe scores are those of the weights before rounding to fp16."
 
@@ -77,7 +79,7 @@ of their own, which may ask for attribution.
 
 
 def write_card(
-    model: TrainedModel,
+    model: StoredModel,
     name: str,
     licence: str = "apache-2.0",
     half: bool = False,
@@ -86,7 +88,7 @@ def write_card(
 
     Arguments
     ---------
-    model : TrainedModel
+    model : StoredModel
         What is exported.
     name : str
         Name of the model.
@@ -102,65 +104,46 @@ def write_card(
 
     Example
     -------
-    >>> model = TrainedModel({}, 16000, {}, "results/phasen/1234")
-    >>> print(write_card(model, "my_model"))
-    ---
-    license: apache-2.0
-    ...
+    >>> from phasen_sb.models.description import Description
+    >>> model = StoredModel(Description({}, 16000), {}, "results/phasen/1234")
+    >>> "license: apache-2.0" in write_card(model, "my_model")
+    True
     """
-    front = io.StringIO()
-    yaml = YAML()
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.dump(_front_matter(model, name, licence), front)
     text = TEXT.format(
         name=name,
         version=__version__,
         scores=_score_table(model.results) + ROUNDED * half,
         data=_data(model),
-        sample_rate=model.sample_rate,
-        band=model.sample_rate / 2000,
+        sample_rate=model.description.sample_rate,
+        band=model.description.sample_rate / 2000,
         licence=licence,
     )
-    return f"---\n{front.getvalue()}---\n{text}"
+    return f"---\n{_metadata(model, name, licence).to_yaml()}\n---\n{text}"
 
 
-def _front_matter(model, name, licence):
-    front = {
-        "license": licence,
-        "library_name": "speechbrain",
-        "pipeline_tag": "audio-to-audio",
-        "tags": ["speech-enhancement", "phasen", "speechbrain", "audio"],
-    }
+def _metadata(model, name, licence):
     scores = model.results.get("test", {}).get("enhanced", {})
-    known = [key for key in SCORES if isinstance(scores.get(key), float)]
-    if known:
-        front["model-index"] = [
-            {
-                "name": name,
-                "results": [
-                    {
-                        "task": {
-                            "type": "audio-to-audio",
-                            "name": "Speech Enhancement",
-                        },
-                        "dataset": {
-                            "name": _data_name(model),
-                            "type": model.data.get("source", "custom"),
-                            "split": "test",
-                        },
-                        "metrics": [
-                            {
-                                "type": key,
-                                "name": SCORES[key],
-                                "value": round(scores[key], 4),
-                            }
-                            for key in known
-                        ],
-                    }
-                ],
-            }
-        ]
-    return front
+    results = [
+        EvalResult(
+            task_type="audio-to-audio",
+            task_name="Speech Enhancement",
+            dataset_name=_data_name(model),
+            dataset_type=model.data.get("source", "custom"),
+            dataset_split="test",
+            metric_type=key,
+            metric_name=label,
+            metric_value=round(scores[key], 4),
+        )
+        for key, label in SCORES.items()
+        if isinstance(scores.get(key), float)
+    ]
+    return ModelCardData(
+        license=licence,
+        library_name="speechbrain",
+        pipeline_tag="audio-to-audio",
+        tags=["speech-enhancement", "phasen", "speechbrain", "audio"],
+        **({"model_name": name, "eval_results": results} if results else {}),
+    )
 
 
 def _score_table(results):
@@ -212,35 +195,35 @@ def _number(value):
 
 
 def _data_name(model):
-    # Folder names alone: the card is published, paths are private.
-    for key in ("data_folder", "noisy_folder", "clean_folder"):
-        folder = model.settings.get(key)
-        if folder:
-            return str(folder).rstrip("/").rsplit("/", 1)[-1]
+    for key in DATA_FOLDERS:
+        if folder := model.settings.get(key):
+            return _last_part(folder)
     return "phasen_sb sample corpus" if model.settings else "unknown"
 
 
 def _data(model):
     if not model.settings:
-        return f"Unknown: converted from {model.source.rsplit('/', 1)[-1]}."
+        return f"Unknown: converted from {_last_part(model.source)}."
     lines = [f"{_data_name(model)}."]
-    if model.settings.get("init_from"):
-        source = str(model.settings["init_from"]).rstrip("/").rsplit("/", 1)[-1]
-        lines.append(f"The training started from the weights of {source}.")
-    for kind in ("clean", "noise"):
+    if source := model.settings.get("init_from"):
+        lines.append(
+            f"The training started from the weights of {_last_part(source)}."
+        )
+    for kind, name in (("clean", "clean speech"), ("noise", "noise")):
         if extra := model.settings.get(f"extra_{kind}_folder"):
-            kind = "clean speech" if kind == "clean" else kind
-            lines.append(f"Further {kind} to train on: {Path(extra).name}.")
+            lines.append(f"Further {name} to train on: {_last_part(extra)}.")
     for split, facts in model.data.get("splits", {}).items():
         lines.append(
             f"{split}: {facts['files']} files, {facts['seconds'] / 60:.1f} min."
         )
-    if not any(
-        model.settings.get(key)
-        for key in ("data_folder", "noisy_folder", "clean_folder")
-    ):
+    if not any(map(model.settings.get, DATA_FOLDERS)):
         lines.append(
             "That is a demonstration corpus: the model shows that everything "
             "works, not how well PHASEN can sound."
         )
     return "\n".join(lines)
+
+
+def _last_part(path):
+    # The card is published, paths are private.
+    return PurePath(path).name

@@ -11,32 +11,24 @@ import torch
 
 from phasen_sb.errors import UserError
 from phasen_sb.export.card import write_card
-from phasen_sb.models.description import describe
-from phasen_sb.models.loading import build
-from phasen_sb.models.stored import (
-    CARD,
-    DESCRIPTION,
-    RESULTS,
-    WEIGHTS,
-    TrainedModel,
-    is_export,
-)
-from phasen_sb.models.weights import load_state
+from phasen_sb.models.loading import StoredModel, is_export
+from phasen_sb.utils.file_names import CARD, DESCRIPTION, RESULTS, WEIGHTS
 
 
 def check_target(folder: str | os.PathLike, overwrite: bool = False) -> Path:
-    """Says before any work if the export could not be written.
+    """Refuses a folder that an export must not be written to.
 
     Arguments
     ---------
     folder : path
-        Where the export shall go.
+        Where the export is to go.
     overwrite : bool
         Whether an export that is there may be replaced.
 
     Returns
     -------
     pathlib.Path
+        The folder.
 
     Raises
     ------
@@ -55,13 +47,14 @@ def check_target(folder: str | os.PathLike, overwrite: bool = False) -> Path:
         )
     if folder.exists():
         raise UserError(
-            f"{folder} exists and is no exported model; give another folder."
+            f"{folder} exists and is not an exported model; give another "
+            "folder."
         )
     return folder
 
 
 def write_export(
-    model: TrainedModel,
+    model: StoredModel,
     folder: str | os.PathLike,
     licence: str = "apache-2.0",
     overwrite: bool = False,
@@ -69,13 +62,13 @@ def write_export(
 ) -> Path:
     """Writes ``hyperparams.yaml``, ``model.ckpt`` and the model card.
 
-    The enhancer is built from the new description and loaded strictly before
-    anything appears under the final name.
+    The enhancer is built and its weights are loaded strictly before anything
+    is written.
 
     Arguments
     ---------
-    model : TrainedModel
-        From :func:`phasen_sb.models.stored.read_run`.
+    model : StoredModel
+        From :func:`phasen_sb.models.loading.read_model`.
     folder : path
         Where to write.
     licence : str
@@ -83,8 +76,8 @@ def write_export(
     overwrite : bool
         Replace an export that is there.
     half : bool
-        Write parameters as fp16, half as large; they are computed with as
-        before. Running statistics stay fp32.
+        Write parameters as fp16, half as large; computation stays in fp32, as
+        running statistics do.
 
     Returns
     -------
@@ -98,9 +91,7 @@ def write_export(
         folder cannot be written.
     """
     folder = check_target(folder, overwrite)
-    text = describe(model.enhancer, model.sample_rate)
-    enhancer = build(text)["enhance_model"]
-    load_state(enhancer, model.state, model.source)
+    enhancer = model.build()
     state = model.state
     if half:
         names = {name for name, _ in enhancer.named_parameters()}
@@ -114,7 +105,9 @@ def write_export(
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        (part / DESCRIPTION).write_text(text, encoding="utf-8")
+        (part / DESCRIPTION).write_text(
+            model.description.to_yaml(), encoding="utf-8"
+        )
         torch.save(state, part / WEIGHTS)
         card = model.card
         if card is None:
@@ -126,7 +119,7 @@ def write_export(
         if folder.is_dir():
             shutil.rmtree(folder)
         os.replace(part, folder)
-    # torch.save tells of a full disk with a RuntimeError.
+    # torch.save reports a full disk by a RuntimeError.
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(

@@ -1,4 +1,4 @@
-"""Waveforms as users have them, as ``[samples, channels]`` and back."""
+"""Waveforms of a user as ``[samples, channels]``, and back."""
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ FULL_SCALE = {"int16": 2.0**15, "int32": 2.0**31}
 
 
 def to_signal(wave: np.ndarray | torch.Tensor) -> np.ndarray:
-    """Checks a waveform and lays its channels side by side.
+    """Checks a waveform and puts its channels side by side.
 
     Arguments
     ---------
@@ -25,7 +25,7 @@ def to_signal(wave: np.ndarray | torch.Tensor) -> np.ndarray:
     Raises
     ------
     UserError
-        If the type, shape or dtype cannot be.
+        If the type, shape or dtype is not possible.
 
     Example
     -------
@@ -53,7 +53,7 @@ def to_signal(wave: np.ndarray | torch.Tensor) -> np.ndarray:
             "or int32."
         )
     if isinstance(wave, torch.Tensor):
-        # NumPy knows no bfloat16.
+        # NumPy has no bfloat16.
         wave = wave.detach().cpu().double().numpy()
     signal = wave.reshape(-1, shape[-1]).T.astype(np.float64)
     return signal / FULL_SCALE.get(dtype, 1.0)
@@ -62,7 +62,7 @@ def to_signal(wave: np.ndarray | torch.Tensor) -> np.ndarray:
 def from_signal(
     signal: np.ndarray, like: np.ndarray | torch.Tensor
 ) -> np.ndarray | torch.Tensor:
-    """Gives a signal kind, shape, dtype and device of a waveform.
+    """Gives a signal the type, shape, dtype and device of a waveform.
 
     Arguments
     ---------

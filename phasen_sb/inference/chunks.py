@@ -1,6 +1,6 @@
-"""Processes a long signal in chunks that overlap and are faded together.
+"""Processes a long signal in chunks that overlap and are cross-faded.
 
-Only the chunk at hand is in memory. Chunks start at whole seconds: at every
+Only the current chunk is in memory. Chunks start at whole seconds: at every
 sample rate that is a whole number of samples, so resampling a chunk gives the
 samples that resampling the whole signal would give.
 """
@@ -52,8 +52,8 @@ class ChunkPlan:
         -------
         iterator of (int, int)
             First sample and one past the last sample of each chunk. The last
-            chunk begins earlier than its own part needs, lest the network
-            sees a fraction of a second by itself.
+            chunk begins earlier than its own part needs, so that the network
+            does not see a fraction of a second by itself.
         """
         start, boundary, ahead = 0, 0, (self.step + self.context) * rate
         while boundary + ahead < samples:
@@ -90,9 +90,8 @@ def process_in_chunks(
     Returns
     -------
     iterator of np.ndarray
-        Consecutive parts of the result, ``samples`` long in all. Where all
-        chunks agree, as those of the identity do, the result is exactly
-        theirs.
+        Consecutive parts of the result, ``samples`` long in all. Where
+        overlapping chunks agree, the result is exactly theirs.
 
     Example
     -------

@@ -1,27 +1,27 @@
-"""Excerpts from all over a signal whose length is not known beforehand."""
+"""Evenly spaced excerpts of a signal whose length is not known beforehand."""
 
 import numpy as np
 
 
-class Excerpts:
-    """Keeps evenly spread pieces of a signal that comes block by block.
+class ExcerptCollector:
+    """Keeps evenly spaced excerpts of a signal that comes block by block.
 
-    Memory is bounded: whenever there are too many pieces every second one is
-    dropped, and from then on every second one that comes.
+    Memory is bounded: whenever there are too many excerpts, every second one
+    is dropped, and from then on every second one that comes.
 
     Arguments
     ---------
     length : int
-        Samples of a piece.
+        Samples of an excerpt.
     limit : int
-        Most pieces kept; of a long signal at least half as many are.
+        Most excerpts kept; of a long signal at least half as many are.
 
     Example
     -------
-    >>> excerpts = Excerpts(length=2, limit=3)
+    >>> excerpts = ExcerptCollector(length=2, limit=3)
     >>> excerpts.add(np.arange(7)[:, None])
     >>> excerpts.add(np.arange(7, 17)[:, None])
-    >>> excerpts.pieces()[..., 0]
+    >>> excerpts.stack()[..., 0]
     array([[0., 1.],
            [8., 9.]], dtype=float32)
     """
@@ -31,30 +31,30 @@ class Excerpts:
         self.limit = limit
         self._every = 1
         self._count = 0
-        self._pieces = []
+        self._excerpts = []
         self._rest = None
 
     def add(self, block: np.ndarray) -> None:
-        """Takes the next ``[n, channels]``, single precision is enough."""
+        """Takes the next ``[n, channels]``; excerpts are kept in fp32."""
         if self._rest is not None:
             block = np.concatenate([self._rest, block])
         whole = len(block) // self.length
         for i in range(whole):
             if self._count % self._every == 0:
-                piece = block[i * self.length : (i + 1) * self.length]
-                self._pieces.append(piece.astype(np.float32))
-                if len(self._pieces) > self.limit:
-                    self._pieces = self._pieces[::2]
+                excerpt = block[i * self.length : (i + 1) * self.length]
+                self._excerpts.append(excerpt.astype(np.float32))
+                if len(self._excerpts) > self.limit:
+                    self._excerpts = self._excerpts[::2]
                     self._every *= 2
             self._count += 1
         self._rest = block[whole * self.length :]
 
-    def pieces(self) -> np.ndarray:
-        """Returns the pieces, ``[pieces, length, channels]``.
+    def stack(self) -> np.ndarray:
+        """Returns the excerpts, ``[excerpts, length, channels]``.
 
-        A signal shorter than a piece has none.
+        A signal shorter than an excerpt has none.
         """
-        if not self._pieces:
+        if not self._excerpts:
             channels = 1 if self._rest is None else self._rest.shape[1]
             return np.zeros((0, self.length, channels), np.float32)
-        return np.stack(self._pieces)
+        return np.stack(self._excerpts)

@@ -1,4 +1,4 @@
-"""Enhances many files: finds them, names the outputs, goes on after errors."""
+"""Enhances many files: finds them, names the outputs, survives errors."""
 
 import glob
 import os
@@ -17,22 +17,22 @@ from tqdm import tqdm
 from phasen_sb.audio.finding import AUDIO_SUFFIXES
 from phasen_sb.audio.formats import FORMATS
 from phasen_sb.errors import UserError
-from phasen_sb.inference.outputs import EnhancedFile, output_path
-from phasen_sb.inference.pretrained import Enhancer
+from phasen_sb.inference.enhancer import Enhancer
+from phasen_sb.inference.outputs import EnhancedFile, name_output
 
 ENHANCED = ".enhanced"
 
 
 @dataclass
 class JobReport:
-    """What became of many files.
+    """Which of many files were enhanced, kept or failed.
 
     Arguments
     ---------
     done : list of EnhancedFile
         Enhanced now.
     kept : list of pathlib.Path
-        Outputs that were there from an earlier run.
+        Outputs that an earlier run had written.
     failed : dict
         From input to the sentence that says why.
     """
@@ -158,7 +158,7 @@ def name_outputs(
     pairs = []
     for source, relative in inputs:
         if output is None:
-            target = output_path(source, None, format)
+            target = name_output(source, None, format)
         elif len(inputs) == 1 and _is_file_name(output):
             target = Path(output).expanduser()
         else:
@@ -203,14 +203,14 @@ def enhance_files(
     jobs : int
         Files at a time.
     overwrite : bool
-        Replace outputs that are there.
+        Replace outputs that exist.
     progress : bool, optional
         Show a bar; by default on a terminal.
     resume : bool
-        Keep an output that is there and no older than its input as done,
-        unless ``overwrite``; otherwise it is refused.
+        Keep an output that exists and is no older than its input, unless
+        ``overwrite``. Without it, an output that exists is an error.
     **options : dict
-        Of :meth:`Enhancer.enhance_file`.
+        Of :meth:`phasen_sb.Enhancer.enhance_file`.
 
     Returns
     -------
@@ -250,7 +250,7 @@ def enhance_files(
 
 
 def _run(work, pairs, jobs, stop):
-    """Yields pair and result, or the error that a user can mend."""
+    """Yields each pair with its result, or the error that a user can fix."""
 
     def attempt(pair):
         try:
@@ -329,9 +329,9 @@ def _is_done(source, target):
 
 
 def _seconds(path):
-    """Length by the header, good enough for a progress bar."""
+    """Duration by the header, good enough for a progress bar."""
     if not path.is_file():
-        return 0.0  # What opens a pipe waits for its writer.
+        return 0.0  # Opening a pipe blocks until somebody writes to it.
     try:
         return sf.info(path).duration
     except (sf.SoundFileError, TypeError):

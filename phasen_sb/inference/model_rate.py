@@ -1,14 +1,14 @@
-"""Enhances at the model's sample rate what comes at any other.
+"""Enhances signals of any sample rate at the model's.
 
-The enhancer's *change* is what is brought back to the signal's own rate and
-added to it. So a model that changes nothing returns its input exactly, at
+Only the *change* that enhancement makes is resampled to the signal's own rate
+and added to it, so a model that changes nothing returns its input exactly, at
 every rate. Above the model's band, which the network never sees, the signal
-follows the gain that the octave below it received: hiss goes down with the
-noise, sibilants stay.
+follows the gain of the octave below: hiss goes down with the noise, sibilants
+stay.
 
 Resampling is soxr's (VHQ, linear phase): it takes any integer rate without a
-filter bank of that size, and a chunk resampled alone equals the same part of
-the whole signal to -290 dB.
+filter bank of that size, and a chunk resampled by itself equals the same part
+of the whole resampled signal to -290 dB.
 """
 
 from collections.abc import Callable
@@ -32,30 +32,30 @@ def resample(signal: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
     if rate == new_rate:
         return signal
     samples = -(-len(signal) * new_rate // rate)
-    # soxr rounds the length down: give it some silence to cut off again.
+    # soxr rounds the length down: append some silence, and cut it off again.
     padding = np.zeros(2 + 2 * rate // new_rate)
     padded = np.concatenate([signal, padding])
     return soxr.resample(padded, rate, new_rate, quality=QUALITY)[:samples]
 
 
-def change_at_rate(
+def run_at_model_rate(
+    compute_change: Callable[[np.ndarray], np.ndarray],
     signal: np.ndarray,
     rate: int,
     model_rate: int,
-    change: Callable[[np.ndarray], np.ndarray],
 ) -> np.ndarray:
     """Computes what enhancement adds to a signal of any rate.
 
     Arguments
     ---------
+    compute_change : callable
+        Computes what enhancement adds to ``[samples]`` at the model's rate.
     signal : np.ndarray
         ``[samples]``, float64.
     rate : int
         Its sample rate (Hz).
     model_rate : int
-        The enhancer's sample rate (Hz).
-    change : callable
-        Computes what enhancement adds to ``[samples]`` at the model's rate.
+        The model's (Hz).
 
     Returns
     -------
@@ -64,23 +64,25 @@ def change_at_rate(
 
     Example
     -------
-    >>> change_at_rate(np.ones(4), 48000, 16000, lambda low: 0 * low)
+    >>> run_at_model_rate(lambda low: 0 * low, np.ones(4), 48000, 16000)
     array([0., 0., 0., 0.])
     """
     low = resample(signal, rate, model_rate)
-    added = change(low)
+    added = compute_change(low)
     result = resample(added, model_rate, rate)[: len(signal)]
     if rate <= model_rate:
         return result
     above = signal - resample(low, model_rate, rate)[: len(signal)]
-    gain = band_gain(low, low + added, model_rate)
+    gain = highest_octave_gain(low, low + added, model_rate)
     seconds = np.arange(len(signal)) / rate
     centres = (np.arange(len(gain)) + 0.5) * FRAME_SECONDS
     return result + (np.interp(seconds, centres, gain) - 1.0) * above
 
 
-def band_gain(noisy: np.ndarray, enhanced: np.ndarray, rate: int) -> np.ndarray:
-    """Gain of the highest octave, in frames of 10 ms.
+def highest_octave_gain(
+    noisy: np.ndarray, enhanced: np.ndarray, rate: int
+) -> np.ndarray:
+    """Measures the gain of the highest octave, in frames of 10 ms.
 
     Arguments
     ---------
@@ -99,7 +101,7 @@ def band_gain(noisy: np.ndarray, enhanced: np.ndarray, rate: int) -> np.ndarray:
     Example
     -------
     >>> noise = np.random.randn(800)
-    >>> band_gain(noise, 0.5 * noise, 16000)
+    >>> highest_octave_gain(noise, 0.5 * noise, 16000)
     array([0.5, 0.5, 0.5, 0.5, 0.5])
     """
     high_pass = butter(4, rate / 4, "highpass", fs=rate, output="sos")

@@ -1,4 +1,4 @@
-"""Where enhanced files go, and what is told about them."""
+"""Where enhanced files are written, and what is reported of them."""
 
 import os
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from phasen_sb.errors import UserError
 
 @dataclass(frozen=True)
 class EnhancedFile:
-    """What :meth:`Enhancer.enhance_file` did.
+    """What :meth:`phasen_sb.Enhancer.enhance_file` did.
 
     Arguments
     ---------
@@ -43,7 +43,7 @@ class EnhancedFile:
     gain: float = 1.0
 
     def notes(self) -> list[str]:
-        """Sentences about what a listener should know."""
+        """Lists, in sentences, what a listener should know."""
         notes = []
         if self.non_finite:
             notes.append(
@@ -79,7 +79,7 @@ class PeakMeter:
         self.over += int((magnitude > 1.0).sum())
 
 
-def output_path(
+def name_output(
     source: Path,
     target: str | os.PathLike | None = None,
     format: str | None = None,
@@ -88,9 +88,9 @@ def output_path(
 
     Example
     -------
-    >>> output_path(Path("talks/interview.mp3")).name
+    >>> name_output(Path("talks/interview.mp3")).name
     'interview.enhanced.mp3'
-    >>> output_path(Path("interview.mp3"), format="wav:FLOAT").name
+    >>> name_output(Path("interview.mp3"), format="wav:FLOAT").name
     'interview.enhanced.wav'
     """
     if target is not None:
@@ -123,9 +123,9 @@ def check_output(source: Path, target: Path, overwrite: bool) -> None:
 
 
 def format_by_suffix(source: Path, target: Path) -> str | None:
-    """Name of the format that an output's suffix asks for.
+    """Names the format that an output's suffix asks for.
 
-    None where it has none or the input's.
+    None where it has none, or the same as the input.
     """
     if target.suffix.lower() == source.suffix.lower():
         return None

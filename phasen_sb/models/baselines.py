@@ -1,4 +1,4 @@
-"""Other models of SpeechBrain in PHASEN's place, under the same protocol.
+"""SpeechBrain's other models in PHASEN's place, under the same protocol.
 
 ``recipes/train.py`` trains whatever stands under ``enhancer`` (waveform to
 waveform) or ``network`` (spectrogram to spectrogram). The two classes here
@@ -65,7 +65,8 @@ class WaveformModel(nn.Module):
     ---------
     network : torch.nn.Module
         Maps ``[B, samples]`` to ``[B, samples]`` or ``[B, samples, 1]``, or
-        to a tuple that begins so; a little more or less samples are mended.
+        to a tuple that begins so. An output that is a little longer or
+        shorter than the input is cut or padded.
     normalize : bool
         Divide each utterance by its RMS before the network and multiply
         after it, as :class:`phasen_sb.PhasenEnhancer` does.

@@ -9,12 +9,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from phasen_sb.errors import UserError
+from phasen_sb.models.description import read_description
 from phasen_sb.models.enhancer import PhasenEnhancer
+from phasen_sb.utils.file_names import DESCRIPTION
 
-HYPERPARAMETERS = "hyperparams.yaml"
-
-# Two lengths whose difference is free of what a network does once for each
-# utterance.
+# Two lengths are counted, this many frames and twice as many: their
+# difference is free of what a network does once for each utterance.
 _FRAMES = 8
 
 
@@ -132,7 +132,7 @@ def find_model(folder: Path) -> Path | None:
         The run or the exported model, which has a ``hyperparams.yaml``.
     """
     for place in (folder, *folder.parents[:2]):
-        if (place / HYPERPARAMETERS).is_file():
+        if (place / DESCRIPTION).is_file():
             return place
     return None
 
@@ -150,22 +150,13 @@ def find_model_cost(folder: Path) -> ModelCost | None:
     ModelCost or None
         None if there is no ``hyperparams.yaml`` of an enhancer.
     """
-    from phasen_sb.models.description import (
-        describe,
-        enhancer_of_export,
-        enhancer_of_run,
-    )
-    from phasen_sb.models.loading import build
-    from phasen_sb.models.stored import is_export
-
     place = find_model(folder)
     if place is None:
         return None
-    read = enhancer_of_export if is_export(place) else enhancer_of_run
     try:
-        node, sample_rate = read(place / HYPERPARAMETERS)
-        enhancer = build(describe(node, sample_rate))["enhance_model"]
+        description = read_description(place / DESCRIPTION)
+        enhancer = description.build(str(place))
     except UserError:
         # Somebody else's file of that name.
         return None
-    return model_cost(enhancer, sample_rate)
+    return model_cost(enhancer, description.sample_rate)

@@ -1,23 +1,28 @@
-"""The ``hyperparams.yaml`` of an exported model.
+"""The ``hyperparams.yaml`` of stored models: what builds an enhancer.
 
-It holds the enhancer alone, as HyperPyYAML that builds it, and what
-SpeechBrain's inference classes ask for around it.
+That of an exported model holds the enhancer alone and what SpeechBrain's
+inference classes ask for around it. Of a training run's the enhancer is cut
+out.
 """
 
 import io
-from collections.abc import Mapping
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.tag import Tag
+from torch import nn
 
+import phasen_sb
 from phasen_sb.errors import UserError
 
 HEADER = """\
 # Loaded by speechbrain.inference.enhancement.WaveformEnhancement and by
-# phasen_sb.inference.pretrained.Enhancer; needs phasen_sb to be installed.
+# phasen_sb.Enhancer; needs phasen_sb to be installed.
 """
 
 FOOTER = """\
@@ -33,118 +38,160 @@ pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
 """
 
 
-def tagged(tag: str, **content) -> CommentedMap:
-    """Makes a YAML mapping with a tag, such as ``!new:some.Class``.
+@dataclass
+class Description:
+    """What builds an enhancer, without its weights.
+
+    Arguments
+    ---------
+    enhancer : CommentedMap
+        HyperPyYAML, such as :func:`describe_object` makes, without references
+        to anything outside of it.
+    sample_rate : int
+        The enhancer's sample rate (Hz).
+    settings : dict
+        The plain values beside it: of a training run, the recipe's settings.
 
     Example
     -------
-    >>> node = tagged("!new:torch.nn.Linear", in_features=2, out_features=1)
-    >>> print(describe(node, 8000).splitlines()[3])
+    >>> linear = describe_object("torch.nn.Linear", in_features=2, bias=False)
+    >>> linear["out_features"] = 1
+    >>> description = Description(linear, sample_rate=8000)
+    >>> description.build("my_model")
+    Linear(in_features=2, out_features=1, bias=False)
+    >>> print(description.to_yaml().splitlines()[3])
     enhance_model: !new:torch.nn.Linear
     """
+
+    enhancer: CommentedMap
+    sample_rate: int
+    settings: dict[str, str | int | float] = field(default_factory=dict)
+
+    def build(self, source: str) -> nn.Module:
+        """Builds the enhancer, its weights untrained.
+
+        Arguments
+        ---------
+        source : str
+            What errors call the model.
+
+        Returns
+        -------
+        torch.nn.Module
+
+        Raises
+        ------
+        UserError
+            If an object cannot be built.
+        """
+        try:
+            return load_hyperpyyaml(self._body())["enhance_model"]
+        except (ValueError, TypeError, KeyError, ImportError) as error:
+            raise UserError(
+                f"The enhancer of {source} cannot be built from its "
+                f"hyperparams.yaml: {error}"
+            ) from error
+
+    def to_yaml(self) -> str:
+        """Writes the ``hyperparams.yaml`` of an exported model.
+
+        Returns
+        -------
+        str
+            HyperPyYAML that names public names of ``phasen_sb`` alone, which
+            do not move, as far as the enhancer is made of them.
+        """
+        return HEADER + _use_public_names(self._body()) + FOOTER
+
+    def _body(self):
+        body = io.StringIO()
+        yaml = YAML()
+        yaml.width = 78
+        yaml.dump(
+            {"sample_rate": self.sample_rate, "enhance_model": self.enhancer},
+            body,
+        )
+        return body.getvalue()
+
+
+def describe_object(name: str, **arguments) -> CommentedMap:
+    """Describes a call of a class as a YAML mapping ``!new:some.Class``.
+
+    Arguments
+    ---------
+    name : str
+        Dotted name of the class.
+    **arguments : dict
+        What it is called with: plain values, lists of them, and other
+        described objects.
+
+    Returns
+    -------
+    CommentedMap
+
+    Example
+    -------
+    >>> describe_object("torch.nn.Linear", in_features=2, out_features=1)
+    {'in_features': 2, 'out_features': 1}
+    """
     node = CommentedMap(
-        (key, CommentedSeq(value) if isinstance(value, list) else value)
-        for key, value in content.items()
+        (key, _copy(CommentedSeq(value)) if isinstance(value, list) else value)
+        for key, value in arguments.items()
     )
-    for value in node.values():
-        if isinstance(value, CommentedSeq):
-            value.fa.set_flow_style()
-    node.yaml_set_ctag(Tag(suffix=tag))
+    node.yaml_set_ctag(Tag(suffix=f"!new:{name}"))
     return node
 
 
-def enhancer_of_run(path: Path) -> tuple[CommentedMap, int]:
-    """Cuts the enhancer out of a training run's resolved YAML.
+def read_description(path: Path) -> Description:
+    """Reads the enhancer from the ``hyperparams.yaml`` of a stored model.
 
     Arguments
     ---------
     path : pathlib.Path
-        The ``hyperparams.yaml`` that the run wrote.
+        That of a training run, with the enhancer under ``modules: enhancer``,
+        or of an exported model, with it under ``modules: enhance_model``.
 
     Returns
     -------
-    enhancer : CommentedMap
-        The node under ``modules: enhancer``, all references written out.
-    sample_rate : int
-        Its sample rate (Hz).
+    Description
 
     Raises
     ------
     UserError
-        If the file is missing, no YAML, or describes no enhancer.
+        If the file is missing, is not YAML, or describes no enhancer.
     """
-    return _read(path, lambda content: content["modules"]["enhancer"])
-
-
-def enhancer_of_export(path: Path) -> tuple[CommentedMap, int]:
-    """Reads the enhancer from an exported model's ``hyperparams.yaml``.
-
-    Arguments
-    ---------
-    path : pathlib.Path
-        The file.
-
-    Returns
-    -------
-    enhancer : CommentedMap
-        The node under ``enhance_model``.
-    sample_rate : int
-        Its sample rate (Hz).
-
-    Raises
-    ------
-    UserError
-        If the file is missing, no YAML, or describes no enhancer.
-    """
-    return _read(path, lambda content: content["enhance_model"])
-
-
-def _read(path, select):
     try:
-        content = YAML().load(path.read_text(encoding="utf-8"))
-        return _without_anchors(select(content)), int(content["sample_rate"])
+        with open(path, encoding="utf-8") as file:
+            content = YAML().load(resolve_references(file))
+        modules = content["modules"]
+        key = "enhancer" if "enhancer" in modules else "enhance_model"
+        return Description(
+            _copy(modules[key]),
+            int(content["sample_rate"]),
+            {
+                name: value
+                for name, value in content.items()
+                if isinstance(value, (str, int, float))
+            },
+        )
     except OSError as error:
         raise UserError(
             f"{path} cannot be read ({error.strerror}); give the output "
             "folder of a training run or an exported model."
         ) from error
-    except (YAMLError, KeyError, TypeError) as error:
+    except (YAMLError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{path} describes no enhancer ({error}); give the output folder "
             "of recipes/train.py or what phasen export wrote."
         ) from error
 
 
-def describe(enhancer: Mapping, sample_rate: int) -> str:
-    """Writes the whole ``hyperparams.yaml``.
-
-    Arguments
-    ---------
-    enhancer : CommentedMap
-        From :func:`tagged` or :func:`enhancer_of_run`.
-    sample_rate : int
-        Sample rate of the model (Hz).
-
-    Returns
-    -------
-    str
-        HyperPyYAML text.
-    """
-    body = io.StringIO()
-    yaml = YAML()
-    yaml.width = 78
-    yaml.dump({"sample_rate": sample_rate, "enhance_model": enhancer}, body)
-    return HEADER + body.getvalue() + FOOTER
-
-
-def _without_anchors(node):
-    # Copied node by node: an anchor may stand outside of what is cut out.
+def _copy(node):
+    """Copies node by node, without anchors, which may stand outside of it."""
     if isinstance(node, CommentedMap):
-        copy = CommentedMap(
-            (key, _without_anchors(value)) for key, value in node.items()
-        )
+        copy = CommentedMap((key, _copy(value)) for key, value in node.items())
     elif isinstance(node, CommentedSeq):
-        copy = CommentedSeq(_without_anchors(value) for value in node)
+        copy = CommentedSeq(_copy(value) for value in node)
         copy.fa.set_flow_style()
     elif isinstance(node, TaggedScalar):
         return TaggedScalar(node.value, node.style, node.tag)
@@ -153,3 +200,12 @@ def _without_anchors(node):
     if node.tag.value is not None:
         copy.yaml_set_ctag(node.tag)
     return copy
+
+
+def _use_public_names(text):
+    def rename(match):
+        tag, name = match.groups()
+        public = name in phasen_sb.__all__
+        return f"{tag}phasen_sb.{name}" if public else match[0]
+
+    return re.sub(r"(!\w+:)phasen_sb\.(?:\w+\.)+(\w+)", rename, text)

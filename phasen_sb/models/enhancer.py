@@ -5,14 +5,14 @@ end and network and drops into SpeechBrain's ``WaveformEnhancement``.
 """
 
 import os
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from phasen_sb.errors import UserError
-from phasen_sb.models.default_model import model_or_default
-from phasen_sb.models.loading import load_model
+from phasen_sb.models.loading import read_model
 from phasen_sb.signals.istft import ISTFT
 from phasen_sb.signals.level import level
 from phasen_sb.signals.padding import clear_padding, count_frames, count_samples
@@ -68,8 +68,9 @@ class PhasenEnhancer(nn.Module):
         Arguments
         ---------
         source : path, optional
-            A folder that ``phasen export`` wrote, or the output folder of a
-            training run; by default the model that ships with the package.
+            A folder that ``phasen export`` wrote, the output folder of a
+            training run, or a model's name on the Hugging Face hub; by
+            default the model that ships with the package.
 
         Returns
         -------
@@ -87,12 +88,12 @@ class PhasenEnhancer(nn.Module):
         >>> enhancer(torch.randn(1, 4321))[0].shape
         torch.Size([1, 4321])
         """
-        source = model_or_default(source)
-        enhancer = load_model(source)
+        model = read_model(source)
+        enhancer = model.build()
         if not isinstance(enhancer, cls):
             raise UserError(
-                f"{source} is a {type(enhancer).__name__}, no {cls.__name__}; "
-                "load it with phasen_sb.Enhancer."
+                f"{model.source} is a {type(enhancer).__name__}, not a "
+                f"{cls.__name__}; load it with phasen_sb.Enhancer."
             )
         return enhancer
 
@@ -148,6 +149,9 @@ class PhasenEnhancer(nn.Module):
             spectrogram = spectrogram * gain[:, :, None, None]
         return wave, spectrogram
 
+    if TYPE_CHECKING:  # torch declares that a module returns Any
+        __call__ = forward
+
     def _analyse(self, x):
         if not self.stft.center and x.shape[1] < self.stft.win_length:
             x = F.pad(x, (0, self.stft.win_length - x.shape[1]))
@@ -167,8 +171,8 @@ class PhasenEnhancer(nn.Module):
             return self._synthesise_at_once(
                 spectrogram, frames, counts, samples
             )
-        # One by one: the overlap-add of an utterance's end must not count
-        # the windows of frames that it does not have.
+        # One by one: the overlap-add at an utterance's end must not count the
+        # windows of frames that it does not have.
         waves = []
         lengths = zip(frames.tolist(), counts.tolist(), strict=True)
         for i, (frame, count) in enumerate(lengths):
@@ -177,7 +181,7 @@ class PhasenEnhancer(nn.Module):
         return torch.cat(waves)
 
     def _synthesise_at_once(self, spectrogram, frames, counts, samples):
-        """The same: a GPU would wait for each utterance."""
+        """The same without a loop, which would synchronise with the GPU."""
         index = torch.arange(spectrogram.shape[1], device=frames.device)
         mask = (index < frames[:, None])[..., None]
         with torch.autocast(spectrogram.device.type, enabled=False):

@@ -1,63 +1,255 @@
-"""Builds enhancers that are stored, and loads their weights."""
+"""Loads stored models: training runs, exported models, those of the hub.
 
+There is one way: :func:`read_model` finds and reads a model, and
+:meth:`StoredModel.build` makes the enhancer of it.
+"""
+
+import json
 import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
 
+import huggingface_hub
 import torch
-from hyperpyyaml import load_hyperpyyaml
+from speechbrain.utils.checkpoints import Checkpointer
 
 from phasen_sb.errors import UserError
-from phasen_sb.models.description import describe
-from phasen_sb.models.stored import read_model
-from phasen_sb.models.weights import load_state
+from phasen_sb.metrics.selection import SELECTION_METRIC
+from phasen_sb.models.description import Description, read_description
+from phasen_sb.models.weights import check_finite, load_state, read_state
+from phasen_sb.utils.file_names import (
+    CARD,
+    CHECKPOINTS,
+    DATA,
+    DESCRIPTION,
+    RESULTS,
+    WEIGHTS,
+)
+from phasen_sb.utils.folders import nearest_sibling
+
+#: The exported model that ships with the package.
+DEFAULT_MODEL = Path(__file__).parent / "default"
+
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+AVERAGED = "averaged.ckpt"
+AVERAGE_PREFIX = "module."
 
 
-def load_model(folder: str | os.PathLike) -> torch.nn.Module:
-    """Builds the enhancer of a training run or an exported model.
+@dataclass
+class StoredModel:
+    """A model's description, weights and history.
 
     Arguments
     ---------
-    folder : path
-        What the user gave.
+    description : Description
+        What builds the enhancer.
+    state : dict
+        Its weights.
+    source : str
+        Where it comes from, for errors and the model card.
+    results : dict
+        What ``results.json`` says of exactly these weights; empty if
+        nothing.
+    settings : dict
+        The settings of the training; empty if they are not known.
+    data : dict
+        What ``data.json`` says of the training data.
+    card : str, optional
+        The model card of an earlier export, kept as it is.
+    """
+
+    description: Description
+    state: dict[str, torch.Tensor]
+    source: str
+    results: dict = field(default_factory=dict)
+    settings: dict = field(default_factory=dict)
+    data: dict = field(default_factory=dict)
+    card: str | None = None
+
+    def build(self) -> torch.nn.Module:
+        """Builds the enhancer with its weights.
+
+        Returns
+        -------
+        torch.nn.Module
+            On the CPU, in fp32 and in evaluation mode.
+
+        Raises
+        ------
+        UserError
+            If it cannot be built, or the weights are another network's.
+        """
+        enhancer = self.description.build(self.source)
+        load_state(enhancer, self.state, self.source)
+        return enhancer.eval()
+
+
+def is_run(folder: str | os.PathLike) -> bool:
+    """Whether a folder looks like the output folder of a training run."""
+    return (Path(folder) / CHECKPOINTS).is_dir()
+
+
+def is_export(folder: str | os.PathLike) -> bool:
+    """Whether a folder looks like an exported model."""
+    folder = Path(folder)
+    return (folder / DESCRIPTION).is_file() and (folder / WEIGHTS).is_file()
+
+
+def read_model(source: str | os.PathLike | None = None) -> StoredModel:
+    """Reads a stored model, whatever kind it is.
+
+    Arguments
+    ---------
+    source : path, optional
+        The output folder of a training run, an exported model, or a model's
+        name on the Hugging Face hub; by default the model that ships with the
+        package.
 
     Returns
     -------
-    torch.nn.Module
-        On the CPU, in evaluation mode.
+    StoredModel
 
     Raises
     ------
     UserError
-        If it is neither, or damaged.
+        If there is no such model, or it is damaged.
+
+    Example
+    -------
+    >>> enhancer = read_model().build()
+    >>> enhancer(torch.randn(1, 4321))[0].shape
+    torch.Size([1, 4321])
     """
-    model = read_model(folder)
-    text = describe(model.enhancer, model.sample_rate)
-    enhancer = build(text)["enhance_model"]
-    load_state(enhancer, model.state, model.source)
-    return enhancer.eval()
+    folder = DEFAULT_MODEL if source is None else _find_folder(source)
+    if is_export(folder) and not is_run(folder):
+        return read_export(folder)
+    return read_run(folder)
 
 
-def build(text: str) -> dict:
-    """Builds what a ``hyperparams.yaml`` describes, weights untrained.
+def read_export(folder: Path) -> StoredModel:
+    """Reads an exported model.
 
     Arguments
     ---------
-    text : str
-        HyperPyYAML.
+    folder : pathlib.Path
+        What ``phasen export`` wrote.
 
     Returns
     -------
-    dict
-        With ``enhance_model`` and ``sample_rate``.
+    StoredModel
 
     Raises
     ------
     UserError
-        If an object cannot be built.
+        If it is damaged.
     """
-    try:
-        return load_hyperpyyaml(text)
-    except (ValueError, TypeError, KeyError, ImportError) as error:
+    card = folder / CARD
+    return StoredModel(
+        read_description(folder / DESCRIPTION),
+        read_state(folder / WEIGHTS),
+        str(folder),
+        _read_json(folder / RESULTS),
+        card=card.read_text(encoding="utf-8") if card.is_file() else None,
+    )
+
+
+def read_run(folder: Path) -> StoredModel:
+    """Reads the best checkpoint of a training run.
+
+    That is the one with the highest PESQ on the validation set, and of it
+    the averaged weights, which are what was validated.
+
+    Arguments
+    ---------
+    folder : pathlib.Path
+        Output folder of ``recipes/train.py``.
+
+    Returns
+    -------
+    StoredModel
+
+    Raises
+    ------
+    UserError
+        If the folder holds no finished checkpoint, or one that is not finite.
+    """
+    if not is_run(folder):
         raise UserError(
-            "The run's network cannot be built from its hyperparams.yaml: "
-            f"{error}"
+            f"{folder} is neither an exported model nor a training run, which "
+            f"has a folder '{CHECKPOINTS}'; give what phasen export wrote, or "
+            "the output_folder of recipes/train.py."
+        )
+    best = Checkpointer(folder / CHECKPOINTS).find_checkpoint(
+        max_key=SELECTION_METRIC
+    )
+    if best is None:
+        raise UserError(
+            f"{folder}/{CHECKPOINTS} holds no checkpoint that was validated; "
+            "let the training finish at least one epoch."
+        )
+    averaged = read_state(best.path / AVERAGED)
+    averaged.pop("n_averaged", None)
+    state = {
+        name.removeprefix(AVERAGE_PREFIX): tensor
+        for name, tensor in averaged.items()
+    }
+    check_finite(state, str(best.path / AVERAGED))
+    description = read_description(folder / DESCRIPTION)
+    return StoredModel(
+        description,
+        state,
+        str(folder),
+        _read_results(folder, best.meta),
+        description.settings,
+        _read_json(folder / CHECKPOINTS / DATA),
+    )
+
+
+def _find_folder(source):
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return folder
+    near = nearest_sibling(folder)
+    hint = f"did you mean {near}?" if near else "check the path."
+    if folder.parent.exists() or not HUB_NAME.fullmatch(str(source)):
+        raise UserError(f"There is no folder {folder}; {hint}")
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(
+                str(source),
+                allow_patterns=[DESCRIPTION, WEIGHTS, CARD, RESULTS],
+            )
+        )
+    # The hub's client raises many kinds of errors of its own.
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error) else error
+        raise UserError(
+            f"There is no folder {source}, and the Hugging Face hub gave no "
+            f"model of that name ({reason}); {hint}"
+        ) from error
+
+
+def _read_results(folder, meta):
+    results = _read_json(folder / RESULTS)
+    if results.get("epoch") == meta.get("epoch"):
+        return results
+    # The training went on after the test: only the validation is of these.
+    scores = {
+        name.removeprefix("valid_"): value
+        for name, value in meta.items()
+        if name.startswith("valid_")
+    }
+    return {"epoch": meta.get("epoch"), "valid": {"enhanced": scores}}
+
+
+def _read_json(path):
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}); delete it, or run the training "
+            "again, which writes it anew."
         ) from error

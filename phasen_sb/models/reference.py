@@ -9,15 +9,14 @@ layer runs over time, as was meant; as published it ran over the batch.
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import torch
 
 from phasen_sb.errors import UserError
+from phasen_sb.models.description import Description, describe_object
 from phasen_sb.models.enhancer import PhasenEnhancer
+from phasen_sb.models.loading import StoredModel
 from phasen_sb.models.weights import read_state
-from phasen_sb.network.phasen import PHASEN
-from phasen_sb.signals.conv_stft import ConvISTFT, ConvSTFT
 
 # The reference calls the layer norm's scale beta and its shift gamma.
 LEAVES = {"beta": "weight", "gamma": "bias"}
@@ -25,68 +24,12 @@ LEAVES = {"beta": "weight", "gamma": "bias"}
 DERIVED = ("istft.window", "istft.enframe", "num_batches_tracked")
 
 
-@dataclass(frozen=True)
-class ReferenceModel:
-    """A reference checkpoint in our terms.
-
-    Arguments
-    ---------
-    source : str
-        What errors call it.
-    front_end : dict
-        Arguments of :class:`phasen_sb.ConvSTFT`; those of
-        :class:`phasen_sb.ConvISTFT` are the same and ``synthesis``.
-    synthesis : str
-        Of :class:`phasen_sb.ConvISTFT`.
-    network : dict
-        Arguments of :class:`phasen_sb.PHASEN`.
-    state : dict
-        Weights of the :class:`phasen_sb.PhasenEnhancer`.
-    """
-
-    source: str
-    front_end: dict
-    synthesis: str
-    network: dict
-    state: dict[str, torch.Tensor]
-
-    def build(self) -> PhasenEnhancer:
-        """Builds the enhancer that computes what the reference computes.
-
-        Returns
-        -------
-        PhasenEnhancer
-            In evaluation mode, without centering and without level
-            normalisation.
-
-        Raises
-        ------
-        phasen_sb.errors.UserError
-            If a tensor is missing or has another shape.
-        """
-        enhancer = PhasenEnhancer(
-            ConvSTFT(**self.front_end),
-            ConvISTFT(**self.front_end, synthesis=self.synthesis),
-            PHASEN(**self.network),
-            normalize=False,
-        )
-        try:
-            enhancer.load_state_dict(self.state)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise UserError(
-                f"{self.source} is no checkpoint of the reference PHASEN: "
-                f"{reason}"
-            ) from error
-        return enhancer.eval()
-
-
 def load_reference_checkpoint(
     checkpoint: str | os.PathLike | Mapping[str, torch.Tensor],
     hop: int | None = None,
     sample_rate: int = 16000,
 ) -> PhasenEnhancer:
-    """Makes an enhancer of weights from the public reference code.
+    """Builds the enhancer that computes what the reference computes.
 
     Arguments
     ---------
@@ -102,19 +45,19 @@ def load_reference_checkpoint(
     -------
     PhasenEnhancer
         In evaluation mode, without centering and without level
-        normalisation, as the reference code computes.
+        normalisation, as in the reference.
 
     Raises
     ------
     phasen_sb.errors.UserError
-        If the file cannot be read or is no checkpoint of the reference.
+        If the file cannot be read or is not a checkpoint of the reference.
 
     Example
     -------
     >>> load_reference_checkpoint({"fc.weight": torch.zeros(2, 2)})
     Traceback (most recent call last):
     ...
-    phasen_sb.errors.UserError: The state dict is no checkpoint of the
+    phasen_sb.errors.UserError: The state dict is not a checkpoint of the
     reference PHASEN: it has no tensor 'stft.weight'.
     """
     return read_reference_checkpoint(checkpoint, hop, sample_rate).build()
@@ -124,8 +67,8 @@ def read_reference_checkpoint(
     checkpoint: str | os.PathLike | Mapping[str, torch.Tensor],
     hop: int | None = None,
     sample_rate: int = 16000,
-) -> ReferenceModel:
-    """Reads sizes and weights of a reference checkpoint.
+) -> StoredModel:
+    """Reads a reference checkpoint, and describes the network it belongs to.
 
     Arguments
     ---------
@@ -140,12 +83,13 @@ def read_reference_checkpoint(
 
     Returns
     -------
-    ReferenceModel
+    StoredModel
+        In our terms, to be built or exported.
 
     Raises
     ------
     phasen_sb.errors.UserError
-        If the file cannot be read or is no checkpoint of the reference.
+        If the file cannot be read or is not a checkpoint of the reference.
     """
     if isinstance(checkpoint, Mapping):
         source, state = "The state dict", checkpoint
@@ -161,7 +105,7 @@ def read_reference_checkpoint(
         network, window = _sizes(state)
     except KeyError as error:
         raise UserError(
-            f"{source} is no checkpoint of the reference PHASEN: it has no "
+            f"{source} is not a checkpoint of the reference PHASEN: it has no "
             f"tensor {error}."
         ) from error
     front_end = {
@@ -171,9 +115,21 @@ def read_reference_checkpoint(
         "n_fft": network["n_fft"],
         "center": False,
     }
+    enhancer = describe_object(
+        "phasen_sb.PhasenEnhancer",
+        stft=describe_object("phasen_sb.ConvSTFT", **front_end),
+        istft=describe_object(
+            "phasen_sb.ConvISTFT", **front_end, synthesis="pseudo_inverse"
+        ),
+        network=describe_object("phasen_sb.PHASEN", **network),
+        normalize=False,
+    )
     names = our_names(state, network["blocks"])
-    ours = {ours: _arrange(name, state[name]) for name, ours in names.items()}
-    return ReferenceModel(source, front_end, "pseudo_inverse", network, ours)
+    ours = {
+        ours: _arrange(state[name], name).contiguous()
+        for name, ours in names.items()
+    }
+    return StoredModel(Description(enhancer, sample_rate), ours, source)
 
 
 def our_names(names: Iterable[str], blocks: int) -> dict[str, str]:
@@ -274,7 +230,7 @@ def _prefixes(blocks):
     return table | {"stft": "stft", "istft": "istft"}
 
 
-def _arrange(name, tensor):
+def _arrange(tensor, name):
     """Turns the reference's [.., F, T] kernels into our [.., T, F]."""
     if name.endswith((".beta", ".gamma")):
         return tensor.flatten()

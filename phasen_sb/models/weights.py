@@ -48,8 +48,8 @@ def read_state(path: str | os.PathLike) -> dict[str, torch.Tensor]:
         ) from error
     if not isinstance(state, Mapping):
         raise UserError(
-            f"{path} holds no weights but a {type(state).__name__}; give a "
-            "file with a state dict."
+            f"{path} holds a {type(state).__name__} instead of weights; give "
+            "a file with a state dict."
         )
     return dict(state)
 
@@ -74,16 +74,16 @@ def check_finite(state: Mapping[str, torch.Tensor], source: str) -> None:
     >>> check_finite({"bias": torch.tensor([1.0, float("nan")])}, "net.ckpt")
     Traceback (most recent call last):
     ...
-    phasen_sb.errors.UserError: net.ckpt is of no use: its tensor 'bias' has 1
-    value that is NaN or infinite; take an earlier checkpoint or train again.
+    phasen_sb.errors.UserError: net.ckpt cannot be used: its tensor 'bias' has
+    1 value that is NaN or infinite; take an earlier checkpoint or train again.
     """
     for name, tensor in state.items():
         bad = int((~torch.isfinite(tensor)).sum())
         if bad:
             values = "1 value that is" if bad == 1 else f"{bad} values that are"
             raise UserError(
-                f"{source} is of no use: its tensor {name!r} has {values} NaN "
-                "or infinite; take an earlier checkpoint or train again."
+                f"{source} cannot be used: its tensor {name!r} has {values} "
+                "NaN or infinite; take an earlier checkpoint or train again."
             )
 
 
@@ -91,7 +91,7 @@ def load_state(
     module: nn.Module,
     state: Mapping[str, torch.Tensor],
     source: str,
-    network: str = "the hyperparams.yaml beside it",
+    network: str = "the one it is loaded into",
 ) -> None:
     """Loads a state dict that must fit exactly.
 

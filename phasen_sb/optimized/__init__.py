@@ -4,15 +4,13 @@ function, another order of work.
 
 import copy
 
-import torch
 from torch import nn
 
 from phasen_sb.errors import choose
 from phasen_sb.models.enhancer import PhasenEnhancer
 from phasen_sb.network.phasen import PHASEN
 from phasen_sb.optimized.network import TiledPHASEN
-
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+from phasen_sb.utils.hardware import PRECISIONS, fastest_precision
 
 
 def is_optimizable(enhancer: nn.Module) -> bool:
@@ -63,6 +61,7 @@ def optimize(
 
     Example
     -------
+    >>> import torch
     >>> from phasen_sb import ConvISTFT, ConvSTFT
     >>> enhancer = PhasenEnhancer(
     ...     ConvSTFT(16000), ConvISTFT(16000), PHASEN(recurrent_units=8)
@@ -86,9 +85,6 @@ def optimize(
             f"optimize is for the CPU, but the network is on {device}."
         )
     if precision == "auto":
-        # Here, lest that importing the network imports all of the training.
-        from phasen_sb.utils.hardware import fastest_precision
-
         precision = fastest_precision("cpu")
     choose("precision", precision, tuple(PRECISIONS))
     return PhasenEnhancer(

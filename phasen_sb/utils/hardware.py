@@ -8,6 +8,9 @@ import torch
 
 from phasen_sb.errors import UserError
 
+#: What networks compute in; "auto" is the fastest of them.
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
 
 def fastest_precision(device: str | None = None) -> str:
     """The precision to train in: ``bf16`` where hardware computes it.
@@ -56,9 +59,6 @@ def check_compiler() -> None:
         )
 
 
-PRECISIONS = ("auto", "fp32", "bf16")
-
-
 def choose_hardware(device: str | None, precision: str) -> dict[str, str]:
     """Chooses device and precision, as SpeechBrain's ``run_opts``.
 
@@ -67,7 +67,7 @@ def choose_hardware(device: str | None, precision: str) -> dict[str, str]:
     device : str or None
         ``cpu``, ``cuda``, ``cuda:1``, ``mps``; None: CUDA if there is any.
     precision : str
-        One of ``PRECISIONS``.
+        One of ``PRECISIONS``, or ``auto``.
 
     Returns
     -------
@@ -80,17 +80,17 @@ def choose_hardware(device: str | None, precision: str) -> dict[str, str]:
 
     Example
     -------
-    >>> run_options("cpu", "fp32")
+    >>> choose_hardware("cpu", "fp32")
     {'device': 'cpu', 'precision': 'fp32'}
     """
     device = _device(device)
-    if precision not in PRECISIONS:
-        raise UserError(
-            f"The precision {precision!r} is unknown; give one of "
-            f"{', '.join(PRECISIONS)}."
-        )
     if precision == "auto":
         precision = fastest_precision(device)
+    if precision not in PRECISIONS:
+        raise UserError(
+            f"The precision {precision!r} is unknown; give one of auto, "
+            f"{', '.join(PRECISIONS)}."
+        )
     return {"device": device, "precision": precision}
 
 

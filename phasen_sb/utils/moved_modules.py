@@ -27,6 +27,7 @@ MOVED = {
         "signals.padding",
     ],
     "heads": ["network.heads"],
+    "inference.pretrained": ["inference.enhancer"],
     "istft": ["signals.istft"],
     "layers": ["network.layers"],
     "norms": ["network.norms"],

@@ -12,7 +12,7 @@ import pytest
 import soundfile as sf
 from helpers.small_model import SPEECH, write_small_model
 
-from phasen_sb.inference.pretrained import Enhancer
+from phasen_sb.inference.enhancer import Enhancer
 
 pytest.importorskip("gradio")
 selenium = pytest.importorskip("selenium")

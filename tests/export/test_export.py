@@ -18,8 +18,8 @@ from phasen_sb.configuration.recipe import load_hparams
 from phasen_sb.data.sample_corpus import sample_corpus
 from phasen_sb.errors import UserError
 from phasen_sb.export.card import write_card
-from phasen_sb.inference.pretrained import Enhancer
-from phasen_sb.models.stored import read_run
+from phasen_sb.inference.enhancer import Enhancer
+from phasen_sb.models.loading import read_run
 from phasen_sb.training.averaging import WeightAverage
 from phasen_sb.training.checkpoints import AtomicCheckpointer
 
@@ -191,7 +191,7 @@ def test_an_export_is_not_overwritten_unless_told(
     assert "holds an exported model already" in capsys.readouterr().err
     (tmp_path / "thesis.tex").touch()
     assert main([*arguments, str(tmp_path), "--overwrite"]) == 1
-    assert "exists and is no exported model" in capsys.readouterr().err
+    assert "exists and is not an exported model" in capsys.readouterr().err
     assert main([*arguments, "/proc/model"]) == 1
     assert "/proc/model cannot be written" in capsys.readouterr().err
     # An export is a source, too, and gives itself.
@@ -274,7 +274,7 @@ def test_reference_checkpoints_convert(tmp_path, capsys):
         assert torch.allclose(loaded.enhance_batch(wave), expected, atol=1e-5)
     torch.save({"fc.weight": torch.ones(1)}, checkpoint)
     assert main(["convert", str(checkpoint), str(tmp_path / "b")]) == 1
-    assert "is no checkpoint of the reference" in capsys.readouterr().err
+    assert "is not a checkpoint of the reference" in capsys.readouterr().err
 
 
 def test_torch_export_takes_any_length(exported, trained, tmp_path):

@@ -11,10 +11,9 @@ from torch import nn
 from phasen_sb.data.sample_corpus import sample_corpus
 from phasen_sb.export.folder import write_export
 from phasen_sb.inference.chunks import ChunkPlan
-from phasen_sb.inference.pretrained import Enhancer
-from phasen_sb.models.description import describe, tagged
-from phasen_sb.models.loading import build
-from phasen_sb.models.stored import TrainedModel
+from phasen_sb.inference.enhancer import Enhancer
+from phasen_sb.models.description import Description, describe_object
+from phasen_sb.models.loading import StoredModel
 
 SPEECH = sorted((sample_corpus() / "noisy_testset_wav_16k").glob("*.flac"))
 FRONT_END = {
@@ -48,12 +47,12 @@ def enhancer_of(function, step=2):
 def write_small_model(folder):
     """A small PHASEN, untrained, as `phasen export` writes it."""
     torch.manual_seed(0)
-    node = tagged(
-        "!new:phasen_sb.PhasenEnhancer",
-        stft=tagged("!new:phasen_sb.ConvSTFT", **FRONT_END),
-        istft=tagged("!new:phasen_sb.ConvISTFT", **FRONT_END),
-        network=tagged(
-            "!new:phasen_sb.PHASEN",
+    enhancer = describe_object(
+        "phasen_sb.PhasenEnhancer",
+        stft=describe_object("phasen_sb.ConvSTFT", **FRONT_END),
+        istft=describe_object("phasen_sb.ConvISTFT", **FRONT_END),
+        network=describe_object(
+            "phasen_sb.PHASEN",
             n_fft=256,
             amplitude_channels=3,
             phase_channels=3,
@@ -63,8 +62,9 @@ def write_small_model(folder):
             attention_channels=1,
         ),
     )
-    state = build(describe(node, 16000))["enhance_model"].state_dict()
-    return write_export(TrainedModel(node, 16000, state, "test"), folder)
+    description = Description(enhancer, 16000)
+    state = description.build("test").state_dict()
+    return write_export(StoredModel(description, state, "test"), folder)
 
 
 def phasen(*arguments, **options):

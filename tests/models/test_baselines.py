@@ -14,10 +14,10 @@ from phasen_sb.configuration.inheritance import expand
 from phasen_sb.configuration.recipe import find_hparams, load_recipe, read_yaml
 from phasen_sb.errors import UserError
 from phasen_sb.export.folder import write_export
-from phasen_sb.inference.pretrained import Enhancer
+from phasen_sb.inference.enhancer import Enhancer
 from phasen_sb.models.baselines import LogMagnitudeNetwork, WaveformModel
 from phasen_sb.models.enhancer import PhasenEnhancer
-from phasen_sb.models.stored import read_model
+from phasen_sb.models.loading import read_model
 from phasen_sb.signals.conv_stft import ConvISTFT, ConvSTFT
 
 FOLDER = RECIPE.parents[1] / "hparams" / "baselines"

@@ -11,7 +11,7 @@ import torch
 from phasen_sb import Enhancer, PhasenEnhancer
 from phasen_sb.data import sample_corpus
 from phasen_sb.metrics import pesq, si_sdr
-from phasen_sb.models.default_model import DEFAULT_MODEL
+from phasen_sb.models.loading import DEFAULT_MODEL
 
 CLEAN = sorted((sample_corpus() / "clean_testset_wav_16k").glob("*.flac"))
 RATE = 16000

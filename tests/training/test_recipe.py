@@ -27,7 +27,7 @@ from matplotlib.image import imread
 
 from phasen_sb.data import sample_corpus
 from phasen_sb.leaderboard.runs import read_runs
-from phasen_sb.models.stored import read_model
+from phasen_sb.models.loading import read_model
 
 SMALL = {
     "batch_size": 3,

@@ -1,9 +1,10 @@
-"""Global layer norms with the statistics of a recording, not of a chunk.
+"""Global layer norms that use the statistics of a recording, not of a chunk.
 
-PHASEN's phase stream is normalised over the whole recording. Chunk by chunk,
-a quiet passage would get statistics of its own and sound otherwise than it
-does within the whole. Here the statistics are measured once, on excerpts from
-all over the recording, and then used for every chunk.
+PHASEN's phase stream may be normalised over the whole recording. Chunk by
+chunk, a quiet passage would get statistics of its own and sound different from
+the same passage in a recording enhanced as a whole. Here the statistics are
+measured once, on excerpts from all over the recording, and then used for every
+chunk.
 """
 
 import threading
@@ -20,7 +21,7 @@ from phasen_sb.optimized.norms import GlobalMoments
 
 @dataclass
 class Moments:
-    """Mean and biased variance of everything that was added.
+    """Running mean and biased variance of all values that were added.
 
     Example
     -------
@@ -46,24 +47,24 @@ class Moments:
         self.count = total
 
 
-class RecordingNorms:
-    """Lets a model's global layer norms use the statistics of other calls.
+class NormStatistics:
+    """Makes a model's global layer norms use the statistics of other calls.
 
     Arguments
     ---------
     model : torch.nn.Module
-        Its :class:`phasen_sb.GlobalLayerNorm` layers, or what stands for
-        them after :func:`phasen_sb.optimize`, get a hook, which does nothing
+        Its :class:`phasen_sb.GlobalLayerNorm` layers, or what replaces them
+        after :func:`phasen_sb.optimize`, get a hook, which does nothing
         outside of :meth:`measure` and :meth:`use`.
 
     Example
     -------
     >>> norm = GlobalLayerNorm(1)
-    >>> norms = RecordingNorms(norm)
+    >>> statistics = NormStatistics(norm)
     >>> moments = {}
-    >>> with norms.measure(moments), torch.no_grad():
+    >>> with statistics.measure(moments), torch.no_grad():
     ...     _ = norm(torch.tensor([0.0, 2.0]).view(1, 1, 1, 2))
-    >>> with norms.use(moments), torch.no_grad():
+    >>> with statistics.use(moments), torch.no_grad():
     ...     norm(torch.full((1, 1, 1, 2), 3.0)).flatten()
     tensor([2., 2.])
     """
@@ -85,7 +86,7 @@ class RecordingNorms:
 
     @contextmanager
     def measure(self, moments: dict[str, Moments]) -> Iterator[None]:
-        """Adds the statistics of each call, and normalises by all so far.
+        """Adds the statistics of each call and normalises by those so far.
 
         Arguments
         ---------
@@ -141,7 +142,7 @@ class RecordingNorms:
         return replace
 
     def _moments(self, name, measured):
-        """The recording's moments at a norm, None where a call has its own."""
+        """The recording's moments at a norm; None: a call's own are used."""
         recording = getattr(self._thread, "moments", None)
         if recording is None:
             return None

@@ -5,9 +5,11 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from speechbrain.dataio.preprocess import AudioNormalizer
 from speechbrain.inference.enhancement import WaveformEnhancement
 
 from phasen_sb.audio.formats import choose_format, format_of
@@ -21,30 +23,39 @@ from phasen_sb.audio.writing import AudioWriter
 from phasen_sb.errors import UserError
 from phasen_sb.inference.arrays import from_signal, to_signal
 from phasen_sb.inference.chunks import ChunkPlan
-from phasen_sb.inference.loading import load
 from phasen_sb.inference.outputs import (
     EnhancedFile,
     PeakMeter,
     check_output,
     format_by_suffix,
-    output_path,
+    name_output,
 )
 from phasen_sb.inference.recording import RecordingEnhancer
-from phasen_sb.inference.survey import survey
-from phasen_sb.models.default_model import model_or_default
+from phasen_sb.inference.recording_statistics import measure_recording
 from phasen_sb.models.enhancer import PhasenEnhancer
+from phasen_sb.models.loading import read_model
 from phasen_sb.signals.level import level
 from phasen_sb.utils.files import remove_partial
 from phasen_sb.utils.hardware import choose_hardware
 
+Wave = TypeVar("Wave", np.ndarray, torch.Tensor)
+
 
 class Enhancer(WaveformEnhancement):
-    """SpeechBrain's ``WaveformEnhancement`` for recordings as they come.
+    """Removes noise from the speech in waveforms and audio files.
 
-    Any sample rate, any number of channels (each enhanced by itself), any
-    length in constant memory; rate, channels, level and length are kept.
-    Made by :meth:`from_pretrained`. ``enhance_batch``, inherited, enhances a
-    batch at the model's rate as a whole.
+    Of any sample rate, any number of channels (each enhanced by itself) and
+    any length, in constant memory; rate, channels, level and length are kept.
+    :meth:`from_pretrained` loads one. ``enhance_batch``, inherited from
+    SpeechBrain's ``WaveformEnhancement``, enhances a batch at the model's rate
+    as a whole.
+
+    Arguments
+    ---------
+    *args, **kwargs
+        Of ``WaveformEnhancement``: ``modules`` with the ``enhance_model``,
+        ``hparams`` with its ``sample_rate`` (Hz), ``run_opts`` with ``device``
+        and ``precision``.
 
     Example
     -------
@@ -59,7 +70,7 @@ class Enhancer(WaveformEnhancement):
     HPARAMS_NEEDED = ["sample_rate"]
     MODULES_NEEDED = ["enhance_model"]
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.source = "untitled model"
         self.plan = ChunkPlan()
@@ -109,30 +120,38 @@ class Enhancer(WaveformEnhancement):
             If there is no such model, it is damaged, or the device is not
             there.
         """
-        source = model_or_default(source)
         options = choose_hardware(device, precision)
         if chunk_seconds < 1:
             raise UserError(
                 f"chunk_seconds is {chunk_seconds}; it must be at least 1."
             )
-        enhancer = load(cls, source, options)
-        enhancer.source = str(source)
+        model = read_model(source)
+        rate = model.description.sample_rate
+        enhancer = cls(
+            {"enhance_model": model.build()},
+            {
+                "sample_rate": rate,
+                "audio_normalizer": AudioNormalizer(rate),
+            },
+            options,
+        )
+        enhancer.source = model.source if source is None else str(source)
         enhancer.plan = ChunkPlan(int(chunk_seconds))
         return enhancer
 
     def enhance(
         self,
-        wave: np.ndarray | torch.Tensor,
+        wave: Wave,
         sample_rate: int,
         strength: float = 1.0,
-    ) -> np.ndarray | torch.Tensor:
+    ) -> Wave:
         """Enhances a waveform.
 
         Arguments
         ---------
         wave : np.ndarray or torch.Tensor
-            ``[samples]`` or ``[..., samples]``: time comes last, every other
-            axis counts channels, each enhanced by itself. Floating point, or
+            ``[samples]`` or ``[..., samples]``: time comes last, all other
+            axes are channels, each enhanced by itself. Floating point, or
             int16 or int32 with their own full scale.
         sample_rate : int
             Its sample rate (Hz).
@@ -143,13 +162,13 @@ class Enhancer(WaveformEnhancement):
         Returns
         -------
         np.ndarray or torch.Tensor
-            As ``wave``: same kind, shape, dtype and device. NaN and infinity
+            As ``wave``: same type, shape, dtype and device. NaN and infinity
             come back as zero, with a warning.
 
         Raises
         ------
         UserError
-            If the shape, dtype, rate or strength cannot be.
+            If the shape, dtype, rate or strength is not possible.
         """
         _check_strength(strength)
         if not sample_rate >= 1 or sample_rate != int(sample_rate):
@@ -166,14 +185,18 @@ class Enhancer(WaveformEnhancement):
             position += count
             return signal[position - count : position]
 
-        facts = survey([signal], signal.shape[1], rate, self.sample_rate)
-        if facts.non_finite:
+        statistics = measure_recording(
+            [signal], signal.shape[1], rate, self.sample_rate
+        )
+        if statistics.non_finite:
             warnings.warn(
-                f"{facts.non_finite} samples were NaN or infinite and became "
-                "zero.",
+                f"{statistics.non_finite} samples were NaN or infinite and "
+                "became zero.",
                 stacklevel=2,
             )
-        parts = self._recordings.enhance(read, facts, rate, strength, self.plan)
+        parts = self._recordings.enhance(
+            read, statistics, rate, strength, self.plan
+        )
         return from_signal(np.concatenate(list(parts)), wave)
 
     def enhance_file(
@@ -203,7 +226,7 @@ class Enhancer(WaveformEnhancement):
         normalize : bool
             Scale the output down if it exceeds full scale.
         overwrite : bool
-            Replace an output that is there.
+            Replace an output that exists.
         progress : callable, optional
             Called with the seconds done since the last call. An exception
             that it raises ends the work and leaves nothing behind.
@@ -220,7 +243,7 @@ class Enhancer(WaveformEnhancement):
         _check_strength(strength)
         started = perf_counter()
         source = Path(filename)
-        target = output_path(source, output_filename, format)
+        target = name_output(source, output_filename, format)
         if output_filename is not None and format is None:
             format = format_by_suffix(source, target)
         check_output(source, target, overwrite)
@@ -229,14 +252,16 @@ class Enhancer(WaveformEnhancement):
             chosen = choose_format(format_of(file), format)
             tags = file.copy_metadata()
             blocks = read_blocks(file)
-            facts = survey(blocks, channels, rate, self.sample_rate)
-            check_whole(file, facts.samples)
+            statistics = measure_recording(
+                blocks, channels, rate, self.sample_rate
+            )
+            check_whole(file, statistics.samples)
         meter = PeakMeter()
         gain = 1.0
 
         def write(path, audio_format, blocks):
             writer = AudioWriter(
-                path, rate, channels, audio_format, facts.samples, tags
+                path, rate, channels, audio_format, statistics.samples, tags
             )
             with writer:
                 for block in blocks:
@@ -246,7 +271,7 @@ class Enhancer(WaveformEnhancement):
             with open_audio(source) as file:
                 for part in self._recordings.enhance(
                     lambda count: read_samples(file, count),
-                    facts,
+                    statistics,
                     rate,
                     strength,
                     self.plan,
@@ -263,16 +288,16 @@ class Enhancer(WaveformEnhancement):
         return EnhancedFile(
             source,
             target,
-            facts.samples / rate,
+            statistics.samples / rate,
             perf_counter() - started,
-            facts.non_finite,
+            statistics.non_finite,
             meter.over if chosen.limited and gain == 1.0 else 0,
             meter.peak,
             gain,
         )
 
     def mask(self, wave: np.ndarray) -> np.ndarray | None:
-        """The mask that the network estimates for a whole waveform.
+        """Computes the mask that the network estimates for a waveform.
 
         Arguments
         ---------
@@ -303,7 +328,7 @@ def _check_strength(strength):
 
 
 def _write_scaled(write, target, chosen, enhanced, meter):
-    """By way of a float file: the peak is known only at the end."""
+    """Writes by way of a float file: the peak is known only at the end."""
     unscaled = target.with_name(f".{target.name}.unscaled.w64")
     try:
         write(unscaled, choose_format(chosen, "w64:DOUBLE"), enhanced)

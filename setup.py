@@ -96,6 +96,7 @@ setup(
         "dev": [
             "pytest",
             "ruff==0.17.*",
+            "mypy",
             "selenium",
             "tensorboard",
             "onnx",

@@ -1,10 +1,14 @@
 """Waveforms of a user as ``[samples, channels]``, and back."""
 
+from typing import TypeVar
+
 import numpy as np
 import torch
 
 from phasen_sb.errors import UserError
 
+#: Whatever a user gives comes back.
+Wave = TypeVar("Wave", np.ndarray, torch.Tensor)
 #: Full scale of integer samples.
 FULL_SCALE = {"int16": 2.0**15, "int32": 2.0**31}
 
@@ -59,9 +63,7 @@ def to_signal(wave: np.ndarray | torch.Tensor) -> np.ndarray:
     return signal / FULL_SCALE.get(dtype, 1.0)
 
 
-def from_signal(
-    signal: np.ndarray, like: np.ndarray | torch.Tensor
-) -> np.ndarray | torch.Tensor:
+def from_signal(signal: np.ndarray, like: Wave) -> Wave:
     """Gives a signal the type, shape, dtype and device of a waveform.
 
     Arguments

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from phasen_sb.audio.reading import (
 )
 from phasen_sb.audio.writing import AudioWriter
 from phasen_sb.errors import UserError
-from phasen_sb.inference.arrays import from_signal, to_signal
+from phasen_sb.inference.arrays import Wave, from_signal, to_signal
 from phasen_sb.inference.chunks import ChunkPlan
 from phasen_sb.inference.outputs import (
     EnhancedFile,
@@ -37,8 +37,6 @@ from phasen_sb.models.loading import read_model
 from phasen_sb.signals.level import level
 from phasen_sb.utils.files import remove_partial
 from phasen_sb.utils.hardware import choose_hardware
-
-Wave = TypeVar("Wave", np.ndarray, torch.Tensor)
 
 
 class Enhancer(WaveformEnhancement):

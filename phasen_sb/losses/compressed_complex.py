@@ -4,6 +4,8 @@ Source: Yin et al., "PHASEN", AAAI 2020, section "Training", after Ephrat et
 al., "Looking to Listen at the Cocktail Party", 2018.
 """
 
+from typing import Any, Literal, overload
+
 import torch
 from speechbrain.nnet.losses import reduce_loss, truncate
 
@@ -12,6 +14,29 @@ from phasen_sb.signals.padding import frame_mask
 
 COMPRESSIONS = ("own", "target")
 REDUCTIONS = ("mean", "batch", "batchmean", "sum", "none")
+
+
+@overload
+def compressed_complex_loss(
+    predictions: torch.Tensor,
+    targets: torch.Tensor,
+    length: torch.Tensor | None = None,
+    allowed_len_diff: int = 3,
+    reduction: str = "mean",
+    power: float = 0.3,
+    amplitude_weight: float = 0.5,
+    compression: str = "own",
+    magnitude_floor: float = 1e-3,
+    scale: float | bool = 1.0,
+    eps: float = 1e-12,
+    return_terms: Literal[False] = False,
+) -> torch.Tensor: ...
+
+
+@overload
+def compressed_complex_loss(
+    *args: Any, return_terms: Literal[True], **kwargs: Any
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]: ...
 
 
 def compressed_complex_loss(

@@ -149,7 +149,7 @@ class PhasenEnhancer(nn.Module):
             spectrogram = spectrogram * gain[:, :, None, None]
         return wave, spectrogram
 
-    if TYPE_CHECKING:  # torch declares that a module returns Any
+    if TYPE_CHECKING:  # to PyTorch, calling a module returns Any
         __call__ = forward
 
     def _analyse(self, x):

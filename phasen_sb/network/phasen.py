@@ -8,7 +8,7 @@ Enhancement Network", AAAI 2020, https://arxiv.org/abs/1911.04697
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import nn
@@ -277,6 +277,9 @@ class PHASEN(nn.Module):
         phase = self.phase_head(phase).float().permute(0, 2, 3, 1)
         phase = unit_phase(phase)  # [B, T, F, 2]
         return enhance(spectrogram, estimate, phase, self.input_share)
+
+    if TYPE_CHECKING:  # to PyTorch, calling a module returns Any
+        __call__ = forward
 
     def _phase_features(self, x, spectrogram, mask):
         if self.phase_stem is None:

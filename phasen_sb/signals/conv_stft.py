@@ -6,6 +6,7 @@ one YAML line swaps them in; their kernels can be trained.
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -123,6 +124,9 @@ class ConvSTFT(_ConvFourier):
         real, imag = x.transpose(1, 2).chunk(2, dim=2)
         return torch.stack([real, imag], dim=3)
 
+    if TYPE_CHECKING:  # to PyTorch, calling a module returns Any
+        __call__ = forward
+
 
 class ConvISTFT(_ConvFourier):
     """Inverse STFT as a transposed convolution.
@@ -220,3 +224,6 @@ class ConvISTFT(_ConvFourier):
         if sig_length is None:
             return wave[:, : wave.shape[1] - self._pad_right]
         return F.pad(wave, (0, sig_length - wave.shape[1]))
+
+    if TYPE_CHECKING:  # to PyTorch, calling a module returns Any
+        __call__ = forward

@@ -28,6 +28,7 @@ from phasen_sb.studies.study import (
     table,
     take_parts,
 )
+from phasen_sb.utils.file_names import RESULTS
 from phasen_sb.utils.files import write_atomically
 
 TRAIN = Path(__file__).with_name("train.py")
@@ -57,7 +58,7 @@ def main(arguments: list[str]) -> None:
     for name in study.runs:
         folder = root / name
         command = command_line(study, name, folder) + for_train
-        results = folder / "results.json"
+        results = folder / RESULTS
         if results.is_file():
             check_same_command(results, command)
             print(f"{name}: has finished, see {folder}", flush=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from phasen_sb.errors import UserError
 from phasen_sb.metrics.registry import METRICS, resolve
+from phasen_sb.utils.file_names import SCORES, SCORES_PER_FILE
 
 FAMILY_SUFFIX = "_rescaled"
 DEFAULT_METRICS = (
@@ -136,11 +137,11 @@ def run(arguments: argparse.Namespace) -> None:
     scores.notes += [note] if note else []
     record = to_record(scores, conditions)
     text = to_text(scores, record)
-    write_atomically(out / "scores.csv", to_csv(scores))
+    write_atomically(out / SCORES_PER_FILE, to_csv(scores))
     write_atomically(out / "report.md", text)
     write_atomically(out / "scores.png", plot_scores(scores))
     # Last, so that whoever finds it finds the others too.
-    write_atomically(out / "scores.json", to_json(record))
+    write_atomically(out / SCORES, to_json(record))
     print(text, end="")
     print(
         f"Wrote scores.json, scores.csv, report.md and scores.png to {out}.",

@@ -25,12 +25,12 @@ from phasen_sb.audio.inspection import (
 from phasen_sb.audio.resampling import RESAMPLER, rate_problem
 from phasen_sb.data.resample_cache import cache_folder, resample_file
 from phasen_sb.errors import UserError
+from phasen_sb.utils.file_names import DATA_RECORD
 from phasen_sb.utils.files import write_json
 from phasen_sb.utils.parallel import process_files
 
 logger = get_logger(__name__)
 
-RECORD = "data.json"
 
 # Split -> utterance id -> key ("noisy_wav", ...) -> file.
 Splits = dict[str, dict[str, dict[str, Path]]]
@@ -54,7 +54,7 @@ def read_record(save_folder: str | Path) -> dict:
     UserError
         If no data was prepared there.
     """
-    path = Path(save_folder) / RECORD
+    path = Path(save_folder) / DATA_RECORD
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -188,7 +188,7 @@ def write_manifests(
         "fingerprint": fingerprint,
     }
     # Were it kept, it would vouch for the manifests half replaced below.
-    (save_folder / RECORD).unlink(missing_ok=True)
+    (save_folder / DATA_RECORD).unlink(missing_ok=True)
     for split, items in splits.items():
         manifest = {
             name: {
@@ -203,7 +203,7 @@ def write_manifests(
             for name, entry in items.items()
         }
         write_json(save_folder / f"{split}.json", manifest)
-    write_json(save_folder / RECORD, record)
+    write_json(save_folder / DATA_RECORD, record)
     logger.info(
         "Prepared %s in %s",
         ", ".join(f"{len(items)} {split}" for split, items in splits.items()),

@@ -10,6 +10,7 @@ from phasen_sb.data.datasets import make_datasets
 from phasen_sb.data.manifest import read_record
 from phasen_sb.errors import UserError
 from phasen_sb.scoring.audio import SAMPLE_RATE, read_mono
+from phasen_sb.utils.file_names import CHECKPOINTS
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ class RunAudio:
 
     def __init__(self, folder: Path):
         self.enhanced = folder / "enhanced"
-        in_run = (folder / "save").is_dir()
-        self.save_folder = (folder if in_run else folder.parent) / "save"
+        in_run = (folder / CHECKPOINTS).is_dir()
+        self.save_folder = (folder if in_run else folder.parent) / CHECKPOINTS
 
     def load(self, name: str) -> Recording:
         """Reads one utterance.

@@ -24,9 +24,11 @@ from phasen_sb.models.cost import ModelCost, find_model, find_model_cost
 from phasen_sb.scoring.folders import NOISY, name_systems
 from phasen_sb.scoring.sanity import is_literature_data
 from phasen_sb.scoring.statistics import summarize
-
-TRAINING, SCORING = "results.json", "scores.json"
-PER_FILE = "scores.csv"
+from phasen_sb.utils.file_names import (
+    RESULTS,
+    SCORES as SCORES_FILE,
+    SCORES_PER_FILE,
+)
 
 #: Losses that aim at no metric.
 PLAIN_LOSSES = {
@@ -89,9 +91,9 @@ def read_runs(folders: Iterable[str]) -> list[Run]:
     """
     runs: list[Run] = []
     for name, folder in name_systems(folders, "The folder of --runs").items():
-        if (folder / TRAINING).is_file():
+        if (folder / RESULTS).is_file():
             runs.append(_training_run(name, folder))
-        elif (folder / SCORING).is_file():
+        elif (folder / SCORES_FILE).is_file():
             runs += _scored_systems(name, folder)
         else:
             raise UserError(_no_results(folder))
@@ -102,11 +104,11 @@ def _no_results(folder: Path) -> str:
     within = sorted(
         {
             str(path.parent)
-            for name in (TRAINING, SCORING)
+            for name in (RESULTS, SCORES_FILE)
             for path in folder.rglob(name)
         }
     )
-    message = f"{folder} holds neither {TRAINING} nor {SCORING}; "
+    message = f"{folder} holds neither {RESULTS} nor {SCORES_FILE}; "
     if within:
         more = ", ..." if within[_LISTED:] else ""
         return message + f"give {', '.join(within[:_LISTED])}{more}."
@@ -134,7 +136,7 @@ def _damaged(path: Path, error: Exception) -> UserError:
 
 
 def _training_run(name: str, folder: Path) -> Run:
-    path = folder / TRAINING
+    path = folder / RESULTS
     results = _read_json(path)
     try:
         test = results["test"]
@@ -145,7 +147,7 @@ def _training_run(name: str, folder: Path) -> Run:
         training = _training(results)
     except (KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, error) from error
-    reports = _per_file_training(folder / PER_FILE, means["enhanced"])
+    reports = _per_file_training(folder / SCORES_PER_FILE, means["enhanced"])
     test_data = _test_data(files, means["noisy"].get("pesq_wb"))
     cost = find_model_cost(folder)
     kind = f"epoch {epoch}, chosen by {chosen_by}, seed {seed}"
@@ -191,7 +193,7 @@ def _training(results: dict[str, Any]) -> dict[str, str]:
 def _training_of(enhanced: Path) -> dict[str, str]:
     """The same for the model that a folder of enhanced files lies in."""
     model = find_model(enhanced)
-    path = model and model / TRAINING
+    path = model and model / RESULTS
     if not path or not path.is_file():
         return {}
     results = _read_json(path)
@@ -202,7 +204,7 @@ def _training_of(enhanced: Path) -> dict[str, str]:
 
 
 def _scored_systems(name: str, folder: Path) -> list[Run]:
-    path = folder / SCORING
+    path = folder / SCORES_FILE
     record = _read_json(path)
     try:
         systems = record["systems"]
@@ -217,7 +219,7 @@ def _scored_systems(name: str, folder: Path) -> list[Run]:
         counts = {key: max(s["n"].values()) for key, s in systems.items()}
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise _damaged(path, error) from error
-    per_file = _per_file_scoring(folder / PER_FILE)
+    per_file = _per_file_scoring(folder / SCORES_PER_FILE)
     clean = record.get("clean_folder")
     enhanced = [key for key in systems if key != NOISY]
     runs = []

@@ -21,7 +21,7 @@ from phasen_sb.models.weights import check_finite, load_state, read_state
 from phasen_sb.utils.file_names import (
     CARD,
     CHECKPOINTS,
-    DATA,
+    DATA_RECORD,
     DESCRIPTION,
     RESULTS,
     WEIGHTS,
@@ -202,7 +202,7 @@ def read_run(folder: Path) -> StoredModel:
         str(folder),
         _read_results(folder, best.meta),
         description.settings,
-        _read_json(folder / CHECKPOINTS / DATA),
+        _read_json(folder / CHECKPOINTS / DATA_RECORD),
     )
 
 

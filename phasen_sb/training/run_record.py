@@ -20,6 +20,7 @@ from phasen_sb.training.pictures import (
     transform_matrices,
 )
 from phasen_sb.training.results import summarise, write_audio, write_scores
+from phasen_sb.utils.file_names import RESULTS, SCORES_PER_FILE
 from phasen_sb.utils.files import write_atomically, write_json
 from phasen_sb.utils.provenance import provenance
 
@@ -247,7 +248,7 @@ def write_results(
     write_audio(
         folder / "enhanced", brain.test_waves, brain.hparams.sample_rate
     )
-    write_scores(folder / "scores.csv", brain.noisy["test"], brain.report)
+    write_scores(folder / SCORES_PER_FILE, brain.noisy["test"], brain.report)
     rows = {}
     test = datasets["test"]
     for index, key in enumerate(test.data_ids):
@@ -275,7 +276,7 @@ def write_results(
         untrained,
     )
     # Last: where it is, everything else is.
-    write_json(folder / "results.json", results)
+    write_json(folder / RESULTS, results)
     logger.info(f"Results are in {folder}\n{format_table(results)}")
     return results
 

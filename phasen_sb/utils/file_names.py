@@ -1,16 +1,17 @@
-"""Names of the files in training runs and in exported models."""
+"""Names of files that one package writes and another reads."""
 
-# Of both.
+# Of a training run and of an exported model.
 DESCRIPTION = "hyperparams.yaml"
 RESULTS = "results.json"
 
-# Of a training run. The folder of checkpoints also holds what the run may not
-# lose: its settings and the manifests of its data.
+# Of a training run: the folder of checkpoints, and what lies in it of the data.
 CHECKPOINTS = "save"
-SETTINGS = "settings.json"
-DATA = "data.json"
-SCORES = "scores.csv"
+DATA_RECORD = "data.json"
 
 # Of an exported model.
 WEIGHTS = "model.ckpt"
 CARD = "README.md"
+
+# Of what ``phasen score`` writes; the second also of a training run.
+SCORES = "scores.json"
+SCORES_PER_FILE = "scores.csv"

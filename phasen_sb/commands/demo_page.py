@@ -5,8 +5,6 @@ from pathlib import Path
 
 import gradio as gr
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from phasen_sb.audio.reading import open_audio, read_samples
 from phasen_sb.errors import UserError
@@ -14,6 +12,7 @@ from phasen_sb.inference.enhancer import Enhancer
 from phasen_sb.inference.model_rate import resample
 from phasen_sb.inference.recording_statistics import replace_non_finite
 from phasen_sb.signals.decibels import spectrogram_decibels
+from phasen_sb.utils.figures import new_figure
 
 #: Seconds that the pictures show, from the start of the recording.
 PICTURED_SECONDS = 20
@@ -64,7 +63,7 @@ def make_page(enhancer: Enhancer) -> gr.Blocks:
         return str(target), picture, " ".join(notes)
 
     with gr.Blocks(title="PHASEN", analytics_enabled=False) as page:
-        # Lives as long as the page, which removes it with all recordings.
+        # Lives as long as the page, and is removed with all recordings.
         page.phasen_folder = folder
         weights = sum(p.numel() for p in enhancer.mods.parameters())
         gr.Markdown(
@@ -130,23 +129,15 @@ def draw(enhancer: Enhancer, noisy: str, enhanced: Path) -> np.ndarray:
         RGBA picture ``[height, width, 4]``.
     """
     rate = enhancer.sample_rate
-    before = _beginning(noisy, rate)
-    after = _beginning(enhanced, rate)
-    panels = {
-        "noisy": spectrogram_decibels(before, rate),
-        "enhanced": spectrogram_decibels(after, rate),
-    }
-    mask = enhancer.mask(before)
-    if mask is not None:
-        panels = {
-            "noisy": panels["noisy"],
-            "mask": mask.T,
-            "enhanced": panels["enhanced"],
-        }
+    before = _read_start(noisy, rate)
+    after = _read_start(enhanced, rate)
+    panels = {"noisy": spectrogram_decibels(before, rate)}
+    if (mask := enhancer.mask(before)) is not None:
+        panels["mask"] = mask.T
+    panels["enhanced"] = spectrogram_decibels(after, rate)
     top = panels["noisy"].max()
     extent = (0, len(before) / rate, 0, rate / 2000)
-    figure = Figure(figsize=(10, 2.2 * len(panels)), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+    figure = new_figure(10, 2.2 * len(panels))
     axes = figure.subplots(len(panels), 1, sharex=True)
     for axis, (title, values) in zip(axes, panels.items(), strict=True):
         is_mask = title == "mask"
@@ -163,11 +154,11 @@ def draw(enhancer: Enhancer, noisy: str, enhanced: Path) -> np.ndarray:
         axis.set_ylabel("kHz")
         figure.colorbar(image, ax=axis, label="" if is_mask else "dB")
     axes[-1].set_xlabel("s")
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())
 
 
-def _beginning(path, rate):
+def _read_start(path, rate):
     with open_audio(path) as file:
         block = read_samples(file, PICTURED_SECONDS * file.samplerate)
         block, _ = replace_non_finite(block[:, 0])

@@ -170,8 +170,8 @@ def _copy(source, target):
 def _enhance_files(arguments, inputs, output):
     # Here, so that --help does not import PyTorch.
     from phasen_sb.inference.enhancer import Enhancer
-    from phasen_sb.inference.jobs import (
-        enhance_files,
+    from phasen_sb.inference.jobs import enhance_files
+    from phasen_sb.inference.paths import (
         find_inputs,
         name_outputs,
         names_one_file,

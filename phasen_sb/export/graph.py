@@ -101,7 +101,7 @@ def export_onnx(enhancer: PhasenEnhancer, path: str | os.PathLike) -> float:
     enhancer : PhasenEnhancer
         The trained model.
     path : path
-        File to write, ``model.onnx``. Its metadata tell sample rate, window,
+        File to write, ``model.onnx``. Its metadata hold sample rate, window,
         hop (samples), FFT size and level normalisation.
 
     Returns
@@ -113,8 +113,7 @@ def export_onnx(enhancer: PhasenEnhancer, path: str | os.PathLike) -> float:
     Raises
     ------
     UserError
-        If a package is missing, the front end is another than the example
-        can compute, or the results differ by more than 1e-4.
+        If a package is missing, or the results differ by more than 1e-4.
     """
     try:
         import onnx
@@ -204,7 +203,7 @@ def _check(core, infer, kind):
 
 @contextmanager
 def _quiet():
-    """Hides the exporter's own remarks, not its errors."""
+    """Hides the exporter's warnings, not its errors."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -23,15 +23,14 @@ from phasen_sb.audio.writing import AudioWriter
 from phasen_sb.errors import UserError
 from phasen_sb.inference.arrays import Wave, from_signal, to_signal
 from phasen_sb.inference.chunks import ChunkPlan
-from phasen_sb.inference.outputs import (
-    EnhancedFile,
-    PeakMeter,
+from phasen_sb.inference.paths import (
     check_output,
     format_by_suffix,
     name_output,
 )
 from phasen_sb.inference.recording import RecordingEnhancer
 from phasen_sb.inference.recording_statistics import measure_recording
+from phasen_sb.inference.reports import EnhancedFile, PeakMeter
 from phasen_sb.models.enhancer import PhasenEnhancer
 from phasen_sb.models.loading import read_model
 from phasen_sb.signals.level import level
@@ -241,9 +240,12 @@ class Enhancer(WaveformEnhancement):
         _check_strength(strength)
         started = perf_counter()
         source = Path(filename)
-        target = name_output(source, output_filename, format)
-        if output_filename is not None and format is None:
-            format = format_by_suffix(source, target)
+        if output_filename is None:
+            target = name_output(source, format)
+        else:
+            target = Path(output_filename)
+            if format is None:
+                format = format_by_suffix(source, target)
         check_output(source, target, overwrite)
         with open_audio(source) as file:
             rate, channels = file.samplerate, file.channels

@@ -1,10 +1,8 @@
-"""Enhances many files: finds them, names the outputs, survives errors."""
+"""Enhances many files; one that fails does not stop the others."""
 
-import glob
-import os
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +12,9 @@ import soundfile as sf
 import torch
 from tqdm import tqdm
 
-from phasen_sb.audio.finding import AUDIO_SUFFIXES
-from phasen_sb.audio.formats import FORMATS
 from phasen_sb.errors import UserError
 from phasen_sb.inference.enhancer import Enhancer
-from phasen_sb.inference.outputs import EnhancedFile, name_output
-
-ENHANCED = ".enhanced"
+from phasen_sb.inference.reports import EnhancedFile
 
 
 @dataclass
@@ -40,147 +34,6 @@ class JobReport:
     done: list[EnhancedFile] = field(default_factory=list)
     kept: list[Path] = field(default_factory=list)
     failed: dict[Path, str] = field(default_factory=dict)
-
-
-def find_inputs(names: Iterable[str | os.PathLike]) -> list[tuple[Path, Path]]:
-    """Finds the audio files that a user means.
-
-    Arguments
-    ---------
-    names : iterable of path
-        Files, folders (searched to the bottom) and patterns such as
-        ``calls/*.wav``.
-
-    Returns
-    -------
-    list of (pathlib.Path, pathlib.Path)
-        Each file, and its path within the folder it was found in. What
-        ``phasen enhance`` wrote beside its inputs is left out of folders and
-        patterns.
-
-    Raises
-    ------
-    UserError
-        If a folder or pattern has no audio in it.
-    """
-    found = {}
-    for name in map(str, names):
-        path = Path(name).expanduser()
-        if path.is_dir():
-            inside = _audio_in(path)
-            if not inside:
-                raise UserError(
-                    f"{path} has no audio files in it (WAV, FLAC, OGG, MP3, "
-                    "AIFF, ...); check the path."
-                )
-            found |= {file: file.relative_to(path) for file in inside}
-        elif path.exists() or not glob.has_magic(name):
-            found[path] = Path(path.name)
-        else:
-            pattern = os.path.expanduser(name)
-            matches = [
-                file
-                for file in map(Path, glob.glob(pattern, recursive=True))
-                if file.is_file() and not file.stem.endswith(ENHANCED)
-            ]
-            if not matches:
-                raise UserError(
-                    f"No file matches {name}; check folder and pattern."
-                )
-            found |= {file: Path(file.name) for file in sorted(matches)}
-    return list(found.items())
-
-
-def names_one_file(names: Sequence[str | os.PathLike]) -> bool:
-    """Tells a single file from what may have more, a folder or a pattern.
-
-    Example
-    -------
-    >>> [names_one_file(n) for n in (["a.wav"], ["*.wav"], ["a.wav", "b.wav"])]
-    [True, False, False]
-    """
-    if len(names) != 1:
-        return False
-    path = Path(names[0]).expanduser()
-    if path.is_dir():
-        return False
-    return path.exists() or not glob.has_magic(str(names[0]))
-
-
-def _audio_in(folder):
-    files = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(n for n in folders if not n.startswith("."))
-        for name in sorted(names):
-            file = Path(parent, name)
-            if (
-                file.suffix.lower() in AUDIO_SUFFIXES
-                and not file.stem.endswith(ENHANCED)
-                and not name.startswith(".")
-            ):
-                files.append(file)
-    return files
-
-
-def name_outputs(
-    inputs: Sequence[tuple[Path, Path]],
-    output: str | os.PathLike | None = None,
-    format: str | None = None,
-) -> list[tuple[Path, Path]]:
-    """Names one output for each input.
-
-    Arguments
-    ---------
-    inputs : sequence
-        From :func:`find_inputs`.
-    output : path, optional
-        With one input a file if it has an audio suffix; else the folder that
-        outputs go to, under the inputs' names. By default each goes beside
-        its input.
-    format : str, optional
-        Such as ``flac``; its name becomes the suffix.
-
-    Returns
-    -------
-    list of (pathlib.Path, pathlib.Path)
-        Input and output.
-
-    Raises
-    ------
-    UserError
-        If two inputs would go to one output.
-
-    Example
-    -------
-    >>> name_outputs([(Path("in/a/x.mp3"), Path("a/x.mp3"))], "out", "flac")
-    [(PosixPath('in/a/x.mp3'), PosixPath('out/a/x.flac'))]
-    """
-    pairs = []
-    for source, relative in inputs:
-        if output is None:
-            target = name_output(source, None, format)
-        elif len(inputs) == 1 and _is_file_name(output):
-            target = Path(output).expanduser()
-        else:
-            target = Path(output).expanduser() / relative
-            if format is not None:
-                suffix = format.partition(":")[0].lower()
-                target = target.with_suffix(f".{suffix}")
-        pairs.append((source, target))
-    sources = {}
-    for source, target in pairs:
-        other = sources.setdefault(target, source)
-        if other != source:
-            raise UserError(
-                f"{other} and {source} would both be written to {target}; "
-                "enhance them one after the other."
-            )
-    return pairs
-
-
-def _is_file_name(output):
-    path = Path(output)
-    return path.suffix[1:].lower() in FORMATS and not path.is_dir()
 
 
 def enhance_files(

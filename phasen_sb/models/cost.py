@@ -40,10 +40,10 @@ def count_macs(network: nn.Module, *inputs: torch.Tensor) -> int:
     """Counts the multiply-accumulate operations of one forward pass.
 
     Those of matrix products and convolutions, recurrent layers included;
-    pointwise work is not counted, as is usual. Nothing is computed if the
-    network runs on PyTorch's meta device, which knows shapes alone. There,
-    fused recurrent kernels, which the counter does not see into, do
-    not exist either.
+    pointwise operations are not counted, as is usual. Where possible the
+    network runs on PyTorch's meta device, which knows only shapes: nothing is
+    computed, and there are no fused recurrent kernels, which the counter
+    cannot look into.
 
     Arguments
     ---------
@@ -64,7 +64,7 @@ def count_macs(network: nn.Module, *inputs: torch.Tensor) -> int:
     """
     try:
         return _count_macs(network, inputs, "meta")
-    except NotImplementedError:  # an operator that does need numbers
+    except NotImplementedError:  # an operator that needs values
         return _count_macs(network, inputs, "cpu")
 
 

@@ -21,7 +21,8 @@ from helpers.small_model import (
 
 from phasen_sb.cli import main
 from phasen_sb.errors import UserError
-from phasen_sb.inference.jobs import enhance_files, find_inputs, name_outputs
+from phasen_sb.inference.jobs import enhance_files
+from phasen_sb.inference.paths import find_inputs, name_outputs
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,9 @@
-"""Where enhanced files are written, and what is reported of them."""
+"""What is reported of an enhanced file."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
-from phasen_sb.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -77,56 +74,3 @@ class PeakMeter:
         magnitude = np.abs(block)
         self.peak = max(self.peak, float(magnitude.max(initial=0.0)))
         self.over += int((magnitude > 1.0).sum())
-
-
-def name_output(
-    source: Path,
-    target: str | os.PathLike | None = None,
-    format: str | None = None,
-) -> Path:
-    """Names the output of a file.
-
-    Example
-    -------
-    >>> name_output(Path("talks/interview.mp3")).name
-    'interview.enhanced.mp3'
-    >>> name_output(Path("interview.mp3"), format="wav:FLOAT").name
-    'interview.enhanced.wav'
-    """
-    if target is not None:
-        return Path(target)
-    suffix = source.suffix
-    if format is not None:
-        suffix = "." + format.partition(":")[0].lower()
-    return source.with_name(f"{source.stem}.enhanced{suffix}")
-
-
-def check_output(source: Path, target: Path, overwrite: bool) -> None:
-    """Refuses an output that would destroy something.
-
-    Raises
-    ------
-    UserError
-        If it is the input, a folder, or there already.
-    """
-    if target.exists() and source.exists() and target.samefile(source):
-        raise UserError(
-            f"{target} is the input itself; give another output file."
-        )
-    if target.is_dir():
-        raise UserError(f"{target} is a folder; give an output file.")
-    if target.exists() and not overwrite:
-        raise UserError(
-            f"{target} exists already; give --overwrite (overwrite=True) to "
-            "replace it, or another output file."
-        )
-
-
-def format_by_suffix(source: Path, target: Path) -> str | None:
-    """Names the format that an output's suffix asks for.
-
-    None where it has none, or the same as the input.
-    """
-    if target.suffix.lower() == source.suffix.lower():
-        return None
-    return target.suffix[1:].lower() or None

@@ -114,8 +114,14 @@ class Enhancer(WaveformEnhancement):
         Raises
         ------
         UserError
-            If there is no such model, it is damaged, or the device is not
-            there.
+            If there is no such model, it is damaged, or there is no such
+            device.
+
+        Example
+        -------
+        >>> enhancer = Enhancer.from_pretrained(device="cpu")
+        >>> enhancer.enhance(np.random.randn(16000), sample_rate=16000).shape
+        (16000,)
         """
         options = choose_hardware(device, precision)
         if chunk_seconds < 1:

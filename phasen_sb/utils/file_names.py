@@ -4,7 +4,7 @@
 DESCRIPTION = "hyperparams.yaml"
 RESULTS = "results.json"
 
-# Of a training run: the folder of checkpoints, and what lies in it of the data.
+# Of a training run: the folder of checkpoints, and in it what records the data.
 CHECKPOINTS = "save"
 DATA_RECORD = "data.json"
 

@@ -88,6 +88,7 @@ setup(
         "markupsafe",
         "ruamel.yaml",
         "pyyaml",
+        "tabulate",
         "tqdm",
         "joblib",
         "huggingface_hub>=0.20",

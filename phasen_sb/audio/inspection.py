@@ -1,18 +1,15 @@
-"""Finds every audio file that could not be trained on, before training."""
+"""Decodes a whole audio file to find out whether it can be used."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile as sf
 
-from phasen_sb.errors import UserError
-from phasen_sb.utils.files import write_atomically
+from phasen_sb.audio.reading import explain_decoding_error
 
-BLOCK = 1 << 18  # samples decoded at a time, so long files need no memory
-LISTED = 20  # bad files named in the error itself
+BLOCK = 1 << 18  # samples decoded at a time, so that long files fit in memory
 
 
 @dataclass(frozen=True)
@@ -42,11 +39,11 @@ class AudioFile:
 
 
 def inspect_audio(path: str | Path) -> AudioFile:
-    """Decodes a whole file and says what is in it.
+    """Decodes a whole file and describes it.
 
-    Silence, a single sample, a constant and clipped audio are no problem.
-    An empty file, one that cannot be decoded, more than one channel, and
-    samples that are NaN or infinite are.
+    Silence, a single sample, a constant and clipped audio are fine. An empty
+    file, one that cannot be decoded, more than one channel, and samples that
+    are NaN or infinite are problems.
 
     Arguments
     ---------
@@ -56,7 +53,7 @@ def inspect_audio(path: str | Path) -> AudioFile:
     Returns
     -------
     AudioFile
-        Its facts; errors are told in ``problem`` and never raised.
+        What was found; errors are described in ``problem``, never raised.
 
     Example
     -------
@@ -92,70 +89,11 @@ def inspect_audio(path: str | Path) -> AudioFile:
                 digest.update(block.astype("<f4", copy=False))
                 samples += len(block)
     except (sf.SoundFileError, OSError, RuntimeError) as error:
-        reason = getattr(error, "error_string", None) or str(error)
-        return AudioFile(
-            path, problem=f"cannot be decoded ({reason.strip().rstrip('.')})"
-        )
+        reason = explain_decoding_error(error)
+        return AudioFile(path, problem=f"cannot be decoded ({reason})")
     problem = None
     if samples == 0:
         problem = "has no samples"
     elif samples < promised:
         problem = f"is cut short: {samples} of its {promised} samples are there"
     return AudioFile(path, samples, rate, digest.hexdigest(), problem)
-
-
-def pair_problem(noisy: AudioFile, clean: AudioFile) -> str | None:
-    """Says why two good files are not a pair.
-
-    Arguments
-    ---------
-    noisy : AudioFile
-        The noisy recording.
-    clean : AudioFile
-        The clean one.
-
-    Returns
-    -------
-    str or None
-        A problem of the noisy file; None where rate and length agree.
-    """
-    if noisy.rate != clean.rate:
-        return f"is at {noisy.rate} Hz, {clean.path} at {clean.rate} Hz"
-    if noisy.samples != clean.samples:
-        return f"has {noisy.samples} samples, {clean.path} has {clean.samples}"
-    return None
-
-
-def raise_bad_files(
-    problems: Sequence[tuple[Path, str]], checked: int, save_folder: str | Path
-) -> None:
-    """Raises one error that names all bad files, if there are any.
-
-    Arguments
-    ---------
-    problems : sequence of (pathlib.Path, str)
-        Each bad file with what is wrong with it.
-    checked : int
-        How many files were looked at.
-    save_folder : str or pathlib.Path
-        Where ``bad_files.txt`` with the full list is written, if the list is
-        too long for the message.
-
-    Raises
-    ------
-    UserError
-        If ``problems`` is not empty.
-    """
-    if not problems:
-        return
-    lines = [f"{path}: {problem}" for path, problem in problems]
-    message = (
-        f"{len(lines)} of {checked} audio files cannot be used; mend or remove "
-        "them, with their partners, and run again:\n"
-    )
-    message += "\n".join(f"  {line}" for line in lines[:LISTED])
-    if len(lines) > LISTED:
-        full_list = Path(save_folder) / "bad_files.txt"
-        write_atomically(full_list, "\n".join(lines) + "\n")
-        message += f"\n  ... and {len(lines) - LISTED} more, all in {full_list}"
-    raise UserError(message)

@@ -1,4 +1,4 @@
-"""Reads audio files of every kind that libsndfile knows, and finds damage."""
+"""Opens and reads audio files of every kind that libsndfile knows."""
 
 import os
 import re
@@ -13,9 +13,32 @@ from phasen_sb.utils.folders import nearest_sibling
 
 #: Samples (of all channels together) that are read at a time.
 BLOCK_SAMPLES = 2**20
-#: What programs write that do not know the length yet: -1, and SoX and ffmpeg
-#: on a pipe.
+#: Sizes in a header that mean that the length was not known yet: -1, and what
+#: SoX and ffmpeg write into a pipe.
 UNKNOWN_SIZES = (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0x7FFFFFFF - 36)
+
+
+def explain_decoding_error(error: Exception) -> str:
+    """Finds the reason in an error of libsndfile.
+
+    Arguments
+    ---------
+    error : Exception
+        What soundfile raised.
+
+    Returns
+    -------
+    str
+        A few words, such as "Format not recognised".
+    """
+    if isinstance(error, TypeError):
+        # soundfile asks for the sample rate of a file without a header.
+        return "it has no header"
+    reason = getattr(error, "error_string", None) or str(error)
+    if "does not exist" in reason:
+        # What libsndfile says of an MP3 without a single frame; it exists.
+        reason = "Format not recognised"
+    return reason.strip().rstrip(".")
 
 
 def open_audio(path: str | os.PathLike) -> sf.SoundFile:
@@ -33,7 +56,7 @@ def open_audio(path: str | os.PathLike) -> sf.SoundFile:
     Raises
     ------
     UserError
-        If there is no such file, it may not be read, is empty or no audio.
+        If there is no such file, or it cannot be read, is empty or not audio.
 
     Example
     -------
@@ -56,7 +79,7 @@ def open_audio(path: str | os.PathLike) -> sf.SoundFile:
         raise UserError(f"There is no file {path}; {hint}")
     if not path.is_file():
         raise UserError(
-            f"{path} is no regular file; for a pipe give - and feed it to "
+            f"{path} is not a regular file; for a pipe give - and feed it to "
             "stdin as WAV."
         )
     try:
@@ -72,15 +95,11 @@ def open_audio(path: str | os.PathLike) -> sf.SoundFile:
         )
     try:
         return sf.SoundFile(path)
-    # Headerless files make soundfile ask for a rate with a TypeError.
     except (sf.SoundFileError, TypeError) as error:
-        reason = getattr(error, "error_string", None) or "it has no header"
-        if "does not exist" in reason:
-            # libsndfile's word for an MP3 without a single frame; it exists.
-            reason = "Format not recognised"
         raise UserError(
-            f"{path} cannot be decoded as audio ({reason.strip().rstrip('.')})"
-            "; convert it to WAV or FLAC first."
+            f"{path} cannot be decoded as audio "
+            f"({explain_decoding_error(error)}); convert it to WAV or FLAC "
+            "first."
         ) from error
 
 
@@ -92,7 +111,7 @@ def read_samples(file: sf.SoundFile, samples: int) -> np.ndarray:
     file : soundfile.SoundFile
         Open for reading.
     samples : int
-        How many.
+        How many; -1 for all that are left.
 
     Returns
     -------
@@ -138,32 +157,25 @@ def check_whole(file: sf.SoundFile, samples: int) -> None:
         If there are none, or fewer than the header promises.
     """
     promised = file.frames
-    missing = _missing_bytes(file)
-    if missing:
+    cut = None
+    if missing := _count_missing_bytes(file):
+        cut = f"{missing} bytes are missing after {samples} samples"
+    elif samples < promised < 2**62:
+        cut = f"{samples} of its {promised} samples are there"
+    elif file.format == "OGG" and not _ogg_is_whole(file.name):
+        cut = f"the stream has no end mark after {samples} samples"
+    if cut:
         raise UserError(
-            f"{file.name} is cut short: {missing} bytes are missing after "
-            f"{samples} samples; get a whole copy, or convert what is there "
-            "to a new file."
-        )
-    if samples < promised < 2**62:
-        raise UserError(
-            f"{file.name} is cut short: {samples} of its {promised} samples "
-            "are there; get a whole copy, or convert what is there to a new "
-            "file."
-        )
-    if file.format == "OGG" and not _ogg_is_whole(file.name):
-        raise UserError(
-            f"{file.name} is cut short: the stream has no end mark after "
-            f"{samples} samples; get a whole copy, or convert what is there "
-            "to a new file."
+            f"{file.name} is cut short: {cut}; get a whole copy, or convert "
+            "what is there to a new file."
         )
     if samples == 0:
         raise UserError(f"{file.name} has no samples.")
 
 
-def _missing_bytes(file):
-    # libsndfile takes what is there for the whole, and tells in its log what
-    # the header says.
+def _count_missing_bytes(file: sf.SoundFile) -> int:
+    # libsndfile takes what is there for the whole; its log contains what the
+    # header says.
     found = re.search(
         r"^\s*(?:data|SSND|Data [Ss]ize)\s*: (\d+)(?: \(should be (\d+)\))?",
         file.extra_info,
@@ -175,10 +187,10 @@ def _missing_bytes(file):
     return max(0, int(found[1]) - there)
 
 
-def _ogg_is_whole(path):
-    """Whether the last page (RFC 3533, section 6) is whole and ends it."""
+def _ogg_is_whole(path: str) -> bool:
+    """Whether the last page is whole and ends the stream (RFC 3533, 6)."""
     with open(path, "rb") as file:
-        # Pages have less than half of this.
+        # A page has less than half of this.
         file.seek(max(0, os.path.getsize(path) - 2**17))
         ending = file.read()
     page = ending[ending.rfind(b"OggS") :]

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 import torchaudio
 
-# A long Kaiser window: flat to 0.45 of the new rate, aliases below -100 dB.
-# Results differ by resampler, so data.json records this one.
+#: A long Kaiser window: flat to 0.45 of the new rate, aliases below -100 dB.
+#: Results differ by resampler, so records of data and of scores name this one.
 RESAMPLER = {
     "function": "torchaudio.functional.resample",
     "lowpass_filter_width": 64,
@@ -17,23 +17,25 @@ RESAMPLER = {
 }
 
 
-def rate_problem(rate: int, sample_rate: int) -> str | None:
-    """Says why a rate cannot become another, if so.
+def find_rate_problem(rate: int, sample_rate: int) -> str | None:
+    """Finds out whether audio at one rate can be resampled to another.
 
     Arguments
     ---------
     rate, sample_rate : int
-        The rate at hand and the wanted one (Hz).
+        The rate of the audio and the wanted one (Hz).
 
     Returns
     -------
     str or None
+        Why it cannot, to follow the name of a file; None if it can.
 
     Example
     -------
-    >>> rate_problem(44100, 16000)
-    >>> rate_problem(44101, 16000)[:40]
-    'is at 44101 Hz, which has too little in '
+    >>> find_rate_problem(44100, 16000)
+    >>> find_rate_problem(44101, 16000)
+    'is at 44101 Hz, which has too little in common with 16000 Hz; resample it
+    yourself'
     """
     # The filter bank of torchaudio grows with the reduced fraction of the
     # two rates: 44100 Hz to 16000 Hz is 441/160, but 44101 Hz needs 3 GB.
@@ -51,14 +53,14 @@ def resample(samples: np.ndarray, rate: int, sample_rate: int) -> torch.Tensor:
     Arguments
     ---------
     samples : np.ndarray
-        ``[samples]``, float32.
+        ``[samples]``, float32 or float64.
     rate, sample_rate : int
         Its rate and the wanted one (Hz).
 
     Returns
     -------
     torch.Tensor
-        ``[samples]``.
+        ``[samples]``, of the same type.
     """
     options = {k: v for k, v in RESAMPLER.items() if k != "function"}
     with torch.no_grad():

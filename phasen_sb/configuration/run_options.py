@@ -11,9 +11,11 @@ import torch
 from speechbrain.utils.run_opts import RunOptions
 
 from phasen_sb.errors import UserError, choose
-from phasen_sb.utils.hardware import check_compiler, fastest_precision
-
-PRECISIONS = ("fp32", "fp16", "bf16")
+from phasen_sb.utils.hardware import (
+    PRECISIONS,
+    check_compiler,
+    fastest_precision,
+)
 
 #: Options of SpeechBrain's that the Brain does not heed, and what serves.
 NOT_SUPPORTED = {
@@ -125,7 +127,7 @@ def settle_run_options(run_opts: RunOptions, hparams: Mapping) -> RunOptions:
     if option("precision") == "auto":
         changes["precision"] = fastest_precision(option("device"))
     for name in ("precision", "eval_precision"):
-        choose(name, changes.get(name, option(name)), PRECISIONS)
+        choose(name, changes.get(name, option(name)), (*PRECISIONS, "fp16"))
         on_gpu = torch.cuda.is_available() and option("device") != "cpu"
         if option(name) == "fp16" and not on_gpu:
             raise UserError(

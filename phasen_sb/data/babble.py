@@ -15,7 +15,7 @@ from speechbrain.processing.signal_processing import dB_to_amplitude
 
 from phasen_sb.audio.finding import find_audio
 from phasen_sb.audio.inspection import AudioFile, inspect_audio
-from phasen_sb.audio.resampling import rate_problem, resample
+from phasen_sb.audio.resampling import find_rate_problem, resample
 from phasen_sb.augmentation.effects import Reverberation
 from phasen_sb.errors import UserError
 from phasen_sb.utils.folders import check_apart, existing_folder
@@ -124,9 +124,9 @@ def make_babble(
 def _check(paths, sample_rate, jobs):
     facts = process_files(inspect_audio, paths, jobs)
     for fact in facts:
-        problem = fact.problem or rate_problem(fact.rate, sample_rate)
+        problem = fact.problem or find_rate_problem(fact.rate, sample_rate)
         if problem:
-            raise UserError(f"{fact.path} {problem}; mend or remove it.")
+            raise UserError(f"{fact.path} {problem}; fix or remove it.")
     return facts
 
 

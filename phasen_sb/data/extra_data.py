@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from phasen_sb.audio.finding import find_audio
-from phasen_sb.data.manifest import Splits
+from phasen_sb.data.splits import Splits
 from phasen_sb.errors import UserError
 from phasen_sb.utils.folders import check_apart, existing_folder
 

@@ -16,24 +16,17 @@ import torchaudio
 from speechbrain.dataio.dataio import load_data_json
 from speechbrain.utils.logger import get_logger
 
-from phasen_sb.audio.inspection import (
-    AudioFile,
-    inspect_audio,
-    pair_problem,
-    raise_bad_files,
-)
-from phasen_sb.audio.resampling import RESAMPLER, rate_problem
+from phasen_sb.audio.inspection import AudioFile, inspect_audio
+from phasen_sb.audio.resampling import RESAMPLER
+from phasen_sb.data.bad_files import find_bad_files, raise_bad_files
 from phasen_sb.data.resample_cache import cache_folder, resample_file
+from phasen_sb.data.splits import Splits
 from phasen_sb.errors import UserError
 from phasen_sb.utils.file_names import DATA_RECORD
-from phasen_sb.utils.files import write_json
+from phasen_sb.utils.files import read_json, write_json
 from phasen_sb.utils.parallel import process_files
 
 logger = get_logger(__name__)
-
-
-# Split -> utterance id -> key ("noisy_wav", ...) -> file.
-Splits = dict[str, dict[str, dict[str, Path]]]
 
 
 def read_record(save_folder: str | Path) -> dict:
@@ -52,19 +45,14 @@ def read_record(save_folder: str | Path) -> dict:
     Raises
     ------
     UserError
-        If no data was prepared there.
+        If no data was prepared there, or the record is damaged.
     """
     path = Path(save_folder) / DATA_RECORD
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.is_file():
         raise UserError(
             f"{path} does not exist; prepare the data into {save_folder} first."
-        ) from None
-    except ValueError as error:
-        raise UserError(
-            f"{path} is damaged ({error}); remove it and prepare the data anew."
-        ) from None
+        )
+    return read_json(path, "remove it and prepare the data again")
 
 
 def write_manifests(
@@ -78,7 +66,7 @@ def write_manifests(
     extra: dict[str, dict] | None = None,
     jobs: int | None = None,
 ) -> dict:
-    """Turns lists of files into manifests, if they are not there already.
+    """Writes the manifests of lists of files, unless they exist already.
 
     A second call with unchanged files (paths, sizes, times of modification)
     and settings reads no audio.
@@ -96,7 +84,7 @@ def write_manifests(
     settings : dict
         What else defines the data; kept in the record.
     problems : list, optional
-        Bad files found before, to be told with those found here.
+        Bad files found before, to be reported with those found here.
     promised_rates : dict, optional
         File -> rate (Hz) that its source promises; any other is a problem.
     extra : dict, optional
@@ -138,7 +126,7 @@ def write_manifests(
             strict=True,
         )
     )
-    problems += _problems(splits, facts, sample_rate, promised_rates or {})
+    problems += find_bad_files(splits, facts, sample_rate, promised_rates or {})
     checked = len({*paths, *(path for path, _ in problems)})
     raise_bad_files(problems, checked, save_folder)
 
@@ -161,9 +149,8 @@ def write_manifests(
         )
         facts = {**facts, **dict(zip(wrong, resampled, strict=True))}
 
-    data_root = _common_folder(
-        ([cache] if wrong else []) + ([root] if len(wrong) < len(paths) else [])
-    )
+    folders = [cache] * bool(wrong) + [root] * (len(wrong) < len(paths))
+    data_root = Path(os.path.commonpath(folders))
     record = {
         **settings,
         "data_root": str(data_root),
@@ -187,7 +174,7 @@ def write_manifests(
         },
         "fingerprint": fingerprint,
     }
-    # Were it kept, it would vouch for the manifests half replaced below.
+    # Removed first: it stands for manifests that are complete.
     (save_folder / DATA_RECORD).unlink(missing_ok=True)
     for split, items in splits.items():
         manifest = {
@@ -273,40 +260,6 @@ def read_manifest(
     return load_data_json(
         str(Path(save_folder) / f"{split}.json"), {"data_root": data_root}
     )
-
-
-def _problems(
-    splits: Splits,
-    facts: dict[Path, AudioFile],
-    sample_rate: int,
-    promised_rates: dict[Path, int],
-) -> list[tuple[Path, str]]:
-    found = []
-    for path, fact in facts.items():
-        problem = fact.problem
-        promised = promised_rates.get(path, fact.rate)
-        if not problem and fact.rate != promised:
-            problem = (
-                f"is at {fact.rate} Hz, but the name {path.parent.name} "
-                f"stands for {promised} Hz; rename it or resample"
-            )
-        problem = problem or rate_problem(fact.rate, sample_rate)
-        if problem:
-            found.append((path, problem))
-    bad = {path for path, _ in found}
-    for items in splits.values():
-        for entry in items.values():
-            if {"noisy_wav", "clean_wav"} <= entry.keys():
-                noisy, clean = entry["noisy_wav"], entry["clean_wav"]
-                if not bad & {noisy, clean}:
-                    problem = pair_problem(facts[noisy], facts[clean])
-                    if problem:
-                        found.append((noisy, problem))
-    return found
-
-
-def _common_folder(folders: list[Path]) -> Path:
-    return Path(os.path.commonpath(folders))
 
 
 def _entry(path: Path, data_root: Path) -> str:

@@ -12,7 +12,7 @@ from phasen_sb.data.extra_data import (
     check_snr_range,
 )
 from phasen_sb.data.manifest import write_manifests
-from phasen_sb.data.pairs import split_items
+from phasen_sb.data.splits import split_items
 from phasen_sb.utils.folders import check_apart, existing_folder
 
 logger = get_logger(__name__)

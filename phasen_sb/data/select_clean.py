@@ -94,7 +94,7 @@ def select_clean(
     paths = find_audio(folder, destination)
     for fact in process_files(inspect_audio, list(paths.values()), jobs):
         if fact.problem:
-            raise UserError(f"{fact.path} {fact.problem}; mend or remove it.")
+            raise UserError(f"{fact.path} {fact.problem}; fix or remove it.")
     ranges = dict(
         zip(
             paths,

@@ -13,8 +13,9 @@ from speechbrain.utils.logger import get_logger
 
 from phasen_sb.audio.finding import find_audio
 from phasen_sb.data.extra_data import NOTHING, ExtraData, add_extra_data
-from phasen_sb.data.manifest import Splits, write_manifests
+from phasen_sb.data.manifest import write_manifests
 from phasen_sb.data.pairs import match_pairs
+from phasen_sb.data.splits import Splits
 from phasen_sb.errors import UserError
 from phasen_sb.utils.folders import (
     existing_folder,

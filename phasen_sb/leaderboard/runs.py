@@ -19,7 +19,7 @@ from phasen_sb.leaderboard.entries import (
 )
 from phasen_sb.leaderboard.recordings import FolderAudio, RunAudio
 from phasen_sb.losses.objective import METRIC_LOSSES
-from phasen_sb.metrics.report import MetricReport
+from phasen_sb.metrics.metric_report import MetricReport
 from phasen_sb.models.cost import ModelCost, find_model, find_model_cost
 from phasen_sb.scoring.folders import NOISY, name_systems
 from phasen_sb.scoring.sanity import is_literature_data

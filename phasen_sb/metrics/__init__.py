@@ -1,8 +1,9 @@
 """Objective measures of speech quality, and a process pool to compute them.
 
 Every measure is a pure function of two 1-D arrays (the clean speech and an
-estimate of it) and the sample rate. `phasen_sb.metrics.registry` gives them
-names, `phasen_sb.metrics.pool` computes them in parallel with a time limit.
+estimate of it) and the sample rate. Their names are in
+:mod:`phasen_sb.metrics.registry`; :mod:`phasen_sb.metrics.pool` computes them
+in parallel with a time limit.
 
 Importing this package loads neither torch nor SpeechBrain, so that the pool's
 workers start fast and stay small.
@@ -15,7 +16,7 @@ from phasen_sb.metrics.dnsmos import dnsmos
 from phasen_sb.metrics.perceptual import pesq, stoi
 from phasen_sb.metrics.pool import MetricPool
 from phasen_sb.metrics.registry import METRICS, evaluate, resolve
-from phasen_sb.metrics.report import MetricReport
+from phasen_sb.metrics.metric_report import MetricReport
 from phasen_sb.metrics.spectral import llr, wss
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What every measure asks of its signals, and the error when it is not so."""
+"""What every measure requires of its signals, and the error otherwise."""
 
 import numpy as np
 
@@ -38,7 +38,7 @@ class MetricError(ValueError):
 
 
 def as_signal(samples, name: str = "estimate") -> np.ndarray:
-    """Copies samples to a float64 array that is fit to be measured.
+    """Copies samples to a float64 array that can be measured.
 
     Arguments
     ---------
@@ -80,7 +80,7 @@ def as_signal(samples, name: str = "estimate") -> np.ndarray:
 
 
 def as_pair(clean, estimate) -> tuple[np.ndarray, np.ndarray]:
-    """Copies two signals that are to be compared, see `as_signal`.
+    """Copies two signals that are to be compared, see :func:`as_signal`.
 
     Arguments
     ---------
@@ -97,7 +97,7 @@ def as_pair(clean, estimate) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     MetricError
-        If their lengths differ, or either is unfit to be measured.
+        If their lengths differ, or either cannot be measured.
 
     Example
     -------

@@ -4,23 +4,24 @@ They predict the ratings of signal distortion, background intrusiveness and
 overall quality, each from 1 to 5, from PESQ, LLR, WSS and segmental SNR; Hu and
 Loizou, "Evaluation of objective quality measures for speech enhancement",
 IEEE TASLP 2008, doi:10.1109/TASL.2007.911054. The weights were fitted with
-narrow-band PESQ; the literature of 16 kHz speech puts wide-band PESQ in.
+narrow-band PESQ; the literature on 16 kHz speech uses wide-band PESQ instead.
 
 Two families of programs print different numbers under the same names:
 
 * "raw", the default and the one behind most published VoiceBank-DEMAND
   tables: the estimate is judged as it is, and the spectra for WSS are
-  computed of samples in [-1, 1] divided by 32768, which lifts the floor under
-  quiet bands;
-* "rescaled": the mean is removed of both signals and the estimate gets the
-  peak of the reference before segmental SNR, and WSS is computed of samples
-  in [-1, 1].
+  computed from samples in [-1, 1] divided by 32768, which lifts the floor
+  under quiet bands;
+* "rescaled": for segmental SNR the mean of both signals is removed and the
+  estimate is scaled to the peak of the reference, and WSS is computed from
+  samples in [-1, 1].
 """
 
 from typing import NamedTuple
 
 from phasen_sb.metrics.distortion import segmental_snr
 from phasen_sb.metrics.perceptual import pesq
+from phasen_sb.metrics.signal_pair import SignalPair
 from phasen_sb.metrics.spectral import SIXTEEN_BIT, llr, wss
 
 
@@ -63,34 +64,30 @@ class Composite(NamedTuple):
     covl: float
 
 
-def combine(pesq_wb: float, llr: float, wss: float, ssnr: float) -> Composite:
-    """The three ratings from the four measures they are made of.
+def rate_pair(pair: SignalPair, family: str) -> Composite:
+    """CSIG, CBAK and COVL of two signals, see :func:`composite`.
 
     Arguments
     ---------
-    pesq_wb : float
-        Wide-band PESQ.
-    llr : float
-        Log-likelihood ratio.
-    wss : float
-        Weighted spectral slope distance.
-    ssnr : float
-        Segmental SNR in dB.
+    pair : SignalPair
+        The signals; what it has measured before is not computed again.
+    family : str
+        "raw" or "rescaled", see above.
 
     Returns
     -------
     Composite
         CSIG, CBAK and COVL, each limited to [1, 5].
-
-    Example
-    -------
-    >>> combine(pesq_wb=4.64, llr=0, wss=0, ssnr=35)
-    Composite(csig=5.0, cbak=5.0, covl=5.0)
     """
+    rescale, amplitude = FAMILIES[family]
+    pesq_wb = pair.measure(pesq)
+    ratio = pair.measure(llr)
+    slope = pair.measure(wss, amplitude)
+    ssnr = pair.measure(segmental_snr, rescale)
     ratings = (
-        3.093 - 1.029 * llr + 0.603 * pesq_wb - 0.009 * wss,
-        1.634 + 0.478 * pesq_wb - 0.007 * wss + 0.063 * ssnr,
-        1.594 + 0.805 * pesq_wb - 0.512 * llr - 0.007 * wss,
+        3.093 - 1.029 * ratio + 0.603 * pesq_wb - 0.009 * slope,
+        1.634 + 0.478 * pesq_wb - 0.007 * slope + 0.063 * ssnr,
+        1.594 + 0.805 * pesq_wb - 0.512 * ratio - 0.007 * slope,
     )
     return Composite(*(min(max(rating, 1.0), 5.0) for rating in ratings))
 
@@ -128,10 +125,4 @@ def composite(
     >>> composite(clean, clean)
     Composite(csig=5.0, cbak=5.0, covl=5.0)
     """
-    rescale, amplitude = FAMILIES[family]
-    return combine(
-        pesq(clean, estimate, sample_rate),
-        llr(clean, estimate, sample_rate),
-        wss(clean, estimate, sample_rate, amplitude),
-        segmental_snr(clean, estimate, sample_rate, rescale),
-    )
+    return rate_pair(SignalPair(clean, estimate, sample_rate), family)

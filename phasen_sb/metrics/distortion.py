@@ -95,8 +95,8 @@ def segmental_snr(
     sample_rate : int
         In Hz.
     rescale : bool
-        Whether to remove the mean of both signals and give the estimate the
-        peak of the reference first, see `phasen_sb.metrics.composite`.
+        Whether to remove the mean of both signals and to scale the estimate
+        to the peak of the reference first, see :mod:`phasen_sb.metrics.composite`.
 
     Returns
     -------

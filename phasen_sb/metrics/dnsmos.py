@@ -2,8 +2,8 @@
 
 Reddy et al., "DNSMOS P.835: a non-intrusive perceptual objective speech
 quality metric to evaluate noise suppressors", ICASSP 2022,
-doi:10.1109/ICASSP43922.2022.9746108. The package `speechmos` brings the
-published networks along; they run offline on the CPU.
+doi:10.1109/ICASSP43922.2022.9746108. The package ``speechmos`` contains the
+published networks; they run offline on the CPU.
 """
 
 from typing import NamedTuple
@@ -35,7 +35,7 @@ class DNSMOS(NamedTuple):
 def dnsmos(estimate, sample_rate: int = 16000) -> DNSMOS:
     """DNSMOS P.835 of one signal.
 
-    The networks hear 9.01 s at a time; shorter signals are repeated.
+    The networks take 9.01 s at a time; shorter signals are repeated.
 
     Arguments
     ---------
@@ -53,7 +53,7 @@ def dnsmos(estimate, sample_rate: int = 16000) -> DNSMOS:
     Raises
     ------
     UserError
-        If the extra `dnsmos` is not installed.
+        If the extra ``dnsmos`` is not installed.
     MetricError
         If the signal is silent or not finite.
 

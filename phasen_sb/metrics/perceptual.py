@@ -1,4 +1,4 @@
-"""PESQ and STOI, with their many ways to fail told apart."""
+"""PESQ and STOI, with the causes of their failures told apart."""
 
 import warnings
 
@@ -9,7 +9,7 @@ def pesq(clean, estimate, sample_rate: int = 16000, mode: str = "wb") -> float:
     """Perceptual evaluation of speech quality, as MOS-LQO.
 
     ITU-T P.862.2 (wide band) or P.862.1 (narrow band), computed by the
-    package `pesq`. The two are different scales: do not compare them.
+    package ``pesq``. The two are different scales: do not compare them.
 
     Arguments
     ---------
@@ -60,7 +60,7 @@ def pesq(clean, estimate, sample_rate: int = 16000, mode: str = "wb") -> float:
 def stoi(
     clean, estimate, sample_rate: int = 16000, extended: bool = False
 ) -> float:
-    """Short-time objective intelligibility, computed by the package `pystoi`.
+    """Short-time objective intelligibility, computed by the package ``pystoi``.
 
     Taal et al., IEEE TASLP 2011, doi:10.1109/TASL.2011.2114881; extended:
     Jensen and Taal, IEEE/ACM TASLP 2016, doi:10.1109/TASLP.2016.2585878.

@@ -22,7 +22,7 @@ import numpy as np
 
 from phasen_sb.metrics import checks
 from phasen_sb.metrics.registry import resolve
-from phasen_sb.metrics.report import MetricReport
+from phasen_sb.metrics.metric_report import MetricReport
 
 # The child looks for modules where its parent did, which also holds when the
 # package is not installed.
@@ -115,14 +115,14 @@ class MetricPool:
     """Computes measures of many utterances in parallel processes.
 
     Every pair of signals has a time limit: a process that hangs or crashes is
-    replaced, and what it owed is reported as a failure. The processes import
+    replaced, and its missing scores are reported as failures. The processes import
     neither the main script nor torch, and end with their parent, however that
     ends.
 
     Arguments
     ---------
     metrics : iterable of str
-        Names of measures, see `phasen_sb.metrics.registry.METRICS`.
+        Names of measures, see :data:`phasen_sb.metrics.registry.METRICS`.
     sample_rate : int
         Of all signals, in Hz.
     jobs : int, optional
@@ -130,8 +130,8 @@ class MetricPool:
     timeout : float
         Seconds that all measures of one pair of signals may take together.
     backlog : int, optional
-        How many pairs may wait before `submit` blocks; no limit by default,
-        so that it never does.
+        How many pairs may wait before :meth:`submit` blocks; unlimited by
+        default, so that it never does.
 
     Raises
     ------
@@ -165,7 +165,7 @@ class MetricPool:
         self.sample_rate = sample_rate
         self.timeout = timeout
         if jobs is None:
-            # It heeds the limits of containers, which os.cpu_count does not.
+            # It respects the limits of containers, which os.cpu_count does not.
             from joblib import cpu_count
 
             jobs = cpu_count()
@@ -185,7 +185,7 @@ class MetricPool:
         Arguments
         ---------
         key : str
-            Name of the utterance, unique until the next `collect`.
+            Name of the utterance, unique until the next :meth:`collect`.
         clean : np.ndarray or torch.Tensor
             The reference, shape [time]; copied.
         estimate : np.ndarray or torch.Tensor
@@ -194,7 +194,7 @@ class MetricPool:
         Returns
         -------
         concurrent.futures.Future
-            Done when the pair is; there is no need to keep it.
+            Done when the pair is scored; it need not be kept.
         """
         if self._closed:
             raise RuntimeError("The pool is closed.")
@@ -257,7 +257,7 @@ class MetricPool:
             self._tasks.put(None)
         for thread, worker in zip(self._threads, self._workers, strict=True):
             while thread.is_alive():
-                # Again and again, for it may just be starting a process.
+                # Repeatedly, since it may just be starting a process.
                 worker.kill()
                 thread.join(0.1)
 

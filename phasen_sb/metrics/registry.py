@@ -3,76 +3,18 @@
 import difflib
 import importlib.util
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from phasen_sb.errors import UserError
 from phasen_sb.metrics import checks
-from phasen_sb.metrics.composite import FAMILIES, Composite, combine
+from phasen_sb.metrics.composite import FAMILIES, rate_pair
 from phasen_sb.metrics.distortion import segmental_snr, si_sdr, snr
 from phasen_sb.metrics.dnsmos import DNSMOS, dnsmos
 from phasen_sb.metrics.perceptual import pesq, stoi
+from phasen_sb.metrics.signal_pair import SignalPair
 from phasen_sb.metrics.spectral import llr, wss
-
-
-class SignalPair:
-    """Two signals, and those of their measures that others are made of.
-
-    PESQ and the spectral distances are computed once although several
-    composite measures need them.
-
-    Arguments
-    ---------
-    clean : np.ndarray
-        The reference, shape [time].
-    estimate : np.ndarray
-        The signal to judge, same shape.
-    sample_rate : int
-        In Hz.
-    """
-
-    def __init__(self, clean, estimate, sample_rate: int):
-        self.clean = clean
-        self.estimate = estimate
-        self.sample_rate = sample_rate
-
-    @property
-    def signals(self) -> tuple:
-        """Clean signal, estimate and sample rate, as the measures take them."""
-        return self.clean, self.estimate, self.sample_rate
-
-    @cached_property
-    def pesq_wb(self) -> float:
-        """Wide-band PESQ."""
-        return pesq(*self.signals)
-
-    @cached_property
-    def llr(self) -> float:
-        """Log-likelihood ratio."""
-        return llr(*self.signals)
-
-    @cached_property
-    def dnsmos(self) -> DNSMOS:
-        """DNSMOS P.835 of the estimate."""
-        return dnsmos(self.estimate, self.sample_rate)
-
-    @cached_property
-    def _families(self) -> dict[str, Composite]:
-        return {}
-
-    def composite(self, family: str) -> Composite:
-        """CSIG, CBAK and COVL of one family."""
-        if family not in self._families:
-            rescale, amplitude = FAMILIES[family]
-            self._families[family] = combine(
-                self.pesq_wb,
-                self.llr,
-                wss(*self.signals, amplitude),
-                segmental_snr(*self.signals, rescale),
-            )
-        return self._families[family]
 
 
 class Metric(NamedTuple):
@@ -81,9 +23,14 @@ class Metric(NamedTuple):
     Arguments
     ---------
     label : str
-        How tables call it.
+        Its name in tables.
     compute : callable
-        Takes a `SignalPair`, returns a float.
+        Takes a :class:`phasen_sb.metrics.signal_pair.SignalPair`, returns a
+        float.
+    unit : str
+        Such as ``"dB"``; "" if it has none.
+    digits : int
+        Usual decimals.
     higher_is_better : bool
         Which way improvement lies.
     package : str
@@ -92,66 +39,81 @@ class Metric(NamedTuple):
 
     label: str
     compute: Callable[[SignalPair], float]
+    unit: str = ""
+    digits: int = 2
     higher_is_better: bool = True
     package: str = ""
 
 
-def _stoi(pair: SignalPair) -> float:
-    return stoi(*pair.signals)
+def _rating(label: str, family: str, name: str) -> Metric:
+    """One of the three composite ratings."""
+    return Metric(
+        label,
+        lambda p: getattr(rate_pair(p, family), name),
+        package="pesq",
+    )
 
 
-# Those that may hang or crash, being made of PESQ's C code, stand last: a
-# pair that runs into the time limit keeps the scores it already has.
+def _dnsmos(name: str) -> Metric:
+    """One of the three ratings of DNSMOS, which needs no reference."""
+    return Metric(
+        f"DNSMOS {name.upper()}",
+        lambda p: getattr(p.measure(_rate_estimate), name),
+        package="speechmos",
+    )
+
+
+def _rate_estimate(clean, estimate, sample_rate: int) -> DNSMOS:
+    return dnsmos(estimate, sample_rate)
+
+
+#: All measures by name. Those that may hang or crash, being made of PESQ's C
+#: code, stand last: a pair that runs into the time limit keeps the scores it
+#: already has.
 METRICS: dict[str, Metric] = {
-    "si_sdr": Metric("SI-SDR", lambda p: si_sdr(p.clean, p.estimate)),
-    "snr": Metric("SNR", lambda p: snr(p.clean, p.estimate)),
-    "ssnr": Metric("SSNR", lambda p: segmental_snr(*p.signals)),
+    "si_sdr": Metric("SI-SDR", lambda p: si_sdr(p.clean, p.estimate), "dB"),
+    "snr": Metric("SNR", lambda p: snr(p.clean, p.estimate), "dB"),
+    "ssnr": Metric("SSNR", lambda p: p.measure(segmental_snr, False), "dB"),
     "ssnr_rescaled": Metric(
-        "SSNR rescaled", lambda p: segmental_snr(*p.signals, rescale=True)
+        "SSNR rescaled", lambda p: p.measure(segmental_snr, True), "dB"
     ),
-    "llr": Metric("LLR", lambda p: p.llr, higher_is_better=False),
-    "wss": Metric("WSS", lambda p: wss(*p.signals), higher_is_better=False),
-    "wss_rescaled": Metric(
-        "WSS rescaled",
-        lambda p: wss(*p.signals, FAMILIES["rescaled"].amplitude),
+    "llr": Metric("LLR", lambda p: p.measure(llr), higher_is_better=False),
+    "wss": Metric(
+        "WSS",
+        lambda p: p.measure(wss, FAMILIES["raw"].amplitude),
         higher_is_better=False,
     ),
-    "stoi": Metric("STOI", _stoi, package="pystoi"),
+    "wss_rescaled": Metric(
+        "WSS rescaled",
+        lambda p: p.measure(wss, FAMILIES["rescaled"].amplitude),
+        higher_is_better=False,
+    ),
+    "stoi": Metric(
+        "STOI", lambda p: p.measure(stoi), digits=3, package="pystoi"
+    ),
     "estoi": Metric(
-        "ESTOI", lambda p: stoi(*p.signals, extended=True), package="pystoi"
+        "ESTOI", lambda p: p.measure(stoi, True), digits=3, package="pystoi"
     ),
-    "dnsmos_sig": Metric(
-        "DNSMOS SIG", lambda p: p.dnsmos.sig, package="speechmos"
-    ),
-    "dnsmos_bak": Metric(
-        "DNSMOS BAK", lambda p: p.dnsmos.bak, package="speechmos"
-    ),
-    "dnsmos_ovrl": Metric(
-        "DNSMOS OVRL", lambda p: p.dnsmos.ovrl, package="speechmos"
-    ),
-    "pesq_wb": Metric("PESQ-wb", lambda p: p.pesq_wb, package="pesq"),
+    "dnsmos_sig": _dnsmos("sig"),
+    "dnsmos_bak": _dnsmos("bak"),
+    "dnsmos_ovrl": _dnsmos("ovrl"),
+    "pesq_wb": Metric("PESQ-wb", lambda p: p.measure(pesq), package="pesq"),
     "pesq_nb": Metric(
-        "PESQ-nb", lambda p: pesq(*p.signals, mode="nb"), package="pesq"
+        "PESQ-nb", lambda p: p.measure(pesq, "nb"), package="pesq"
     ),
-    "csig": Metric("CSIG", lambda p: p.composite("raw").csig, package="pesq"),
-    "cbak": Metric("CBAK", lambda p: p.composite("raw").cbak, package="pesq"),
-    "covl": Metric("COVL", lambda p: p.composite("raw").covl, package="pesq"),
-    "csig_rescaled": Metric(
-        "CSIG rescaled",
-        lambda p: p.composite("rescaled").csig,
-        package="pesq",
-    ),
-    "cbak_rescaled": Metric(
-        "CBAK rescaled",
-        lambda p: p.composite("rescaled").cbak,
-        package="pesq",
-    ),
-    "covl_rescaled": Metric(
-        "COVL rescaled",
-        lambda p: p.composite("rescaled").covl,
-        package="pesq",
-    ),
+    "csig": _rating("CSIG", "raw", "csig"),
+    "cbak": _rating("CBAK", "raw", "cbak"),
+    "covl": _rating("COVL", "raw", "covl"),
+    "csig_rescaled": _rating("CSIG rescaled", "rescaled", "csig"),
+    "cbak_rescaled": _rating("CBAK rescaled", "rescaled", "cbak"),
+    "covl_rescaled": _rating("COVL rescaled", "rescaled", "covl"),
 }
+
+#: What readers look for, in the order of tables.
+USUAL_METRICS = (
+    *("pesq_wb", "pesq_nb", "stoi", "estoi", "si_sdr"),
+    *("ssnr", "csig", "cbak", "covl"),
+)
 
 
 def resolve(names: Iterable[str]) -> tuple[str, ...]:
@@ -160,7 +122,7 @@ def resolve(names: Iterable[str]) -> tuple[str, ...]:
     Arguments
     ---------
     names : iterable of str
-        Keys of `METRICS`.
+        Keys of :data:`METRICS`.
 
     Returns
     -------
@@ -214,7 +176,7 @@ def evaluate(
     sample_rate : int
         In Hz.
     names : iterable of str
-        Keys of `METRICS`.
+        Keys of :data:`METRICS`.
 
     Yields
     ------

@@ -1,17 +1,17 @@
-"""How the best checkpoint is chosen."""
+"""The score by which the best checkpoint is selected."""
 
 import math
 
-from phasen_sb.metrics.report import MetricReport
+from phasen_sb.metrics.metric_report import MetricReport
 
-#: Chooses the best checkpoint, on the validation voices.
+#: Selects the best checkpoint, on the validation set.
 SELECTION_METRIC = "pesq_wb"
-#: The lower end of the scale, which an utterance gets that has no score.
+#: The lower end of the scale, given to an utterance without a score.
 WORST_SCORE = 1.0
 
 
 def selection_score(report: MetricReport, loss: float) -> float:
-    """Mean PESQ of all utterances, failures counted as the worst score.
+    """Computes mean PESQ, with failures counted as the worst score.
 
     A mean over those that could be scored would compare other utterances
     from epoch to epoch: a network that makes the hardest ones silent, so that

@@ -1,8 +1,8 @@
 """Distances between short-time spectra: log-likelihood ratio and weighted
 spectral slope.
 
-Both average the best 95 % of the frames, as their use in the composite
-measures asks; Hu and Loizou, "Evaluation of objective quality measures for
+Both average the best 95 % of the frames, as the composite measures
+require; Hu and Loizou, "Evaluation of objective quality measures for
 speech enhancement", IEEE TASLP 2008, doi:10.1109/TASL.2007.911054.
 """
 
@@ -84,7 +84,7 @@ def llr(clean, estimate, sample_rate: int = 16000) -> float:
     """Log-likelihood ratio between linear prediction models of the frames.
 
     The order is 16, below 10 kHz 10. Frames in which the clean signal is
-    digital silence count as 0, for their ratio is not defined.
+    digital silence count as 0, since their ratio is not defined.
 
     Arguments
     ---------
@@ -98,8 +98,8 @@ def llr(clean, estimate, sample_rate: int = 16000) -> float:
     Returns
     -------
     float
-        0 for equal spectra; not limited to 2, as elsewhere is usual outside
-        the composite measures.
+        0 for equal spectra; not limited to 2, which is usual outside the
+        composite measures.
 
     Raises
     ------
@@ -198,7 +198,7 @@ def wss(
         In Hz.
     amplitude : float
         What both signals are multiplied by. It matters, because band energies
-        are floored at 1e-10, see `phasen_sb.metrics.composite`.
+        are floored at 1e-10, see :mod:`phasen_sb.metrics.composite`.
 
     Returns
     -------

@@ -1,14 +1,11 @@
 """Reads the files to be scored, at the one rate that all measures share."""
 
-import math
 from pathlib import Path
 
 import numpy as np
-import soundfile as sf
-import torch
-import torchaudio
 
-from phasen_sb.audio.resampling import RESAMPLER
+from phasen_sb.audio.reading import open_audio, read_samples
+from phasen_sb.audio.resampling import find_rate_problem, resample
 from phasen_sb.errors import UserError
 
 SAMPLE_RATE = 16000
@@ -17,16 +14,13 @@ SAMPLE_RATE = 16000
 # beyond this the files are not the same recording.
 LENGTH_TOLERANCE = SAMPLE_RATE // 10
 
-# The filter for two rates with a smaller common divisor fills the memory.
-LEAST_COMMON_RATE = 10
-
 
 def read_mono(path: Path) -> np.ndarray:
     """Reads a mono file, resampled to 16 kHz if it has another rate.
 
     Arguments
     ---------
-    path : Path
+    path : pathlib.Path
         Any format that libsndfile reads.
 
     Returns
@@ -37,15 +31,12 @@ def read_mono(path: Path) -> np.ndarray:
     Raises
     ------
     UserError
-        If the file cannot be decoded, has no samples or several channels.
+        See :func:`decode_mono`.
     """
     samples, rate = decode_mono(path)
     if rate == SAMPLE_RATE:
         return samples
-    options = {k: v for k, v in RESAMPLER.items() if k != "function"}
-    return torchaudio.functional.resample(
-        torch.from_numpy(samples), rate, SAMPLE_RATE, **options
-    ).numpy()
+    return resample(samples, rate, SAMPLE_RATE).numpy()
 
 
 def decode_mono(path: Path) -> tuple[np.ndarray, int]:
@@ -53,7 +44,7 @@ def decode_mono(path: Path) -> tuple[np.ndarray, int]:
 
     Arguments
     ---------
-    path : Path
+    path : pathlib.Path
         Any format that libsndfile reads.
 
     Returns
@@ -67,29 +58,20 @@ def decode_mono(path: Path) -> tuple[np.ndarray, int]:
         If the file cannot be decoded, has no samples or several channels, or
         a rate that cannot be converted to 16 kHz.
     """
-    try:
-        samples, rate = sf.read(path, always_2d=True)
-    except (sf.SoundFileError, OSError) as error:
-        reason = getattr(error, "error_string", None) or str(error)
-        raise UserError(
-            f"{path} cannot be decoded ({reason.strip().rstrip('.')}); write "
-            "it anew, or remove it."
-        ) from error
+    with open_audio(path) as file:
+        samples, rate = read_samples(file, -1), file.samplerate
     if samples.shape[1] != 1:
         raise UserError(
             f"{path} has {samples.shape[1]} channels; make it mono."
         )
     if samples.shape[0] == 0:
-        raise UserError(f"{path} has no samples; write it anew, or remove it.")
-    if math.gcd(rate, SAMPLE_RATE) < LEAST_COMMON_RATE:
-        raise UserError(
-            f"{path} has the odd sample rate {rate} Hz; resample it to "
-            f"{SAMPLE_RATE} Hz yourself."
-        )
+        raise UserError(f"{path} has no samples; write it again or remove it.")
+    if problem := find_rate_problem(rate, SAMPLE_RATE):
+        raise UserError(f"{path} {problem}.")
     return samples[:, 0], rate
 
 
-def equal_lengths(
+def cut_to_equal_lengths(
     clean: np.ndarray, estimate: np.ndarray
 ) -> tuple[tuple[np.ndarray, np.ndarray], int]:
     """Cuts the longer of two signals if the difference is small.
@@ -108,7 +90,8 @@ def equal_lengths(
 
     Example
     -------
-    >>> (clean, estimate), cut = equal_lengths(np.ones(160), np.ones(150))
+    >>> pair = np.ones(160), np.ones(150)
+    >>> (clean, estimate), cut = cut_to_equal_lengths(*pair)
     >>> clean.size, estimate.size, cut
     (150, 150, 10)
     """

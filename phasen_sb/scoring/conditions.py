@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phasen_sb.errors import UserError
-from phasen_sb.metrics.report import MetricReport
+from phasen_sb.metrics.metric_report import MetricReport
 
 if TYPE_CHECKING:  # loads torch
     from phasen_sb.scoring.folders import FolderScores

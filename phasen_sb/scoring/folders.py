@@ -14,7 +14,7 @@ from phasen_sb.errors import UserError
 from phasen_sb.metrics.checks import MetricError
 from phasen_sb.metrics.distortion import snr
 from phasen_sb.metrics.pool import MetricPool
-from phasen_sb.metrics.report import MetricReport
+from phasen_sb.metrics.metric_report import MetricReport
 from phasen_sb.scoring.audio import (
     SAMPLE_RATE,
     decode_mono,

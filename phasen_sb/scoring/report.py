@@ -11,7 +11,7 @@ from typing import Any
 from phasen_sb import __version__
 from phasen_sb.audio.resampling import RESAMPLER
 from phasen_sb.metrics.registry import METRICS
-from phasen_sb.metrics.report import MetricReport
+from phasen_sb.metrics.metric_report import MetricReport
 from phasen_sb.scoring.audio import SAMPLE_RATE
 from phasen_sb.scoring.conditions import reports_by_condition
 from phasen_sb.scoring.folders import NOISY, FolderScores

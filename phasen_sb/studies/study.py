@@ -14,7 +14,7 @@ from phasen_sb.errors import UserError
 from phasen_sb.leaderboard.runs import Run, read_runs
 from phasen_sb.leaderboard.tables import size
 from phasen_sb.metrics.registry import METRICS
-from phasen_sb.metrics.report import MetricReport
+from phasen_sb.metrics.metric_report import MetricReport
 from phasen_sb.scoring.report import format_interval, format_score
 from phasen_sb.scoring.statistics import compare
 

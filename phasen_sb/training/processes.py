@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import torch
 import torch.distributed as dist
 
-from phasen_sb.metrics.report import MetricReport
+from phasen_sb.metrics.metric_report import MetricReport
 
 
 def world_size() -> int:

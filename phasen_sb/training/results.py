@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from phasen_sb.metrics.report import MetricReport
+from phasen_sb.metrics.metric_report import MetricReport
 from phasen_sb.utils.files import write_atomically
 
 

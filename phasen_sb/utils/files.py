@@ -1,9 +1,10 @@
-"""Files that are there in full or not at all."""
+"""Reads JSON, and writes files that are there in full or not at all."""
 
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from phasen_sb.errors import UserError
 
@@ -64,8 +65,43 @@ def write_json(path: str | Path, content: Mapping) -> None:
     write_atomically(path, json.dumps(content, indent=1) + "\n")
 
 
+def read_json(path: str | Path, fix: str) -> Any:
+    """Reads a JSON file.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        The file.
+    fix : str
+        What the user can do if it cannot be read, the end of the error's
+        sentence, such as ``run what wrote it again``.
+
+    Returns
+    -------
+    dict or list
+        Its content.
+
+    Raises
+    ------
+    UserError
+        If there is no such file, or it is damaged.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "scores.json"
+    >>> write_json(path, {"stoi": 0.9})
+    >>> read_json(path, "run what wrote it again")
+    {'stoi': 0.9}
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path} cannot be read ({reason}); {fix}.") from error
+
+
 def remove_partial(part: Path) -> None:
-    """Removes what a failed write left, as far as that is possible.
+    """Removes what a failed write left behind, as far as possible.
 
     Arguments
     ---------

@@ -1,4 +1,4 @@
-"""Folders, audio files, atomic writes and work on many files at once."""
+"""Folders that a user names: found, listed and kept apart."""
 
 import difflib
 from pathlib import Path
@@ -7,7 +7,7 @@ from phasen_sb.errors import UserError
 
 
 def nearest_sibling(path: str | Path) -> Path | None:
-    """Finds the existing folder whose name is most like a missing one's.
+    """Finds the existing folder whose name is closest to a missing one's.
 
     Arguments
     ---------
@@ -17,7 +17,7 @@ def nearest_sibling(path: str | Path) -> Path | None:
     Returns
     -------
     pathlib.Path or None
-        The folder that was probably meant; None where nothing is like it.
+        The folder that was probably meant; None where no name is close.
 
     Example
     -------
@@ -90,7 +90,7 @@ def existing_folder(path: str | Path, name: str) -> Path:
 
 
 def check_apart(one: Path, one_name: str, two: Path, two_name: str) -> None:
-    """Refuses two folders of which one holds the other.
+    """Refuses two folders of which one contains the other.
 
     Arguments
     ---------
@@ -102,7 +102,7 @@ def check_apart(one: Path, one_name: str, two: Path, two_name: str) -> None:
     Raises
     ------
     UserError
-        If they are one folder, or one lies in the other.
+        If they are the same folder, or one lies in the other.
     """
     one_real, two_real = one.resolve(), two.resolve()
     if one_real == two_real:
@@ -112,5 +112,5 @@ def check_apart(one: Path, one_name: str, two: Path, two_name: str) -> None:
     if one_real in two_real.parents or two_real in one_real.parents:
         raise UserError(
             f"{one_name} {one} and {two_name} {two} lie in one another, so "
-            "some files would be taken for both; put them side by side."
+            "that some files would count as both; put them side by side."
         )

@@ -6,19 +6,19 @@ import sys
 
 import torch
 
-from phasen_sb.errors import UserError
+from phasen_sb.errors import UserError, choose
 
 #: What networks compute in; "auto" is the fastest of them.
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def fastest_precision(device: str | None = None) -> str:
-    """The precision to train in: ``bf16`` where hardware computes it.
+    """Chooses the precision to train in: ``bf16`` where hardware computes it.
 
     Arguments
     ---------
     device : str, optional
-        Device to train on; CUDA if there is any, by default.
+        Device to train on; by default CUDA if there is any.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def fastest_precision(device: str | None = None) -> str:
 
 
 def check_compiler() -> None:
-    """Looks for what compiles the code that PyTorch writes.
+    """Looks for the compiler of the code that ``torch.compile`` generates.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def choose_hardware(device: str | None, precision: str) -> dict[str, str]:
     device : str or None
         ``cpu``, ``cuda``, ``cuda:1``, ``mps``; None: CUDA if there is any.
     precision : str
-        One of ``PRECISIONS``, or ``auto``.
+        ``fp32``, ``bf16`` or ``auto``, the fastest one.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def choose_hardware(device: str | None, precision: str) -> dict[str, str]:
     Raises
     ------
     UserError
-        If the device is not there, or the precision unknown.
+        If the device cannot be used, or the precision is unknown.
 
     Example
     -------
@@ -84,13 +84,9 @@ def choose_hardware(device: str | None, precision: str) -> dict[str, str]:
     {'device': 'cpu', 'precision': 'fp32'}
     """
     device = _device(device)
+    choose("precision", precision, ("auto", *PRECISIONS))
     if precision == "auto":
         precision = fastest_precision(device)
-    if precision not in PRECISIONS:
-        raise UserError(
-            f"The precision {precision!r} is unknown; give one of auto, "
-            f"{', '.join(PRECISIONS)}."
-        )
     return {"device": device, "precision": precision}
 
 
@@ -100,7 +96,7 @@ def _device(name):
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
-    # PyTorch raises AssertionError where it is built without a device.
+    # PyTorch raises AssertionError where it was built without CUDA.
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(

@@ -15,9 +15,9 @@ def process_files(
 ) -> Iterable:
     """Applies a function to many files in parallel, with a progress bar.
 
-    Threads do the work: decoding, hashing and convolution leave the Python
-    lock, so processes would gain little, and threads need no fork of a
-    process in which torch or CUDA is already running.
+    Threads do the work: decoding, hashing and convolution release the GIL, so
+    that processes would gain little, and threads need no fork of a process in
+    which torch or CUDA is already running.
 
     Arguments
     ---------
@@ -26,7 +26,7 @@ def process_files(
     items : sequence
         What to apply it to.
     jobs : int, optional
-        Number of threads; default one for each CPU at hand.
+        Number of threads; one for each available CPU by default.
     description : str, optional
         Label of the progress bar.
 
@@ -42,7 +42,7 @@ def process_files(
     """
     jobs = get_available_cpu_count() if jobs is None else max(1, int(jobs))
     threads = torch.get_num_threads()
-    # One thread of torch each, lest they crowd one another out.
+    # One thread of torch each, so that they do not compete for CPUs.
     pool = ThreadPoolExecutor(
         jobs, initializer=torch.set_num_threads, initargs=(1,)
     )
@@ -62,5 +62,5 @@ def process_files(
         )
     finally:
         pool.shutdown(cancel_futures=True)
-        # Threads that torch starts later would take over the workers' number.
+        # Threads that torch starts later would inherit the workers' number.
         torch.set_num_threads(threads)

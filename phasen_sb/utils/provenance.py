@@ -1,32 +1,64 @@
-"""What a reader needs to trust a number: versions, command, commit."""
+"""Where a number comes from: versions, command, commit, machine."""
 
 import platform
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-PACKAGES = (
-    "phasen_sb",
-    "speechbrain",
-    "torch",
-    "torchaudio",
-    "pesq",
-    "pystoi",
-    "numpy",
-)
+from phasen_sb import __version__
+
+#: What trainings and benchmarks depend on.
+PACKAGES = ("speechbrain", "torch", "torchaudio", "pesq", "pystoi", "numpy")
 
 
-def provenance() -> dict:
-    """What a reader needs to trust a number: versions, command, commit."""
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
+def find_versions(packages: Iterable[str]) -> dict[str, str | None]:
+    """Finds the versions of ``phasen_sb`` and of other packages.
+
+    Arguments
+    ---------
+    packages : iterable of str
+        Their names.
+
+    Returns
+    -------
+    dict
+        Version by package, None where one is not installed.
+
+    Example
+    -------
+    >>> list(find_versions(["numpy"]))
+    ['phasen_sb', 'numpy']
+    """
+    versions: dict[str, str | None] = {"phasen_sb": __version__}
+    for package in packages:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = None
+    return versions
+
+
+def provenance() -> dict[str, Any]:
+    """Describes this process, so that a reader can repeat what it measured.
+
+    Returns
+    -------
+    dict
+        ``versions`` of Python and of packages, the ``command`` line, the git
+        ``commit`` of the code (None outside its repository) and the
+        ``machine``, ready for JSON.
+
+    Example
+    -------
+    >>> list(provenance())
+    ['versions', 'command', 'commit', 'machine']
+    """
+    versions = {"python": platform.python_version()} | find_versions(PACKAGES)
     return {
         "versions": versions,
         "command": shlex.join([Path(sys.executable).name, *sys.argv]),
@@ -35,7 +67,7 @@ def provenance() -> dict:
     }
 
 
-def _commit():
+def _commit() -> str | None:
     if shutil.which("git") is None:
         return None
     here = Path(__file__)
@@ -49,7 +81,7 @@ def _commit():
             check=False,
         )
 
-    # An environment may lie within somebody else's repository.
+    # An installed package may lie within somebody else's repository.
     if git("ls-files", "--error-unmatch", here.name).returncode != 0:
         return None
     return git("describe", "--always", "--dirty", "--abbrev=40").stdout.strip()

@@ -236,7 +236,7 @@ def test_nothing_prepared_or_damaged(tmp_path):
     with pytest.raises(UserError, match="data.json does not exist; prepare"):
         make_datasets(tmp_path)
     (tmp_path / "data.json").write_text("{")
-    with pytest.raises(UserError, match="data.json is damaged"):
+    with pytest.raises(UserError, match="data.json cannot be read"):
         make_datasets(tmp_path)
 
 

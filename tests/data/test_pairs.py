@@ -16,7 +16,7 @@ from phasen_sb.data import (
     prepare_pairs,
     sample_corpus,
 )
-from phasen_sb.data.pairs import split_items
+from phasen_sb.data.splits import split_items
 from phasen_sb.errors import UserError
 
 SPLITS = ("train", "valid", "test")
@@ -90,7 +90,7 @@ def test_groups_stay_together():
     [
         ({"valid_fraction": 0.0}, "valid_fraction is 0.0; it must be between"),
         ({"valid_fraction": 0.6, "test_fraction": 0.5}, "nothing to train on"),
-        ({"group_regex": "("}, r"group_regex '\(' is no regular expression"),
+        ({"group_regex": "("}, r"group_regex '\(' is not a regular expression"),
         ({"group_regex": "^x"}, "finds nothing in the name room0__take"),
         ({"group_regex": "^room."}, "There are 2 groups of files"),
         ({"sample_rate": 16000.5}, "sample_rate is 16000.5; give a whole"),
@@ -346,7 +346,7 @@ def test_babble_is_of_many_voices_and_repeatable(tmp_path, capsys):
     for words, message in (
         ([str(tmp_path / "none"), "x"], "does not exist"),
         ([str(silent), str(tmp_path / "c")], "are silent; give"),
-        ([str(stereo), str(tmp_path / "c")], "mend or remove it"),
+        ([str(stereo), str(tmp_path / "c")], "fix or remove it"),
         ([str(odd), str(tmp_path / "c")], "too little in common"),
         ([str(speech), "/proc/babble"], "/proc/babble cannot be filled"),
         ([str(speech), str(speech / "x")], "lie in one another"),

@@ -249,7 +249,7 @@ def test_bad_devices_and_precisions_get_a_sentence(exported):
     for options, sentence in (
         ({"device": "gpu"}, "device 'gpu' cannot be used"),
         ({"device": "cuda:99"}, "device 'cuda:99' cannot be used"),
-        ({"precision": "fp8"}, "precision 'fp8' is unknown"),
+        ({"precision": "fp8"}, "precision is 'fp8'; it must be"),
         ({"chunk_seconds": 0}, "chunk_seconds is 0"),
     ):
         with pytest.raises(UserError, match=sentence):

@@ -265,7 +265,7 @@ def test_bad_input_is_named_in_one_sentence(tmp_path, capsys):
         "has 2 channels": lambda: sf.write(bad, np.ones((16000, 2)), 16000),
         "has no samples": lambda: sf.write(bad, np.ones(0), 16000),
         "cannot be decoded": lambda: bad.write_bytes(b"no audio"),
-        "has the odd sample rate 15999 Hz": lambda: sf.write(
+        "is at 15999 Hz, which has too little": lambda: sf.write(
             bad, np.ones(9), 15999
         ),
     }.items():

@@ -11,7 +11,7 @@ class MetricReport:
     Arguments
     ---------
     metrics : tuple of str
-        The names of all measures that were asked for.
+        The names of all requested measures.
     scores : dict
         For each key the measures that have a value, {key: {metric: float}}.
     failures : list of dict

@@ -1,0 +1,45 @@
+"""Tables in Markdown."""
+
+from collections.abc import Iterable, Sequence
+
+from tabulate import tabulate
+
+
+def format_markdown_table(
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    align: Sequence[str] | None = None,
+) -> str:
+    """Writes a Markdown table whose columns also line up as plain text.
+
+    Arguments
+    ---------
+    header : sequence of str
+        Titles of the columns.
+    rows : iterable of sequence of str
+        Cells, as they are to be shown.
+    align : sequence of str, optional
+        ``"left"`` or ``"right"`` for each column; all left by default.
+
+    Returns
+    -------
+    str
+        The table, without a line break at its end.
+
+    Example
+    -------
+    >>> print(format_markdown_table(["system", "STOI"], [["a|b", "0.900"]]))
+    | system   | STOI   |
+    |:---------|:-------|
+    | a\\|b     | 0.900  |
+    """
+    cells = [
+        [cell.replace("|", "\\|") for cell in row] for row in [header, *rows]
+    ]
+    return tabulate(
+        cells[1:],
+        cells[0],
+        tablefmt="pipe",
+        colalign=align or ["left"] * len(header),
+        disable_numparse=True,
+    )

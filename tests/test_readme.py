@@ -7,8 +7,7 @@ import pytest
 from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 
-from phasen_sb import Objective
-from phasen_sb import SpectralLoss
+from phasen_sb import Objective, SpectralLoss
 
 README = Path(__file__).parents[1] / "README.md"
 SECTION = README.read_text(encoding="utf-8").split("## Swap PHASEN into")[1]

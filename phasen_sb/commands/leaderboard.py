@@ -73,16 +73,16 @@ def run(arguments: argparse.Namespace) -> None:
     UserError
         If an argument or a folder cannot be used.
     """
-    from phasen_sb.commands.score import writable_folder
     from phasen_sb.leaderboard.entries import read_published
     from phasen_sb.leaderboard.listening import choose_files, embed_files
     from phasen_sb.leaderboard.page import to_html
     from phasen_sb.leaderboard.runs import read_runs
     from phasen_sb.leaderboard.tables import to_csv, to_markdown
     from phasen_sb.utils.files import write_atomically
+    from phasen_sb.utils.folders import make_writable_folder
 
     runs = read_runs(arguments.runs)
-    out = writable_folder(arguments.out)
+    out = make_writable_folder(arguments.out, "--out")
     utterances, notes = [], []
     if arguments.audio_budget:
         names = arguments.listen or choose_files(runs)

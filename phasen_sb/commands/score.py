@@ -1,20 +1,12 @@
 """`phasen score`: objective measures of enhanced speech, file by file."""
 
 import argparse
-import os
 import sys
-from pathlib import Path
 
-from phasen_sb.errors import UserError
-from phasen_sb.metrics.registry import METRICS, resolve
-from phasen_sb.utils.file_names import SCORES, SCORES_PER_FILE
+from phasen_sb.metrics.registry import METRICS, USUAL_METRICS, resolve
 
-FAMILY_SUFFIX = "_rescaled"
-DEFAULT_METRICS = (
-    *("pesq_wb", "pesq_nb", "stoi", "estoi", "si_sdr"),
-    *("ssnr", "csig", "cbak", "covl"),
-    *(name + FAMILY_SUFFIX for name in ("ssnr", "csig", "cbak", "covl")),
-)
+_RESCALED = [f"{name}_rescaled" for name in USUAL_METRICS]
+DEFAULT_METRICS = (*USUAL_METRICS, *(m for m in _RESCALED if m in METRICS))
 
 DESCRIPTION = """\
 Scores enhanced files against clean ones of the same name. Writes into --out:
@@ -56,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--conditions",
         metavar="LOG",
         help="text file with a line 'NAME NOISE SNR' for each file, such as "
-        "VoiceBank-DEMAND's log_testset.txt: scores are told by noise and by "
-        "SNR too",
+        "VoiceBank-DEMAND's log_testset.txt: scores are shown by noise and by "
+        "SNR, too",
     )
     parser.add_argument(
         "--metrics",
@@ -115,14 +107,16 @@ def run(arguments: argparse.Namespace) -> None:
     """
     metrics = [name for text in arguments.metrics for name in text.split(",")]
     resolve(filter(None, metrics))
-    out = writable_folder(arguments.out)
 
     from phasen_sb.scoring.conditions import check_names, read_conditions
-    from phasen_sb.scoring.folders import find_systems, score_folders
+    from phasen_sb.scoring.folders import score_folders
     from phasen_sb.scoring.plots import plot_scores
     from phasen_sb.scoring.report import to_csv, to_json, to_record, to_text
+    from phasen_sb.scoring.systems import find_systems
     from phasen_sb.utils.files import write_atomically
+    from phasen_sb.utils.folders import make_writable_folder
 
+    out = make_writable_folder(arguments.out, "--out")
     conditions, note = None, None
     folders = arguments.clean, arguments.enhanced, arguments.noisy
     if arguments.conditions is not None:
@@ -137,46 +131,13 @@ def run(arguments: argparse.Namespace) -> None:
     scores.notes += [note] if note else []
     record = to_record(scores, conditions)
     text = to_text(scores, record)
-    write_atomically(out / SCORES_PER_FILE, to_csv(scores))
+    write_atomically(out / "scores.csv", to_csv(scores))
     write_atomically(out / "report.md", text)
-    write_atomically(out / "scores.png", plot_scores(scores))
+    plot_scores(out / "scores.png", scores)
     # Last, so that whoever finds it finds the others too.
-    write_atomically(out / SCORES, to_json(record))
+    write_atomically(out / "scores.json", to_json(record))
     print(text, end="")
     print(
         f"Wrote scores.json, scores.csv, report.md and scores.png to {out}.",
         file=sys.stderr,
     )
-
-
-def writable_folder(path: str) -> Path:
-    """Makes the folder of results now, rather than fail after the work.
-
-    Arguments
-    ---------
-    path : str
-        What the user gave as --out.
-
-    Returns
-    -------
-    Path
-        The folder, absolute.
-
-    Raises
-    ------
-    UserError
-        If it cannot be made or written to.
-    """
-    out = Path(path).expanduser().absolute()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"The folder --out {out} cannot be made: {error.strerror}; choose "
-            "another one."
-        ) from error
-    if not os.access(out, os.W_OK | os.X_OK):
-        raise UserError(
-            f"The folder --out {out} cannot be written to; choose another one."
-        )
-    return out

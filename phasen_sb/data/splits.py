@@ -26,7 +26,8 @@ def split_items(
     valid_fraction, test_fraction : float
         Shares of validation and test.
     group_regex : str, optional
-        What to keep together, as for :func:`phasen_sb.data.pairs.prepare_pairs`.
+        What to keep together, as for
+        :func:`phasen_sb.data.pairs.prepare_pairs`.
 
     Returns
     -------

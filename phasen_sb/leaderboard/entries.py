@@ -5,35 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 
+from phasen_sb.metrics.formatting import format_score
+
+#: The measures of the leaderboard, in the order of its columns.
 SCORES = ("pesq_wb", "csig", "cbak", "covl", "ssnr", "stoi", "si_sdr")
 
 TEST_SET = "VoiceBank-DEMAND"
 SELF_MEASURED = "self-measured"
 BY_AUTHORS = "as its authors report"
 YES, NO, UNKNOWN = "yes", "no", "unknown"
-
-
-def number(metric: str, value: float | None) -> str:
-    """Writes a score with the digits that papers give.
-
-    Arguments
-    ---------
-    metric : str
-        Which score it is.
-    value : float or None
-        The score.
-
-    Returns
-    -------
-    str
-        "" for None.
-
-    Example
-    -------
-    >>> number("pesq_wb", 2.9876), number("stoi", 0.9123), number("stoi", None)
-    ('2.99', '0.912', '')
-    """
-    return "" if value is None else f"{value:.{3 if 'stoi' in metric else 2}f}"
 
 
 @dataclass(frozen=True)
@@ -48,7 +28,7 @@ class Entry:
         Which of several results of that system it is: whose training,
         weights, tools or table.
     year : str
-        Of the source, "" if it does not matter.
+        Year of the source, "" if it does not matter.
     domain : str
         What the network maps: "time", "magnitude", "complex" and others.
     causal : str
@@ -60,9 +40,9 @@ class Entry:
     macs_G_per_s : float or None
         Billions of multiply-accumulate operations per second of audio.
     scores : dict
-        Those of `SCORES` that are known.
+        Those of :data:`SCORES` that are known.
     extra_data : str
-        "no", or what it was trained on beside VoiceBank-DEMAND.
+        "no", or what else than VoiceBank-DEMAND it was trained on.
     evidence : str
         "as published", "reproduced by others" or "self-measured".
     selected_on_test : str
@@ -77,11 +57,11 @@ class Entry:
     checked : str
         "source read", "second hand" (through another's table), or "here".
     note : str
-        What else a reader ought to know.
+        What else a reader should know.
     intervals : dict
         95 % confidence intervals of scores, (low, high).
     test_data : str
-        `TEST_SET`, or what else the scores are means over.
+        :data:`TEST_SET`, or which other files the scores are means over.
     printed : dict
         Scores with as many digits as their source gives.
     """
@@ -119,21 +99,21 @@ class Entry:
 
     @property
     def detail(self) -> str:
-        """The protocol, where it is not simply the authors' own."""
+        """The protocol, where it is not the authors' own."""
         return "" if self.protocol == BY_AUTHORS else self.protocol
 
     @property
     def optimises_metric(self) -> bool:
-        """Whether its training is known to have aimed at a metric."""
+        """Whether its training is known to have optimised a metric."""
         return self.metric_optimised not in (NO, UNKNOWN)
 
-    def figure(self, metric: str) -> str:
+    def format_score(self, metric: str) -> str:
         """A score as tables show it, "" if it is not known.
 
         Arguments
         ---------
         metric : str
-            One of `SCORES`.
+            One of :data:`SCORES`.
 
         Returns
         -------
@@ -141,11 +121,11 @@ class Entry:
         """
         if metric in self.printed:
             return self.printed[metric]
-        return number(metric, self.scores.get(metric))
+        return format_score(metric, self.scores.get(metric), missing="")
 
     @property
     def flags(self) -> list[str]:
-        """What tells its numbers from plain ones, in a few words each."""
+        """What sets its numbers apart from plain ones, a few words each."""
         flags = []
         if self.ours:
             flags.append("measured here")
@@ -188,10 +168,10 @@ def read_published() -> list[Entry]:
     """
     text = files("phasen_sb.leaderboard").joinpath("published.csv")
     lines = text.read_text(encoding="utf-8").splitlines()
-    return [_entry(row) for row in csv.DictReader(lines)]
+    return [_read_entry(row) for row in csv.DictReader(lines)]
 
 
-def _entry(row: dict[str, str]) -> Entry:
+def _read_entry(row: dict[str, str]) -> Entry:
     for key in ("latency_ms", "parameters_M", "macs_G_per_s"):
         row[key] = float(row[key]) if row[key] else None
     scores = {name: row.pop(name) for name in SCORES}

@@ -1,4 +1,4 @@
-"""Clips of the runs' test files, small enough to travel inside a page."""
+"""Clips of the runs' test files, small enough to be embedded in a page."""
 
 import base64
 import io
@@ -12,13 +12,13 @@ from phasen_sb.errors import UserError
 from phasen_sb.leaderboard.recordings import Recording
 from phasen_sb.leaderboard.runs import Run
 from phasen_sb.metrics.registry import METRICS
+from phasen_sb.signals.decibels import spectrogram_decibels
 
 # Files are chosen by this score, or the first there is.
 _PREFERRED = "pesq_wb"
 
 _PEAK = 0.99
 _DYNAMIC_RANGE_DB = 80
-_WINDOW_SECONDS = 0.025
 _MOST_COLUMNS = 420
 _BYTES_PER_MB = 1_000_000
 
@@ -88,14 +88,14 @@ def choose_files(runs: Sequence[Run], count: int = 3) -> list[str]:
         Names, the worst first.
     """
     for run in runs:
-        ranked = _ranked(run.per_file) if run.audio else []
+        ranked = _rank_files(run.per_file) if run.audio else []
         if ranked:
             places = np.linspace(0, len(ranked) - 1, min(count, len(ranked)))
             return [ranked[round(place)] for place in places]
     return []
 
 
-def _ranked(per_file: dict[str, dict[str, float]]) -> list[str]:
+def _rank_files(per_file: dict[str, dict[str, float]]) -> list[str]:
     metrics = [m for scores in per_file.values() for m in scores]
     if not metrics:
         return []
@@ -121,14 +121,14 @@ def embed_files(
     Returns
     -------
     utterances : list of Utterance
-        For each name one, or several if runs call different recordings so.
+        One for each name, or several if it names different recordings.
     notes : list of str
-        What was left out and why, a sentence each.
+        What was left out and why, one sentence each.
 
     Raises
     ------
     UserError
-        If no run scored a file of some name.
+        If no run scored a file of one of the names.
     """
     utterances: list[Utterance] = []
     notes: list[str] = []
@@ -141,7 +141,7 @@ def embed_files(
                 f"No run scored a file called {name}; --listen takes names "
                 f"such as {known}."
             )
-        for group in _same_recording(having, name, notes):
+        for group in _group_runs(having, name, notes):
             utterance = _embed(name, group)
             size = sum(clip.size for clip in utterance.clips)
             if size > left:
@@ -156,10 +156,10 @@ def embed_files(
     return utterances, notes
 
 
-def _same_recording(
+def _group_runs(
     runs: Iterable[Run], name: str, notes: list[str]
 ) -> list[list[tuple[Run, Recording]]]:
-    """Groups runs by what they call `name`: corpora share file names."""
+    """Groups runs by which recording `name` is: corpora share file names."""
     groups: list[list[tuple[Run, Recording]]] = []
     for run in runs:
         if run.audio is None:
@@ -174,7 +174,7 @@ def _same_recording(
             notes.append(f"{run.entry.system}: {error}")
             continue
         for group in groups:
-            if _alike(group[0][1], recording):
+            if _is_same_recording(group[0][1], recording):
                 group.append((run, recording))
                 break
         else:
@@ -182,7 +182,7 @@ def _same_recording(
     return groups
 
 
-def _alike(one: Recording, other: Recording) -> bool:
+def _is_same_recording(one: Recording, other: Recording) -> bool:
     length = min(one.clean.size, other.clean.size)
     return abs(one.clean.size - other.clean.size) < one.sample_rate / 10 and (
         np.allclose(one.clean[:length], other.clean[:length], atol=1e-3)
@@ -202,7 +202,7 @@ def _embed(name: str, group: list[tuple[Run, Recording]]) -> Utterance:
     # One gain and one scale of colours for all, so that they compare.
     peak = max(float(np.abs(wave).max(initial=0)) for wave in waves)
     gain = min(1.0, _PEAK / peak) if peak else 1.0
-    levels = [_decibels(wave, first.sample_rate) for wave in waves]
+    levels = [_measure_level(wave, first.sample_rate) for wave in waves]
     top = max(float(level.max()) for level in levels)
     return Utterance(
         name,
@@ -213,7 +213,7 @@ def _embed(name: str, group: list[tuple[Run, Recording]]) -> Utterance:
                 title,
                 {m: s for m, s in scores.items() if m in METRICS},
                 encode_audio(wave * gain, first.sample_rate),
-                _picture(level, top),
+                _draw_level(level, top),
             )
             for (title, scores, wave), level in zip(
                 versions, levels, strict=True
@@ -238,39 +238,30 @@ def encode_audio(wave: np.ndarray, sample_rate: int) -> str:
     """
     encoded = io.BytesIO()
     sf.write(encoded, wave, sample_rate, format="FLAC", subtype="PCM_16")
-    return _data_uri("audio/flac", encoded.getvalue())
+    return _make_data_uri("audio/flac", encoded.getvalue())
 
 
-def _decibels(wave: np.ndarray, sample_rate: int) -> np.ndarray:
-    from scipy.signal import stft
-
-    window = min(round(_WINDOW_SECONDS * sample_rate), wave.size)
-    hop = max(window // 4, wave.size // _MOST_COLUMNS, 1)
+def _measure_level(wave: np.ndarray, sample_rate: int) -> np.ndarray:
+    hop = max(round(0.00625 * sample_rate), wave.size // _MOST_COLUMNS)
     # A long file is sampled, not averaged: gaps between windows are fine in
     # a picture this small.
-    if hop < window:
-        _, _, spectrum = stft(wave, sample_rate, "hann", window, window - hop)
-    else:
-        starts = np.arange(0, wave.size - window + 1, hop)
-        frames = wave[starts[:, None] + np.arange(window)]
-        spectrum = np.fft.rfft(frames * np.hanning(window)).T / (window / 2)
-    return 20 * np.log10(np.abs(spectrum) + 1e-8)
+    return spectrogram_decibels(wave, sample_rate, hop)
 
 
-def _picture(decibels: np.ndarray, top: float) -> str:
+def _draw_level(decibels: np.ndarray, top: float) -> str:
     from matplotlib import colormaps
     from PIL import Image
 
     bottom = top - _DYNAMIC_RANGE_DB
     shade = np.clip((decibels - bottom) / _DYNAMIC_RANGE_DB, 0, 1)
-    # A palette: a third of the size of colours spelt out.
+    # With a palette, a third of the size of RGB.
     image = Image.fromarray((shade[::-1] * 255).astype(np.uint8))
     palette = colormaps["magma"](np.arange(256), bytes=True)[:, :3]
     image.putpalette(palette.tobytes())
     encoded = io.BytesIO()
     image.save(encoded, "PNG", optimize=True)
-    return _data_uri("image/png", encoded.getvalue())
+    return _make_data_uri("image/png", encoded.getvalue())
 
 
-def _data_uri(kind: str, content: bytes) -> str:
+def _make_data_uri(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

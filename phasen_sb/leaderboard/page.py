@@ -13,9 +13,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from phasen_sb import __version__
-from phasen_sb.leaderboard.entries import SCORES, YES, Entry, number
+from phasen_sb.leaderboard.entries import SCORES, YES, Entry
 from phasen_sb.leaderboard.listening import Utterance
-from phasen_sb.leaderboard.tables import ranked, size
+from phasen_sb.leaderboard.tables import format_size, rank_entries
+from phasen_sb.metrics.formatting import format_score
 from phasen_sb.metrics.registry import METRICS
 
 _SOURCES = {
@@ -62,8 +63,8 @@ def _link(part: str) -> Markup:
     return escape(part)
 
 
-def group(entry: Entry) -> str:
-    """Names the kind of result that colours tell apart.
+def name_group(entry: Entry) -> str:
+    """Names the group of results that an entry is coloured as.
 
     Arguments
     ---------
@@ -88,9 +89,9 @@ def _point(index: int, entry: Entry) -> dict:
         "row": index,
         "name": entry.system,
         "detail": entry.detail,
-        "group": group(entry),
+        "group": name_group(entry),
         "scores": dict(entry.scores),
-        "shown": {metric: entry.figure(metric) for metric in entry.scores},
+        "shown": {m: entry.format_score(m) for m in entry.scores},
         "intervals": {m: list(i) for m, i in entry.intervals.items()},
         "parameters": entry.parameters_M,
         "macs": entry.macs_G_per_s,
@@ -122,30 +123,32 @@ def to_html(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "size": size}
-    environment.filters["link_source"] = link_source
-    rows = ranked(entries)
+    environment.filters |= {
+        function.__name__: function
+        for function in (format_score, format_size, link_source)
+    }
+    rows = rank_entries(entries)
     return environment.get_template("page.html.j2").render(
         entries=rows,
         ours=[entry for entry in entries if entry.ours],
         utterances=utterances,
         metrics={metric: METRICS[metric].label for metric in SCORES},
         labels={name: metric.label for name, metric in METRICS.items()},
-        group=group,
+        group=name_group,
         points=[_point(index, entry) for index, entry in enumerate(rows)],
-        style=_resource("page.css"),
-        script=_resource("page.js"),
-        chart=_chart(),
+        style=_read_template("page.css"),
+        script=_read_template("page.js"),
+        chart=_read_chart(),
         version=__version__,
     )
 
 
-def _resource(name: str) -> Markup:
+def _read_template(name: str) -> Markup:
     text = files("phasen_sb.leaderboard").joinpath("templates", name)
     return Markup(text.read_text(encoding="utf-8"))
 
 
-def _chart() -> Markup:
-    script = _resource("chart.umd.min.js")
-    # Browsers' tools would look for the map beside the page.
+def _read_chart() -> Markup:
+    script = _read_template("chart.umd.min.js")
+    # Browsers' developer tools would look for the map next to the page.
     return Markup(re.sub(r"//# sourceMappingURL=.*", "", script))

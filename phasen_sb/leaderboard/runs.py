@@ -1,7 +1,6 @@
 """Reads what `recipes/train.py` and `phasen score` wrote."""
 
 import csv
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,14 +20,13 @@ from phasen_sb.leaderboard.recordings import FolderAudio, RunAudio
 from phasen_sb.losses.objective import METRIC_LOSSES
 from phasen_sb.metrics.metric_report import MetricReport
 from phasen_sb.models.cost import ModelCost, find_model, find_model_cost
-from phasen_sb.scoring.folders import NOISY, name_systems
 from phasen_sb.scoring.sanity import is_literature_data
 from phasen_sb.scoring.statistics import summarize
-from phasen_sb.utils.file_names import (
-    RESULTS,
-    SCORES as SCORES_FILE,
-    SCORES_PER_FILE,
-)
+from phasen_sb.scoring.systems import NOISY, name_systems
+from phasen_sb.utils.files import read_json
+
+TRAINING, SCORING = "results.json", "scores.json"
+PER_FILE = "scores.csv"
 
 #: Losses that aim at no metric.
 PLAIN_LOSSES = {
@@ -42,6 +40,7 @@ PLAIN_LOSSES = {
 UNTRAINED = {"extra_data": NO, "metric_optimised": NO}
 
 _LISTED = 5
+_FIX = "run what wrote it again"
 
 
 @dataclass
@@ -91,9 +90,9 @@ def read_runs(folders: Iterable[str]) -> list[Run]:
     """
     runs: list[Run] = []
     for name, folder in name_systems(folders, "The folder of --runs").items():
-        if (folder / RESULTS).is_file():
+        if (folder / TRAINING).is_file():
             runs.append(_training_run(name, folder))
-        elif (folder / SCORES_FILE).is_file():
+        elif (folder / SCORING).is_file():
             runs += _scored_systems(name, folder)
         else:
             raise UserError(_no_results(folder))
@@ -104,11 +103,11 @@ def _no_results(folder: Path) -> str:
     within = sorted(
         {
             str(path.parent)
-            for name in (RESULTS, SCORES_FILE)
+            for name in (TRAINING, SCORING)
             for path in folder.rglob(name)
         }
     )
-    message = f"{folder} holds neither {RESULTS} nor {SCORES_FILE}; "
+    message = f"{folder} holds neither {TRAINING} nor {SCORING}; "
     if within:
         more = ", ..." if within[_LISTED:] else ""
         return message + f"give {', '.join(within[:_LISTED])}{more}."
@@ -118,26 +117,14 @@ def _no_results(folder: Path) -> str:
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}); run what wrote it again."
-        ) from error
-
-
 def _damaged(path: Path, error: Exception) -> UserError:
     reason = f"{type(error).__name__}: {error}"
-    return UserError(
-        f"{path} is not what phasen_sb writes ({reason}); run what wrote it "
-        "again."
-    )
+    return UserError(f"{path} is not what phasen_sb writes ({reason}); {_FIX}.")
 
 
 def _training_run(name: str, folder: Path) -> Run:
-    path = folder / RESULTS
-    results = _read_json(path)
+    path = folder / TRAINING
+    results = read_json(path, _FIX)
     try:
         test = results["test"]
         means = {key: _known_scores(test[key]) for key in ("noisy", "enhanced")}
@@ -147,7 +134,7 @@ def _training_run(name: str, folder: Path) -> Run:
         training = _training(results)
     except (KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, error) from error
-    reports = _per_file_training(folder / SCORES_PER_FILE, means["enhanced"])
+    reports = _per_file_training(folder / PER_FILE, means["enhanced"])
     test_data = _test_data(files, means["noisy"].get("pesq_wb"))
     cost = find_model_cost(folder)
     kind = f"epoch {epoch}, chosen by {chosen_by}, seed {seed}"
@@ -193,10 +180,10 @@ def _training(results: dict[str, Any]) -> dict[str, str]:
 def _training_of(enhanced: Path) -> dict[str, str]:
     """The same for the model that a folder of enhanced files lies in."""
     model = find_model(enhanced)
-    path = model and model / RESULTS
+    path = model and model / TRAINING
     if not path or not path.is_file():
         return {}
-    results = _read_json(path)
+    results = read_json(path, _FIX)
     try:
         return _training(results)
     except (TypeError, AttributeError) as error:
@@ -204,8 +191,8 @@ def _training_of(enhanced: Path) -> dict[str, str]:
 
 
 def _scored_systems(name: str, folder: Path) -> list[Run]:
-    path = folder / SCORES_FILE
-    record = _read_json(path)
+    path = folder / SCORING
+    record = read_json(path, _FIX)
     try:
         systems = record["systems"]
         noisy = systems.get(NOISY)
@@ -219,7 +206,7 @@ def _scored_systems(name: str, folder: Path) -> list[Run]:
         counts = {key: max(s["n"].values()) for key, s in systems.items()}
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise _damaged(path, error) from error
-    per_file = _per_file_scoring(folder / SCORES_PER_FILE)
+    per_file = _per_file_scoring(folder / PER_FILE)
     clean = record.get("clean_folder")
     enhanced = [key for key in systems if key != NOISY]
     runs = []

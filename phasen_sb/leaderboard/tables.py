@@ -5,8 +5,10 @@ import io
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 
-from phasen_sb.leaderboard.entries import SCORES, YES, Entry, number
+from phasen_sb.leaderboard.entries import SCORES, YES, Entry
+from phasen_sb.metrics.formatting import format_interval
 from phasen_sb.metrics.registry import METRICS
+from phasen_sb.utils.tables import format_markdown_table
 
 INTRODUCTION = """\
 # VoiceBank-DEMAND leaderboard
@@ -17,7 +19,7 @@ Brackets hold 95 % bootstrap intervals of the mean.
 """
 
 
-def size(value: float | None) -> str:
+def format_size(value: float | None) -> str:
     """Writes millions of parameters or billions of operations.
 
     Arguments
@@ -32,13 +34,13 @@ def size(value: float | None) -> str:
 
     Example
     -------
-    >>> size(8.774935), size(0.0482), size(255.1), size(None)
-    ('8.77', '0.0482', '255', '')
+    >>> [format_size(value) for value in (8.774935, 0.0482, 255.1, None)]
+    ['8.77', '0.0482', '255', '']
     """
     return "" if value is None else f"{value:.3g}"
 
 
-def ranked(entries: Iterable[Entry]) -> list[Entry]:
+def rank_entries(entries: Iterable[Entry]) -> list[Entry]:
     """Sorts by wide-band PESQ, the best first, those without it last.
 
     Arguments
@@ -67,8 +69,8 @@ def to_csv(entries: Iterable[Entry]) -> str:
     Returns
     -------
     str
-        CSV with the columns of `published.csv`, `test_data`, and
-        `pesq_wb_low`, `pesq_wb_high` and so on.
+        CSV with the columns of ``published.csv``, ``test_data``, and
+        ``pesq_wb_low``, ``pesq_wb_high`` and so on.
     """
     text = io.StringIO()
     writer = None
@@ -116,16 +118,16 @@ def to_markdown(entries: Iterable[Entry]) -> str:
     entries = list(entries)
     parts = [INTRODUCTION]
     for title, belongs in _SECTIONS.items():
-        chosen = ranked(filter(belongs, entries))
+        chosen = rank_entries(filter(belongs, entries))
         if chosen:
-            parts.append(f"## {title}\n\n{_table(chosen)}")
+            parts.append(f"## {title}\n\n{_table(chosen)}\n")
     return "\n".join(parts)
 
 
 def _table(entries: list[Entry]) -> str:
     header = ["System", *(METRICS[metric].label for metric in SCORES)]
     header += ["Parameters (M)", "GMAC/s", "Causal", "Remarks", "Source"]
-    rows = [header, ["---", *["--:"] * 9, "---", "---", "---"]]
+    rows = []
     for entry in entries:
         detail = f" ({entry.detail})" if entry.detail else ""
         remarks = [f for f in entry.flags if f != "measured here"]
@@ -133,18 +135,19 @@ def _table(entries: list[Entry]) -> str:
             remarks[0] += f" ({entry.test_data})"
         rows.append(
             [f"{entry.system}{detail}"]
-            + [_score(entry, metric) for metric in SCORES]
-            + [size(entry.parameters_M), size(entry.macs_G_per_s)]
+            + [_format_score(entry, metric) for metric in SCORES]
+            + [format_size(entry.parameters_M)]
+            + [format_size(entry.macs_G_per_s)]
             + [entry.causal, "; ".join([*remarks, *filter(None, [entry.note])])]
             + [entry.source]
         )
-    cells = ([c.replace("|", "\\|") for c in row] for row in rows)
-    return "".join(f"| {' | '.join(row)} |\n" for row in cells)
+    align = ["left", *["right"] * 9, "left", "left", "left"]
+    return format_markdown_table(header, rows, align)
 
 
-def _score(entry: Entry, metric: str) -> str:
-    text = entry.figure(metric)
-    if metric in entry.intervals:
-        low, high = (number(metric, end) for end in entry.intervals[metric])
-        text += f" [{low}, {high}]"
-    return text
+def _format_score(entry: Entry, metric: str) -> str:
+    if metric not in entry.intervals:
+        return entry.format_score(metric)
+    return format_interval(
+        metric, entry.scores[metric], entry.intervals[metric]
+    )

@@ -13,10 +13,10 @@ from phasen_sb.metrics.checks import MetricError
 from phasen_sb.metrics.composite import composite
 from phasen_sb.metrics.distortion import segmental_snr, si_sdr, snr
 from phasen_sb.metrics.dnsmos import dnsmos
+from phasen_sb.metrics.metric_report import MetricReport
 from phasen_sb.metrics.perceptual import pesq, stoi
 from phasen_sb.metrics.pool import MetricPool
 from phasen_sb.metrics.registry import METRICS, evaluate, resolve
-from phasen_sb.metrics.metric_report import MetricReport
 from phasen_sb.metrics.spectral import llr, wss
 
 __all__ = [

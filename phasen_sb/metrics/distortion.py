@@ -96,7 +96,8 @@ def segmental_snr(
         In Hz.
     rescale : bool
         Whether to remove the mean of both signals and to scale the estimate
-        to the peak of the reference first, see :mod:`phasen_sb.metrics.composite`.
+        to the peak of the reference first, see
+        :mod:`phasen_sb.metrics.composite`.
 
     Returns
     -------

@@ -21,8 +21,8 @@ from concurrent.futures import Future
 import numpy as np
 
 from phasen_sb.metrics import checks
-from phasen_sb.metrics.registry import resolve
 from phasen_sb.metrics.metric_report import MetricReport
+from phasen_sb.metrics.registry import resolve
 
 # The child looks for modules where its parent did, which also holds when the
 # package is not installed.
@@ -115,9 +115,9 @@ class MetricPool:
     """Computes measures of many utterances in parallel processes.
 
     Every pair of signals has a time limit: a process that hangs or crashes is
-    replaced, and its missing scores are reported as failures. The processes import
-    neither the main script nor torch, and end with their parent, however that
-    ends.
+    replaced, and its missing scores are reported as failures. The processes
+    import neither the main script nor torch, and end with their parent, however
+    that ends.
 
     Arguments
     ---------

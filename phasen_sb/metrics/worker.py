@@ -1,4 +1,4 @@
-"""The process in which measures are computed, see :mod:`phasen_sb.metrics.pool`.
+"""The process in which :mod:`phasen_sb.metrics.pool` computes measures.
 
 It reads pickled pairs of signals from its standard input and writes pickled
 scores to its standard output, until its input ends.

@@ -1,17 +1,14 @@
-"""Scores by noise and SNR, which VoiceBank-DEMAND's log tells of each file."""
+"""Scores by noise and SNR, which VoiceBank-DEMAND lists for each file."""
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from phasen_sb.errors import UserError
 from phasen_sb.metrics.metric_report import MetricReport
+from phasen_sb.scoring.systems import FolderScores
 
-if TYPE_CHECKING:  # loads torch
-    from phasen_sb.scoring.folders import FolderScores
-
-#: What the columns behind the file's name are called in tables.
+#: What tables call the columns that follow the file's name.
 COLUMNS = ("noise", "SNR")
 
 
@@ -67,7 +64,7 @@ def read_conditions(path: str | os.PathLike) -> dict[str, dict[str, str]]:
 def check_names(
     conditions: dict[str, dict[str, str]], names: Iterable[str], folder: str
 ) -> str | None:
-    """Notices, before any work, conditions that are those of other files.
+    """Checks, before any work, that the conditions are those of the files.
 
     Arguments
     ---------
@@ -76,7 +73,7 @@ def check_names(
     names : iterable of str
         The files of the clean folder, without suffix.
     folder : str
-        What the error calls that.
+        What the error calls that folder.
 
     Returns
     -------
@@ -106,7 +103,7 @@ def check_names(
 
 
 def reports_by_condition(
-    scores: "FolderScores", conditions: dict[str, dict[str, str]]
+    scores: FolderScores, conditions: dict[str, dict[str, str]]
 ) -> dict[str, dict[str, dict[str, MetricReport]]]:
     """Splits the scores of each system by condition.
 

@@ -1,41 +1,58 @@
 """A picture of systems' scores: against the input's SNR, and by system."""
 
-import io
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from phasen_sb.metrics.registry import METRICS
-from phasen_sb.scoring.folders import FolderScores, System
+from phasen_sb.scoring.systems import FolderScores, System
+from phasen_sb.utils.figures import new_figure, save_figure
 
-# One of each kind says most: quality, intelligibility, distortion.
+# One of each kind: quality, intelligibility, distortion.
 PREFERRED = ("pesq_wb", "estoi", "si_sdr")
 SNR_BIN_DB = 5.0
 
 
-def plot_scores(scores: FolderScores) -> bytes:
+def choose_metrics(metrics: Sequence[str]) -> list[str]:
+    """Chooses up to three measures that say most.
+
+    Arguments
+    ---------
+    metrics : sequence of str
+        Those that were computed.
+
+    Returns
+    -------
+    list of str
+
+    Example
+    -------
+    >>> choose_metrics(["stoi", "estoi", "pesq_wb"])
+    ['pesq_wb', 'estoi']
+    """
+    preferred = [metric for metric in PREFERRED if metric in metrics]
+    return preferred or list(metrics[:3])
+
+
+def plot_scores(path: str | Path, scores: FolderScores) -> None:
     """Draws scores against input SNR (if known) and as violins by system.
 
     Arguments
     ---------
+    path : str or pathlib.Path
+        PNG to write, with one row for each of up to three measures.
     scores : FolderScores
         What was scored.
 
-    Returns
-    -------
-    bytes
-        A PNG picture with one row for each of up to three metrics.
+    Raises
+    ------
+    UserError
+        If it cannot be written.
     """
-    # The object-oriented interface needs no display and leaves the caller's
-    # matplotlib settings alone.
-    from matplotlib.figure import Figure
-
-    chosen = scores.systems[0].report.metrics
-    metrics = [metric for metric in PREFERRED if metric in chosen]
-    metrics = metrics or list(chosen[:3])
+    metrics = choose_metrics(scores.systems[0].report.metrics)
     columns = 2 if scores.input_snr else 1
-    figure = Figure(
-        figsize=(5.5 * columns, 3.4 * len(metrics)), layout="constrained"
-    )
+    figure = new_figure(5.5 * columns, 3.4 * len(metrics))
     axes = figure.subplots(len(metrics), columns, squeeze=False)
     for metric, row in zip(metrics, axes, strict=True):
         for axis in row:
@@ -48,9 +65,7 @@ def plot_scores(scores: FolderScores) -> bytes:
         _violins(row[-1], scores.systems, metric)
     if scores.input_snr:
         axes[0][0].legend(fontsize="small")
-    picture = io.BytesIO()
-    figure.savefig(picture, dpi=150)
-    return picture.getvalue()
+    save_figure(figure, path, dpi=150)
 
 
 def _against_snr(
@@ -75,7 +90,7 @@ def _against_snr(
 def _violins(axis, systems: list[System], metric: str) -> None:
     for index, system in enumerate(systems):
         values = system.report.values(metric)
-        # A violin needs a spread to estimate a density of.
+        # A violin shows a density, which needs more than one value.
         if len(set(values)) > 1:
             parts = axis.violinplot(
                 [values], [index], widths=0.8, showextrema=False

@@ -3,47 +3,24 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
-from importlib import metadata
+from collections.abc import Iterable
 from itertools import combinations
 from typing import Any
 
-from phasen_sb import __version__
 from phasen_sb.audio.resampling import RESAMPLER
-from phasen_sb.metrics.registry import METRICS
+from phasen_sb.metrics.formatting import format_interval, format_score
 from phasen_sb.metrics.metric_report import MetricReport
+from phasen_sb.metrics.registry import METRICS, USUAL_METRICS
 from phasen_sb.scoring.audio import SAMPLE_RATE
 from phasen_sb.scoring.conditions import reports_by_condition
-from phasen_sb.scoring.folders import NOISY, FolderScores
-from phasen_sb.scoring.plots import PREFERRED
+from phasen_sb.scoring.plots import choose_metrics
 from phasen_sb.scoring.sanity import check_voicebank
 from phasen_sb.scoring.statistics import compare, summarize, worst_files
+from phasen_sb.scoring.systems import NOISY, FolderScores
+from phasen_sb.utils.provenance import find_versions
+from phasen_sb.utils.tables import format_markdown_table
 
 _NAMED_FILES = 5
-
-
-def versions(metrics: tuple[str, ...]) -> dict[str, str]:
-    """Versions of what the scores depend on.
-
-    Arguments
-    ---------
-    metrics : tuple of str
-        The measures in use.
-
-    Returns
-    -------
-    dict
-        Version by package.
-
-    Example
-    -------
-    >>> list(versions(("pesq_wb", "snr")))
-    ['phasen_sb', 'numpy', 'torchaudio', 'soundfile', 'pesq']
-    """
-    packages = {METRICS[metric].package: None for metric in metrics}
-    names = ["numpy", "torchaudio", "soundfile", *filter(None, packages)]
-    found = {name: metadata.version(name) for name in names}
-    return {"phasen_sb": __version__} | found
 
 
 def to_record(
@@ -97,8 +74,14 @@ def to_record(
         "notes": scores.notes,
         "sample_rate": SAMPLE_RATE,
         "resampler": RESAMPLER,
-        "versions": versions(scores.systems[0].report.metrics),
+        "versions": _find_versions(scores.systems[0].report.metrics),
     }
+
+
+def _find_versions(metrics: Iterable[str]) -> dict[str, str | None]:
+    packages = dict.fromkeys(METRICS[metric].package for metric in metrics)
+    names = filter(None, packages)
+    return find_versions(["numpy", "torchaudio", "soundfile", *names])
 
 
 def _sanity(scores: FolderScores) -> str | None:
@@ -171,10 +154,10 @@ def to_text(scores: FolderScores, record: dict[str, Any]) -> str:
     str
         The text; the verdict of the sanity check is its first line.
     """
-    # In the registry's order the costly ones stand last; readers look for
-    # the usual ones first.
+    # METRICS is in the order of computation; readers look for the usual ones
+    # first.
     metrics = sorted(
-        scores.systems[0].report.metrics, key=list(_READING_ORDER).index
+        scores.systems[0].report.metrics, key=[*USUAL_METRICS, *METRICS].index
     )
     parts = [record["sanity"]] if record["sanity"] else []
     parts += [
@@ -211,96 +194,39 @@ def to_text(scores: FolderScores, record: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-_READING_ORDER = {
-    **dict.fromkeys(["pesq_wb", "pesq_nb", "stoi", "estoi", "si_sdr", "ssnr"]),
-    **dict.fromkeys(["csig", "cbak", "covl"]),
-    **dict.fromkeys(METRICS),
-}
-
-
-def format_score(metric: str, value: float | None, sign: str = "") -> str:
-    """A score with the decimals that are usual, "-" if there is none.
-
-    Example
-    -------
-    >>> format_score("stoi", 0.9), format_score("pesq_wb", 0.25, "+")
-    ('0.900', '+0.25')
-    """
-    if value is None:
-        return "-"
-    return f"{value:{sign}.{3 if 'stoi' in metric else 2}f}"
-
-
-def format_interval(
-    metric: str,
-    value: float | None,
-    interval: Sequence[float] | None,
-    sign: str = "",
-) -> str:
-    """A score and, if it is known, its interval.
-
-    Example
-    -------
-    >>> format_interval("pesq_wb", 2.5, [2.4, 2.6])
-    '2.50 [2.40, 2.60]'
-    """
-    text = format_score(metric, value, sign)
-    if interval is None:
-        return text
-    low, high = (format_score(metric, end, sign) for end in interval)
-    return f"{text} [{low}, {high}]"
-
-
-def _table(rows: list[list[str]]) -> str:
-    """Rows as a Markdown table that is also aligned on screen."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rows = [rows[0], ["-" * width for width in widths], *rows[1:]]
-    return "\n".join(
-        "| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows
-    )
-
-
 def _means(record: dict[str, Any], metrics: list[str]) -> str:
     systems = record["systems"]
-    rows = [["", *systems]]
-    for metric in metrics:
-        rows.append(
-            [METRICS[metric].label]
-            + [
-                format_interval(metric, s["mean"][metric], s["ci95"][metric])
-                for s in systems.values()
-            ]
-        )
+    rows = [
+        [METRICS[m].label, *(_mean(s, m) for s in systems.values())]
+        for m in metrics
+    ]
     counts = (list(s["n"].values()) for s in systems.values())
     ranges = ((min(count), max(count)) for count in counts)
     rows.append(
         ["files"] + [f"{a}" if a == b else f"{a} to {b}" for a, b in ranges]
     )
-    return _table(rows)
+    return format_markdown_table(["", *systems], rows)
+
+
+def _mean(statistics: dict[str, Any] | None, metric: str) -> str:
+    if statistics is None:
+        return "-"
+    mean, interval = (statistics[k][metric] for k in ("mean", "ci95"))
+    return format_interval(metric, mean, interval)
 
 
 def _by_condition(
     column: str, record: dict[str, Any], metrics: list[str]
 ) -> str:
-    told = [metric for metric in PREFERRED if metric in metrics] or metrics[:3]
+    chosen = choose_metrics(metrics)
     systems = list(record["systems"])
-    head = [f"{METRICS[m].label}, {name}" for m in told for name in systems]
-    rows = [[column, "files", *head]]
+    head = [f"{METRICS[m].label}, {name}" for m in chosen for name in systems]
+    rows = []
     for value, found in record["conditions"][column].items():
         files = max(max(s["n"].values()) for s in found.values())
-        row = [value, str(files)]
-        for metric in told:
-            for name in systems:
-                s = found.get(name)
-                row.append(
-                    "-"
-                    if s is None
-                    else format_interval(
-                        metric, s["mean"][metric], s["ci95"][metric]
-                    )
-                )
-        rows.append(row)
-    return _table(rows)
+        means = [_mean(found.get(n), m) for m in chosen for n in systems]
+        rows.append([value, str(files), *means])
+    return format_markdown_table([column, "files", *head], rows)
 
 
 def _failures(name: str, report: MetricReport) -> str:
@@ -328,7 +254,7 @@ def _comparison(comparison: dict[str, Any], metrics: list[str]) -> str:
         f"{comparison['to']} against {comparison['from']}, over the files "
         "that both have:"
     )
-    rows = [["", "mean difference", "wins", "ties", "losses"]]
+    rows = []
     for metric in metrics:
         c = comparison["metrics"][metric]
         difference = format_interval(
@@ -336,7 +262,8 @@ def _comparison(comparison: dict[str, Any], metrics: list[str]) -> str:
         )
         counts = [str(c[k]) for k in ("wins", "ties", "losses")]
         rows.append([METRICS[metric].label, difference, *counts])
-    return f"{title}\n\n{_table(rows)}"
+    header = ["", "mean difference", "wins", "ties", "losses"]
+    return f"{title}\n\n{format_markdown_table(header, rows)}"
 
 
 def _worst(name: str, report: MetricReport, metric: str) -> str:

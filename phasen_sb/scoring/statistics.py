@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from phasen_sb.metrics.registry import METRICS
 from phasen_sb.metrics.metric_report import MetricReport
+from phasen_sb.metrics.registry import METRICS
 
 RESAMPLES = 9999
 SEED = 0

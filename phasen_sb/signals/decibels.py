@@ -3,7 +3,9 @@
 import numpy as np
 
 
-def spectrogram_decibels(wave: np.ndarray, sample_rate: int) -> np.ndarray:
+def spectrogram_decibels(
+    wave: np.ndarray, sample_rate: int, hop: int | None = None
+) -> np.ndarray:
     """Level (dB) in windows of 25 ms.
 
     Arguments
@@ -12,6 +14,9 @@ def spectrogram_decibels(wave: np.ndarray, sample_rate: int) -> np.ndarray:
         ``[samples]``.
     sample_rate : int
         Of the samples (Hz).
+    hop : int, optional
+        Samples from window to window, which may leave gaps; by default a
+        quarter of a window.
 
     Returns
     -------
@@ -29,7 +34,6 @@ def spectrogram_decibels(wave: np.ndarray, sample_rate: int) -> np.ndarray:
 
     window = round(0.025 * sample_rate)
     wave = np.pad(wave, (0, max(0, window - len(wave))))
-    _, _, spectrum = stft(
-        wave, sample_rate, nperseg=window, noverlap=window * 3 // 4
-    )
+    overlap = window * 3 // 4 if hop is None else window - hop
+    _, _, spectrum = stft(wave, sample_rate, nperseg=window, noverlap=overlap)
     return 20 * np.log10(np.abs(spectrum) + 1e-8)

@@ -12,10 +12,10 @@ from ruamel.yaml.error import YAMLError
 from phasen_sb.configuration.recipe import read_yaml
 from phasen_sb.errors import UserError
 from phasen_sb.leaderboard.runs import Run, read_runs
-from phasen_sb.leaderboard.tables import size
-from phasen_sb.metrics.registry import METRICS
+from phasen_sb.leaderboard.tables import format_size
+from phasen_sb.metrics.formatting import format_interval, format_score
 from phasen_sb.metrics.metric_report import MetricReport
-from phasen_sb.scoring.report import format_interval, format_score
+from phasen_sb.metrics.registry import METRICS
 from phasen_sb.scoring.statistics import compare
 
 KEYS = {"recipe", "runs", "cumulative"}
@@ -303,7 +303,7 @@ def table(study: Study, folders: Mapping[str, Path]) -> str:
         rows.append(
             [
                 name,
-                size(run.entry.parameters_M),
+                format_size(run.entry.parameters_M),
                 *(format_score(m, run.entry.scores.get(m)) for m in metrics),
                 *gains,
             ]

@@ -15,8 +15,8 @@ from phasen_sb.augmentation import augmented
 from phasen_sb.data.length_batches import length_batches
 from phasen_sb.errors import UserError
 from phasen_sb.losses.objective import Objective
-from phasen_sb.metrics.pool import MetricPool
 from phasen_sb.metrics.metric_report import MetricReport
+from phasen_sb.metrics.pool import MetricPool
 from phasen_sb.metrics.selection import SELECTION_METRIC, selection_score
 from phasen_sb.signals.level import SILENCE_RMS, level
 from phasen_sb.signals.windows import move_windows

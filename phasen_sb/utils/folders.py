@@ -1,6 +1,7 @@
 """Folders that a user names: found, listed and kept apart."""
 
 import difflib
+import os
 from pathlib import Path
 
 from phasen_sb.errors import UserError
@@ -87,6 +88,42 @@ def existing_folder(path: str | Path, name: str) -> Path:
     nearest = nearest_sibling(folder)
     hint = f"did you mean {nearest}?" if nearest else "check the path."
     raise UserError(f"{name} {folder} does not exist; {hint}")
+
+
+def make_writable_folder(path: str | Path, name: str) -> Path:
+    """Makes the folder of results before the work, not after it.
+
+    Arguments
+    ---------
+    path : str or pathlib.Path
+        What the user gave.
+    name : str
+        What the folder is called in the error, such as ``--out``.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder, absolute.
+
+    Raises
+    ------
+    UserError
+        If it cannot be made or written to.
+    """
+    folder = Path(path).expanduser().absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"The folder {name} {folder} cannot be made: {error.strerror}; "
+            "choose another one."
+        ) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(
+            f"The folder {name} {folder} cannot be written to; choose another "
+            "one."
+        )
+    return folder
 
 
 def check_apart(one: Path, one_name: str, two: Path, two_name: str) -> None:

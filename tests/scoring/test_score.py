@@ -21,10 +21,10 @@ from helpers.processes import heed_ctrl_c
 from phasen_sb.cli import main
 from phasen_sb.data import sample_corpus
 from phasen_sb.metrics import MetricReport, composite, pesq, si_sdr
-from phasen_sb.scoring.folders import FolderScores, System
 from phasen_sb.scoring.report import to_record, to_text
 from phasen_sb.scoring.sanity import check_voicebank
 from phasen_sb.scoring.statistics import bootstrap_interval, compare
+from phasen_sb.scoring.systems import FolderScores, System
 
 CLEAN = sample_corpus() / "clean_testset_wav_16k"
 NOISY = sample_corpus() / "noisy_testset_wav_16k"

@@ -4,11 +4,11 @@
     python recipes/benchmark.py
     python recipes/benchmark.py --seconds 4 60 --other their_model.py
 
-Each line runs in a process of its own, on the CPU; with ``--device cuda`` all
-run in one, on a GPU, whose products in fp32 are TF32's. ``--other`` measures
-somebody else's model beside ours: a Python file whose ``load()`` returns a
-module that maps waveforms ``[batch, samples]``. Results are written after each
-line: what is stopped early has them.
+Each workload runs in a process of its own, on the CPU; with ``--device cuda``
+all run in one, on a GPU, where products in fp32 are computed in TF32.
+``--other`` also measures somebody else's model: a Python file whose ``load()``
+returns a module that maps waveforms ``[batch, samples]``. Results are written
+after each workload, so that those of a stopped benchmark are kept.
 """
 
 import argparse
@@ -37,10 +37,10 @@ from phasen_sb.utils.hardware import PRECISIONS, check_compiler
 from phasen_sb.utils.provenance import provenance
 
 
-def alone(device: str, function: Callable, *arguments):
-    """Calls a function in a fresh process, whose memory is its own.
+def run_in_own_process(device: str, function: Callable, *arguments):
+    """Calls a function in a fresh process, so that its memory can be measured.
 
-    For a GPU in this one: what PyTorch takes there, it counts itself.
+    For a GPU in this one: PyTorch itself counts the memory it uses there.
     """
     if device == "cuda":
         torch.cuda.empty_cache()
@@ -50,67 +50,44 @@ def alone(device: str, function: Callable, *arguments):
         return pool.submit(function, *arguments).result()
 
 
-def workloads(options: argparse.Namespace, optimizable: bool) -> list[Workload]:
-    """Lists what is to be measured."""
+def plan_workloads(
+    options: argparse.Namespace, optimizable: bool
+) -> list[Workload]:
+    """Lists what will be measured."""
     engines = ["plain", "optimized"] + ["other"] * bool(options.other)
     if not optimizable or options.device != "cpu":
         engines.remove("optimized")
     trained = [engine for engine in engines if engine != "optimized"]
     if options.compile:
         trained.insert(1, "compiled")
+    in_chunks = "optimized" if "optimized" in engines else "plain"
+    training = options.train_seconds, options.train_batch
     rows = []
     on_cpu = options.device == "cpu"
     for threads in options.threads if on_cpu else options.threads[-1:]:
+        planned = []
         for seconds in options.seconds:
-            for engine in engines:
-                for precision in options.precisions:
-                    rows.append(
-                        Workload("enhance", engine, precision, threads, seconds)
-                    )
-            rows += [
-                Workload(
-                    "enhance in chunks",
-                    "optimized" if "optimized" in engines else "plain",
-                    precision,
-                    threads,
-                    seconds,
-                )
-                for precision in options.precisions
-            ]
+            planned += [("enhance", engine, seconds) for engine in engines]
+            planned.append(("enhance in chunks", in_chunks, seconds))
         if options.train_batch:
-            rows += [
-                Workload(
-                    "train",
-                    engine,
-                    precision,
-                    threads,
-                    options.train_seconds,
-                    options.train_batch,
-                )
-                for engine in trained
-                for precision in options.precisions
-            ]
+            planned += [("train", engine, *training) for engine in trained]
+        rows += [
+            Workload(task, engine, precision, threads, *sizes)
+            for task, engine, *sizes in planned
+            for precision in options.precisions
+        ]
     rows = [row._replace(device=options.device) for row in rows]
     if options.train_batch:
-        rows.append(
-            Workload(
-                "load",
-                "1 worker",
-                "-",
-                1,
-                options.train_seconds,
-                options.train_batch,
-            )
-        )
+        rows.append(Workload("load", "1 worker", "-", 1, *training))
     return rows
 
 
-def run(options: argparse.Namespace) -> list[dict]:
+def run_benchmark(options: argparse.Namespace) -> list[dict]:
     """Measures everything and prints a line for each workload."""
     model = build(options.hparams, "plain", None)
     macs = model_cost(model, SAMPLE_RATE)
     if options.other:
-        build(options.hparams, "other", options.other)  # or fails at once
+        build(options.hparams, "other", options.other)  # fails now if it must
     if options.compile:
         check_compiler()
     peaks = {}
@@ -118,15 +95,15 @@ def run(options: argparse.Namespace) -> list[dict]:
     if options.output.exists() and not options.output.is_dir():
         raise UserError(f"{options.output} is a file; give another --output.")
     options.output.mkdir(parents=True, exist_ok=True)
-    planned = workloads(options, is_optimizable(model))
+    planned = plan_workloads(options, is_optimizable(model))
     for workload in planned:
-        time, memory = alone(
+        time, memory = run_in_own_process(
             options.device, measure, workload, options.hparams, options.other
         )
         machine = workload.precision, workload.threads
         known = workload.engine in ("plain", "optimized", "compiled")
         if known and machine not in peaks:
-            peaks[machine] = alone(
+            peaks[machine] = run_in_own_process(
                 options.device, machine_peak, *machine, options.device
             )
         audio = workload.seconds * workload.batch
@@ -148,12 +125,14 @@ def run(options: argparse.Namespace) -> list[dict]:
         }
         rows.append(row)
         print(f"{workload}: {row['rtf']:.4f} s per second", file=sys.stderr)
-        compare(rows)
-        write(rows, len(planned), options)
+        add_speedups(rows)
+        write_results(rows, len(planned), options)
     return rows
 
 
-def write(rows: list[dict], planned: int, options: argparse.Namespace) -> None:
+def write_results(
+    rows: list[dict], planned: int, options: argparse.Namespace
+) -> None:
     """Writes numbers, table and plot of what was measured so far."""
     settings = vars(options) | {"output": str(options.output)}
     write_json(
@@ -165,8 +144,8 @@ def write(rows: list[dict], planned: int, options: argparse.Namespace) -> None:
     draw_growth(rows, options.output / "benchmark.png")
 
 
-def compare(rows: list[dict]) -> None:
-    """Adds the speed relative to the other model, else ours, in fp32."""
+def add_speedups(rows: list[dict]) -> None:
+    """Adds speeds relative to the other model in fp32, or else to ours."""
     for row in rows:
         same = [
             other
@@ -182,8 +161,8 @@ def compare(rows: list[dict]) -> None:
         row["speedup"] = baseline and baseline[0]["rtf"] / row["rtf"] or None
 
 
-def number(kind: type, least: float) -> Callable[[str], float]:
-    """Reads numbers of a kind that are no smaller than the least."""
+def make_number_type(kind: type, least: float) -> Callable[[str], float]:
+    """Makes a type for argparse: finite numbers of at least ``least``."""
 
     def read(text):
         value = kind(text)
@@ -206,13 +185,13 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--hparams", default="hparams/phasen.yaml")
     parser.add_argument(
         "--seconds",
-        type=number(float, 0.01),
+        type=make_number_type(float, 0.01),
         nargs="+",
         default=[4.0, 20.0, 60.0],
     )
     parser.add_argument(
         "--threads",
-        type=number(int, 1),
+        type=make_number_type(int, 1),
         nargs="+",
         default=sorted({1, torch.get_num_threads()}),
     )
@@ -225,12 +204,12 @@ def main(arguments: list[str]) -> None:
     )
     parser.add_argument(
         "--train_batch",
-        type=number(int, 0),
+        type=make_number_type(int, 0),
         default=4,
         help="0: neither training nor loading of its data",
     )
     parser.add_argument(
-        "--train_seconds", type=number(float, 0.01), default=4.0
+        "--train_seconds", type=make_number_type(float, 0.01), default=4.0
     )
     parser.add_argument(
         "--compile",
@@ -247,7 +226,7 @@ def main(arguments: list[str]) -> None:
         raise UserError(
             "PyTorch finds no GPU here for --device cuda; leave it out."
         )
-    print(to_markdown(run(options)))
+    print(to_markdown(run_benchmark(options)))
     for name in options.precisions if options.device == "cpu" else ():
         print(f"optimized, {name}: {describe_kernels(PRECISIONS[name])}")
     print(f"Written to {options.output}.")

@@ -1,4 +1,4 @@
-"""How fast training data comes: decoded, cropped, batched and remixed."""
+"""Measures how fast training data is decoded, cropped and remixed."""
 
 import tempfile
 from time import perf_counter
@@ -14,11 +14,11 @@ from phasen_sb.data import make_datasets, prepare_data
 BATCHES = 100
 
 
-def loading_time(batch: int, seconds: float) -> float:
-    """Time that one worker needs for a batch of speech (s).
+def measure_loading(batch: int, seconds: float) -> float:
+    """Measures the time that one worker needs for a batch of speech.
 
-    Utterances of the sample corpus that are shorter than a crop count as
-    long as they are.
+    Utterances of the sample corpus that are shorter than a crop count with
+    their own length.
 
     Arguments
     ---------
@@ -30,6 +30,7 @@ def loading_time(batch: int, seconds: float) -> float:
     Returns
     -------
     float
+        In seconds.
     """
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,40 +1,34 @@
-"""Tables and plots of a benchmark."""
+"""The table and the plot of a benchmark."""
 
-import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from phasen_sb.utils.files import write_atomically
+from phasen_sb.utils.figures import new_figure, save_figure
+from phasen_sb.utils.tables import format_markdown_table
 
-COLUMNS = (
-    ("task", "task"),
-    ("engine", "engine"),
-    ("precision", "precision"),
-    ("device", "device"),
-    ("threads", "threads"),
-    ("seconds", "audio (s)"),
-    ("rtf", "time per second of audio"),
-    ("speedup", "speed"),
-    ("memory", "peak memory (MB)"),
-    ("gflops", "GFLOP/s"),
-    ("share", "share of peak"),
-)
-FORMATS = {
-    "seconds": "{:g}",
-    "rtf": "{:.4f}",
-    "speedup": "{:.2f}x",
-    "memory": "{:.0f}",
-    "gflops": "{:.0f}",
-    "share": "{:.0%}",
+#: Key of a workload -> title of its column and format of its values.
+COLUMNS = {
+    "task": ("task", "{}"),
+    "engine": ("engine", "{}"),
+    "precision": ("precision", "{}"),
+    "device": ("device", "{}"),
+    "threads": ("threads", "{}"),
+    "seconds": ("audio (s)", "{:g}"),
+    "rtf": ("time per second of audio", "{:.4f}"),
+    "speedup": ("speed", "{:.2f}x"),
+    "memory": ("peak memory (MB)", "{:.0f}"),
+    "gflops": ("GFLOP/s", "{:.0f}"),
+    "share": ("share of peak", "{:.0%}"),
 }
 
 
-def to_markdown(rows: list[dict]) -> str:
-    """A table of measured workloads.
+def to_markdown(rows: Sequence[Mapping]) -> str:
+    """Writes a table of measured workloads.
 
     Arguments
     ---------
-    rows : list of dict
-        With the keys of ``COLUMNS``; None where nothing is known.
+    rows : sequence of dict
+        With the keys of :data:`COLUMNS`; None where nothing is known.
 
     Returns
     -------
@@ -42,34 +36,33 @@ def to_markdown(rows: list[dict]) -> str:
 
     Example
     -------
-    >>> row = dict.fromkeys([key for key, _ in COLUMNS]) | {"rtf": 0.25}
-    >>> print(to_markdown([row]).splitlines()[2])
-    | - | - | - | - | - | - | 0.2500 | - | - | - | - |
+    >>> row = dict.fromkeys(COLUMNS) | {"rtf": 0.25}
+    >>> to_markdown([row]).splitlines()[2].replace(" ", "")
+    '|-|-|-|-|-|-|0.2500|-|-|-|-|'
     """
-    lines = [" | ".join(title for _, title in COLUMNS)]
-    lines.append(" | ".join("---" for _ in COLUMNS))
-    for row in rows:
-        cells = (
-            "-" if row[key] is None else FORMATS.get(key, "{}").format(row[key])
-            for key, _ in COLUMNS
-        )
-        lines.append(" | ".join(cells))
-    return "\n".join(f"| {line} |" for line in lines) + "\n"
+    cells = (
+        [
+            "-" if row[key] is None else style.format(row[key])
+            for key, (_, style) in COLUMNS.items()
+        ]
+        for row in rows
+    )
+    header = [title for title, _ in COLUMNS.values()]
+    align = ["left"] * 4 + ["right"] * (len(COLUMNS) - 4)
+    return format_markdown_table(header, cells, align) + "\n"
 
 
-def draw_growth(rows: list[dict], path: Path) -> None:
+def draw_growth(rows: Sequence[Mapping], path: Path) -> None:
     """Plots time and memory over the length of the audio.
 
     Arguments
     ---------
-    rows : list of dict
+    rows : sequence of dict
         Measured workloads.
     path : pathlib.Path
         PNG file to write.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = new_figure(10, 4)
     time, memory = figure.subplots(1, 2)
     threads = max(row["threads"] for row in rows)
     groups = {}
@@ -97,6 +90,4 @@ def draw_growth(rows: list[dict], path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     time.legend(frameon=False, fontsize="small")
     figure.suptitle(f"{threads} threads" if on_cpu else rows[0]["device"])
-    picture = io.BytesIO()
-    figure.savefig(picture, dpi=110)
-    write_atomically(path, picture.getvalue())
+    save_figure(figure, path)

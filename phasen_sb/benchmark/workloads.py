@@ -12,7 +12,7 @@ import soundfile
 import torch
 from torch import nn
 
-from phasen_sb.benchmark.loading import loading_time
+from phasen_sb.benchmark.loading import measure_loading
 from phasen_sb.configuration.inheritance import expand
 from phasen_sb.configuration.recipe import find_hparams, load_recipe
 from phasen_sb.errors import UserError
@@ -150,7 +150,9 @@ def measure(
     Measurement
     """
     if workload.task == "load":
-        return Measurement(loading_time(workload.batch, workload.seconds), None)
+        return Measurement(
+            measure_loading(workload.batch, workload.seconds), None
+        )
     torch.set_num_threads(workload.threads)
     device = workload.device
     model = build(hparams, workload.engine, other).to(device)

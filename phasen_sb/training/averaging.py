@@ -1,4 +1,4 @@
-"""A running average of the weights, which is what gets validated and shipped.
+"""A running average of the weights, which is validated and exported.
 
 Single steps of the phase stream swing the scores; their average does not.
 """
@@ -40,12 +40,12 @@ class WeightAverage(AveragedModel):
 
         super().__init__(model, use_buffers=True)
         self.decay = decay
-        # No Brain puts it into evaluation mode: it is not among its modules.
+        # The Brain does not do this: the average is not among its modules.
         self.eval()
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
-        """Brings the average up to date, without waiting for a GPU."""
+        """Updates the average without synchronising with a GPU."""
         count = int(self.n_averaged)  # on the CPU, wherever the weights are
         weight = 1 - min(self.decay, (1 + count) / (10 + count))
         pairs = zip(

@@ -23,7 +23,7 @@ from phasen_sb.signals.windows import move_windows
 from phasen_sb.training import processes
 from phasen_sb.training.averaging import WeightAverage
 from phasen_sb.training.compilation import compile_network
-from phasen_sb.training.results import beside, summarise
+from phasen_sb.training.results import join_means, summarise
 from phasen_sb.training.steps import SafeStepsBrain
 from phasen_sb.training.tensorboard import log_numbers, open_tensorboard
 
@@ -293,7 +293,7 @@ class EnhancementBrain(SafeStepsBrain):
         )
         self.report = report
         split = "valid" if stage == sb.Stage.VALID else "test"
-        stats = {"loss": loss} | beside(report, self.noisy.get(split))
+        stats = {"loss": loss} | join_means(report, self.noisy.get(split))
         if report.failures:
             stats["failures"] = report.failure_counts()
         if stage == sb.Stage.TEST:

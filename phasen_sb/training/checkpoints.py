@@ -20,7 +20,7 @@ class AtomicCheckpointer(Checkpointer):
     SpeechBrain's ``Checkpointer`` writes the description first and the
     contents after it, so a process killed in between leaves a folder that
     looks like a checkpoint and cannot be loaded. Here it is only ever seen
-    whole; what a killed process left is removed at the next save.
+    complete; what a killed process left is removed at the next save.
 
     Takes the arguments of ``speechbrain.utils.checkpoints.Checkpointer``.
 
@@ -37,7 +37,7 @@ class AtomicCheckpointer(Checkpointer):
     def save_checkpoint(
         self, meta=None, end_of_epoch=True, name=None, verbosity=logging.INFO
     ) -> Checkpoint | None:
-        """Saves as the parent does, but whole or not at all.
+        """Saves as the parent does, but completely or not at all.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""The network compiled, for training that is faster and needs less memory."""
+"""Compiles the network, for training that is faster and needs less memory."""
 
 from types import MethodType
 
@@ -12,21 +12,21 @@ def compile_network(
 ) -> None:
     """Compiles a network in place; its first steps then take minutes.
 
-    Compiled is what the largest shape of batch needs, once with padding and
-    once without. Where utterances are cropped, nearly all batches are of it;
-    the others run as before, since each shape would be compiled anew.
+    Only the largest shape of batch is compiled, once with padding and once
+    without. Where utterances are cropped, nearly all batches have it; the
+    others run as before, since each shape would be compiled separately.
 
     Arguments
     ---------
     network : torch.nn.Module
-        What to compile, with a ``forward(spectrogram, lengths=None)`` such as
-        `PHASEN`'s; its parameters and their names stay as they are.
+        What to compile, with a ``forward(spectrogram, lengths=None)`` as that
+        of :class:`phasen_sb.PHASEN`; parameters and their names do not change.
     activation_memory_budget : float
         Share of the activations, 0 to 1, that may be kept for the backward
-        pass; those that cost least are computed again there. One setting for
-        all that the process compiles.
+        pass; those that cost least are recomputed there. The setting is global
+        to the process.
     **options
-        For `torch.compile`.
+        For :func:`torch.compile`.
 
     Example
     -------
@@ -36,7 +36,7 @@ def compile_network(
     >>> network(torch.randn(2, 9, 33, 2)).spectrogram.shape
     torch.Size([2, 9, 33, 2])
     """
-    # PyTorch has no other place for it.
+    # PyTorch takes it as a global setting only.
     autograd_config.activation_memory_budget = activation_memory_budget
     plain = type(network).forward
     compiled = torch.compile(plain, **options)

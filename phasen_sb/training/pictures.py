@@ -1,7 +1,4 @@
-"""Pictures of a run: spectrograms, learning curves, frequency transforms.
-
-Every file appears whole or not at all.
-"""
+"""Pictures of a run: spectrograms, learning curves, frequency transforms."""
 
 import re
 from collections.abc import Mapping
@@ -20,16 +17,16 @@ def draw_spectrograms(
     rows: Mapping[str, Mapping[str, np.ndarray]],
     sample_rate: int,
 ) -> None:
-    """Draws spectrograms, an utterance a row, a version a column.
+    """Draws spectrograms, one utterance per row, one version per column.
 
     Arguments
     ---------
     path : pathlib.Path
         PNG to write.
     rows : dict
-        For each utterance's name its versions, ``{title: samples}``.
+        Utterance -> its versions, ``{title: samples}``.
     sample_rate : int
-        Of all samples (Hz).
+        Sample rate (Hz).
     """
     columns = max(len(versions) for versions in rows.values())
     figure = new_figure(4.2 * columns, 2.4 * len(rows) + 0.6)
@@ -41,7 +38,7 @@ def draw_spectrograms(
             title: spectrogram_decibels(wave, sample_rate)
             for title, wave in versions.items()
         }
-        # One scale a row, so that what was removed shows as darker.
+        # One scale per row, so that what was removed is darker.
         top = max(float(d.max()) for d in decibels.values())
         for axis, (title, values) in zip(line, decibels.items(), strict=True):
             seconds = len(versions[title]) / sample_rate
@@ -99,19 +96,19 @@ def draw_curves(path: Path, train_log: str) -> None:
 
 
 def read_curves(train_log: str) -> dict[str, list[tuple[int, float]]]:
-    """What SpeechBrain's ``train_log.txt`` says of each epoch.
+    """Reads the statistics of each epoch from SpeechBrain's log.
 
     Arguments
     ---------
     train_log : str
-        Its text.
+        Text of ``train_log.txt``.
 
     Returns
     -------
     dict
         ``{"train loss": [(epoch, value), ...], "valid pesq_wb": ...}``; the
-        noisy input's scores follow as ``"valid pesq_wb noisy"``. Of an epoch
-        that was logged twice the last line counts.
+        noisy input's scores follow as ``"valid pesq_wb noisy"``. The last
+        line of an epoch counts.
 
     Example
     -------
@@ -167,19 +164,19 @@ def draw_transforms(
 ) -> None:
     """Draws what training changed in the frequency transformation blocks.
 
-    A row tells from which bins an output bin is made. The paper, section
+    A row shows from which input bins an output bin is made. The paper, section
     "Frequency Transformation Block", finds lines through the origin there:
-    harmonics that support each other. Random initial weights would cover them.
+    harmonics that support each other. Random initial weights would hide them.
 
     Arguments
     ---------
     path : pathlib.Path
         PNG to write; without matrices there is none.
     matrices : dict
-        Of :func:`transform_matrices`.
+        From :func:`transform_matrices`.
     untrained : dict
-        Likewise, as the seed gave them. A training that goes on from another
-        one shows what both changed, if both began with the same seed.
+        The same before training. A training that started from another one's
+        weights shows what both changed, if both had the same seed.
     """
     if not matrices:
         return

@@ -1,6 +1,6 @@
-"""Sharing work among the processes of a distributed run.
+"""Shares work among the processes of a distributed run.
 
-Every function also serves a run of one process, in which it changes nothing.
+Every function also works in a run of one process, where it changes nothing.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,7 +22,7 @@ def rank() -> int:
 
 
 def shard() -> slice:
-    """The part of a sequence that this process works on.
+    """Selects the part of a sequence that this process works on.
 
     Example
     -------
@@ -33,7 +33,7 @@ def shard() -> slice:
 
 
 def broadcast(tensors: Iterable[torch.Tensor]) -> None:
-    """Overwrites the tensors of all processes with the first one's."""
+    """Overwrites the tensors of all processes with those of the first."""
     if world_size() > 1:
         for tensor in tensors:
             dist.broadcast(tensor, src=0)
@@ -42,7 +42,7 @@ def broadcast(tensors: Iterable[torch.Tensor]) -> None:
 def gather_report(
     loss: float, report: MetricReport
 ) -> tuple[float, MetricReport]:
-    """Puts together what all processes found on their shards.
+    """Joins what all processes found on their shards.
 
     Arguments
     ---------

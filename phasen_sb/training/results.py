@@ -1,6 +1,6 @@
-"""Writes what a run found: scores, and audio to listen to.
+"""Summarises and writes what a run found: scores, and audio to listen to.
 
-Every file appears whole or not at all.
+Files are written in full or not at all.
 """
 
 import csv
@@ -17,34 +17,43 @@ from phasen_sb.utils.files import write_atomically
 
 
 def summarise(report: MetricReport) -> dict:
-    """Means, number of utterances and failures, ready for JSON."""
+    """Computes means and counts utterances and failures, ready for JSON.
+
+    Example
+    -------
+    >>> summarise(MetricReport(("stoi",), {"a": {"stoi": 0.9}}))
+    {'stoi': 0.9, 'utterances': 1, 'failures': {}}
+    """
     return report.mean() | {
         "utterances": len(report.scores),
         "failures": report.failure_counts(),
     }
 
 
-def beside(report: MetricReport, noisy: MetricReport | None) -> dict:
-    """Mean scores, each followed by the noisy input's.
+def join_means(
+    report: MetricReport, noisy: MetricReport | None
+) -> dict[str, float]:
+    """Lists mean scores, each followed by that of the noisy input.
 
     Example
     -------
     >>> ours = MetricReport(("stoi",), {"a": {"stoi": 0.9}})
-    >>> beside(ours, MetricReport(("stoi",), {"a": {"stoi": 0.8}}))
+    >>> join_means(ours, MetricReport(("stoi",), {"a": {"stoi": 0.8}}))
     {'stoi': 0.9, 'noisy_stoi': 0.8}
     """
+    before = {} if noisy is None else noisy.mean()
     stats = {}
     for name, value in report.mean().items():
         stats[name] = math.nan if value is None else value
-        if noisy is not None and noisy.mean().get(name) is not None:
-            stats[f"noisy_{name}"] = noisy.mean()[name]
+        if before.get(name) is not None:
+            stats[f"noisy_{name}"] = before[name]
     return stats
 
 
 def write_scores(
     path: Path, noisy: MetricReport, enhanced: MetricReport
 ) -> None:
-    """Writes one CSV line for each utterance; a failed score stays empty.
+    """Writes a CSV line for each utterance; a failed score stays empty.
 
     Arguments
     ---------
@@ -87,9 +96,9 @@ def write_audio(
     folder : pathlib.Path
         Receives ``{key}.wav``.
     waves : dict
-        For each utterance's key its samples, ``[time]``.
+        Utterance -> samples, ``[time]``.
     sample_rate : int
-        Of all samples (Hz).
+        Sample rate (Hz).
     """
     for key, wave in waves.items():
         file = io.BytesIO()

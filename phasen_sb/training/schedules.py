@@ -1,4 +1,4 @@
-"""Learning rate: up over the first steps, then down to the end."""
+"""Learning rates: linear warm-up, then linear decay."""
 
 import torch
 from speechbrain.utils.checkpoints import (
@@ -12,8 +12,8 @@ from speechbrain.utils.checkpoints import (
 class WarmupLinearDecay:
     """Linear warm-up, then linear decay until the last step.
 
-    SpeechBrain's schedulers of this shape want the number of steps in the
-    YAML, where a changed batch size makes it wrong; here the Brain fills it in
+    SpeechBrain's schedulers of this shape take the number of steps from the
+    YAML, where a changed batch size makes it wrong; here the Brain computes it
     from the data.
 
     Arguments
@@ -23,8 +23,8 @@ class WarmupLinearDecay:
     warmup_steps : int
         Steps until it is reached.
     total_steps : int, optional
-        Steps of the whole training, those of ``--optimizer_step_limit`` if it
-        ends the training; None until the Brain has counted them.
+        Steps of the whole training, ``--optimizer_step_limit`` if that ends
+        it; None until the Brain has counted them.
     final_share : float
         Share of ``lr`` that the decay ends at.
 
@@ -50,7 +50,7 @@ class WarmupLinearDecay:
         self.steps = 0
 
     def __call__(self, optimizer: torch.optim.Optimizer) -> tuple[float, float]:
-        """Sets the rate of the step about to be taken, in all groups.
+        """Sets the rate of the next step, in all parameter groups.
 
         Arguments
         ---------

@@ -1,4 +1,4 @@
-"""The log of a training in TensorBoard, an optional package."""
+"""Logs a training to TensorBoard, an optional package."""
 
 import os
 from collections.abc import Mapping
@@ -11,17 +11,21 @@ if TYPE_CHECKING:
 
 
 def open_tensorboard(folder: str | os.PathLike) -> "TensorboardLogger":
-    """SpeechBrain's logger, which writes to ``folder/tensorboard``.
+    """Opens SpeechBrain's logger, which writes to ``folder/tensorboard``.
+
+    Arguments
+    ---------
+    folder : path
+        Output folder of the run.
+
+    Returns
+    -------
+    speechbrain.utils.train_logger.TensorboardLogger
 
     Raises
     ------
-    phasen_sb.errors.UserError
+    UserError
         If the package is not installed.
-
-    Example
-    -------
-    As ``python recipes/train.py hparams/phasen.yaml --use_tensorboard True``
-    does.
     """
     from speechbrain.utils.train_logger import TensorboardLogger
 
@@ -39,7 +43,7 @@ def log_numbers(
     meta: Mapping[str, Any],
     stats: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    """Logs of each split's statistics those that are numbers.
+    """Logs the statistics of each split that are numbers.
 
     Arguments
     ---------

@@ -103,7 +103,7 @@ def test_what_was_measured_is_kept_when_stopped(tmp_path, monkeypatch):
                 raise KeyboardInterrupt
         return (0.5, None) if function is measure else 1e12
 
-    monkeypatch.setattr(benchmark, "alone", stop_at_the_third)
+    monkeypatch.setattr(benchmark, "run_in_own_process", stop_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         benchmark.main(["--output", str(tmp_path), "--threads", "1"])
     record = json.loads((tmp_path / "benchmark.json").read_text())
@@ -129,7 +129,7 @@ def test_gpu_has_lines_of_its_own(monkeypatch):
         compile=True,
         other="theirs.py",
     )
-    rows = benchmark.workloads(options, optimizable=True)
+    rows = benchmark.plan_workloads(options, optimizable=True)
     *gpu, load = [(row.task, row.engine, row.device) for row in rows]
     assert gpu == [
         ("enhance", "plain", "cuda"),

@@ -14,9 +14,11 @@ def test_frequency_transforms_show_what_training_changed(tmp_path, monkeypatch):
     with torch.no_grad():
         network.blocks[0].amplitude[4].transform.weight[3, 2] += 2
     drawn = []
-    save = pictures._save
+    save = pictures.save_figure
     monkeypatch.setattr(
-        pictures, "_save", lambda *words: (drawn.append(words[0]), save(*words))
+        pictures,
+        "save_figure",
+        lambda *words: (drawn.append(words[0]), save(*words)),
     )
     path = tmp_path / "transforms.png"
     pictures.draw_transforms(

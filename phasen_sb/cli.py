@@ -1,4 +1,4 @@
-"""The console command `phasen` with its subcommands.
+"""The console command ``phasen`` with its subcommands.
 
 Example
 -------
@@ -16,14 +16,14 @@ from importlib import import_module
 from phasen_sb import __version__
 from phasen_sb.errors import UserError
 
-# Help lines stand here, so that `phasen --help` imports no command.
+# Summaries are here, so that ``phasen --help`` imports no command.
 COMMANDS = {
     "babble": "mix the noise of many voices, to train on",
     "convert": "turn weights of the public reference code into a model",
     "demo": "hear noisy and enhanced speech side by side in the browser",
     "enhance": "remove noise from audio files",
     "export": "turn a training run into a folder that loads anywhere",
-    "leaderboard": "set your runs beside published results, as a web page",
+    "leaderboard": "compare your runs with published results, as a web page",
     "score": "score enhanced speech with objective measures, compare systems",
     "select": "pick the clean recordings of a corpus, to train on",
 }
@@ -57,13 +57,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Arguments
     ---------
     argv : sequence of str, optional
-        What follows `phasen` on the command line, by default of this
+        What follows ``phasen`` on the command line; by default that of this
         process.
 
     Returns
     -------
     int
-        The exit status: 0, 1 after an error the user can mend, 130 after
+        The exit status: 0, 1 after an error the user can fix, 130 after
         Ctrl-C; argparse itself exits with 2.
     """
     argv = list(sys.argv[1:] if argv is None else argv)

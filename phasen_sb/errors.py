@@ -1,10 +1,10 @@
-"""Errors that name a user's mistake and its mend."""
+"""Errors that name a user's mistake and its fix."""
 
 from collections.abc import Sequence
 
 
 class UserError(ValueError):
-    """Something the user can put right; the message is one full sentence.
+    """Something the user can fix; the message is one full sentence.
 
     Command lines print the message alone, without a traceback, and exit
     with status 1.
@@ -19,7 +19,7 @@ class UserError(ValueError):
 
 
 def choose(name: str, value: str, choices: Sequence[str]) -> str:
-    """Checks an option that takes one of a few names.
+    """Checks an option that takes one of a few values.
 
     Arguments
     ---------
@@ -38,7 +38,7 @@ def choose(name: str, value: str, choices: Sequence[str]) -> str:
     Raises
     ------
     UserError
-        If ``value`` is none of ``choices``.
+        If ``value`` is not one of ``choices``.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""Formats of audio files: what libsndfile calls them, and which to write."""
+"""Formats of audio files: libsndfile's names, and the choice of one."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import soundfile as sf
 from phasen_sb.errors import UserError
 
 #: Names for --format and suffixes of output files: libsndfile's format, and
-#: the subtype where the suffix tells it.
+#: the subtype where the suffix determines it.
 FORMATS = {
     "wav": ("WAV", None),
     "flac": ("FLAC", None),
@@ -25,7 +25,7 @@ FORMATS = {
 }
 #: Subtypes that hold samples beyond full scale.
 UNLIMITED = ("FLOAT", "DOUBLE")
-#: Lossless subtypes; another container takes them over if it can.
+#: Lossless subtypes, which another container keeps if it can.
 SAMPLE_BYTES = {
     "PCM_S8": 1,
     "PCM_U8": 1,
@@ -74,7 +74,7 @@ def choose_format(source: AudioFormat, name: str | None) -> AudioFormat:
     source : AudioFormat
         The input's, which is kept as far as possible.
     name : str or None
-        A name out of ``FORMATS``, perhaps with a subtype: ``flac``,
+        A key of :data:`FORMATS`, perhaps with a subtype: ``flac``,
         ``wav:PCM_24``, ``wav:FLOAT``. None: the source's.
 
     Returns

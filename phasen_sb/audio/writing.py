@@ -1,4 +1,4 @@
-"""Writes audio files that appear whole or not at all."""
+"""Writes audio files, completely or not at all."""
 
 import io
 import os
@@ -13,13 +13,12 @@ from phasen_sb.utils.files import remove_partial
 
 #: Above this many bytes a WAV becomes an RF64, the WAV for large files.
 WAV_LIMIT = 4 * 2**30 - 2**20
-#: 0 best, 1 smallest: what was encoded once shall not suffer from the second
-#: time.
+#: 0 best, 1 smallest: encoding a second time must not be audible.
 LOSSY_COMPRESSION = 0.1
 
 
 class AudioWriter:
-    """Writes an audio file that appears whole or not at all.
+    """Writes an audio file, completely or not at all.
 
     A context manager; what it wrote is renamed to the final name at the end,
     or removed after an error.
@@ -148,11 +147,11 @@ class AudioWriter:
 
 
 class _CheckedFile(io.RawIOBase):
-    """Remembers the error that libsndfile, which calls it, would hide."""
+    """Remembers errors, which libsndfile, its caller, would hide."""
 
     def __init__(self, path):
         super().__init__()
-        # Unbuffered, so that no error waits for a later call.
+        # Unbuffered, so that errors occur in the call that causes them.
         self._file = open(path, "w+b", buffering=0)
         self.error = None
 

@@ -1,4 +1,4 @@
-"""`phasen babble`: the noise of many voices, to train on."""
+"""``phasen babble``: the noise of many voices, to train on."""
 
 import argparse
 
@@ -11,13 +11,7 @@ or --noise_folder of a training. Leave the voices of validation and test out.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of the command.
-
-    Arguments
-    ---------
-    parser : argparse.ArgumentParser
-        Of the command.
-    """
+    """Declares the options of the command."""
     parser.description = DESCRIPTION
     parser.add_argument("folder", help="recordings of speech, at any depth")
     parser.add_argument("destination", help="folder for babble_00.wav, ...")
@@ -52,12 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Runs the command.
-
-    Arguments
-    ---------
-    arguments : argparse.Namespace
-        What :func:`add_arguments` describes.
+    """Makes the noise.
 
     Raises
     ------

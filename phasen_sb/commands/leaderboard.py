@@ -1,4 +1,4 @@
-"""`phasen leaderboard`: published results and runs of ours in one page."""
+"""``phasen leaderboard``: published results and our runs on one page."""
 
 import argparse
 import sys
@@ -11,13 +11,7 @@ players), leaderboard.md and leaderboard.csv.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of the command.
-
-    Arguments
-    ---------
-    parser : argparse.ArgumentParser
-        The subcommand's parser.
-    """
+    """Declares the options of the command."""
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
@@ -62,11 +56,6 @@ def _megabytes(text: str) -> float:
 
 def run(arguments: argparse.Namespace) -> None:
     """Writes the leaderboard.
-
-    Arguments
-    ---------
-    arguments : argparse.Namespace
-        See `add_arguments`.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""`phasen score`: objective measures of enhanced speech, file by file."""
+"""``phasen score``: objective measures of enhanced speech, file by file."""
 
 import argparse
 import sys
@@ -17,13 +17,7 @@ scores.png. Several --enhanced folders are compared file by file.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of the command.
-
-    Arguments
-    ---------
-    parser : argparse.ArgumentParser
-        The subcommand's parser.
-    """
+    """Declares the options of the command."""
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
@@ -95,11 +89,6 @@ def _positive(kind):
 def run(arguments: argparse.Namespace) -> None:
     """Scores, writes all results and prints the report.
 
-    Arguments
-    ---------
-    arguments : argparse.Namespace
-        See `add_arguments`.
-
     Raises
     ------
     UserError
@@ -111,7 +100,14 @@ def run(arguments: argparse.Namespace) -> None:
     from phasen_sb.scoring.conditions import check_names, read_conditions
     from phasen_sb.scoring.folders import score_folders
     from phasen_sb.scoring.plots import plot_scores
-    from phasen_sb.scoring.report import to_csv, to_json, to_record, to_text
+    from phasen_sb.scoring.report import (
+        PER_FILE,
+        RECORD,
+        to_csv,
+        to_json,
+        to_record,
+        to_text,
+    )
     from phasen_sb.scoring.systems import find_systems
     from phasen_sb.utils.files import write_atomically
     from phasen_sb.utils.folders import make_writable_folder
@@ -131,11 +127,11 @@ def run(arguments: argparse.Namespace) -> None:
     scores.notes += [note] if note else []
     record = to_record(scores, conditions)
     text = to_text(scores, record)
-    write_atomically(out / "scores.csv", to_csv(scores))
+    write_atomically(out / PER_FILE, to_csv(scores))
     write_atomically(out / "report.md", text)
     plot_scores(out / "scores.png", scores)
-    # Last, so that whoever finds it finds the others too.
-    write_atomically(out / "scores.json", to_json(record))
+    # Last: where it exists, the other files are complete.
+    write_atomically(out / RECORD, to_json(record))
     print(text, end="")
     print(
         f"Wrote scores.json, scores.csv, report.md and scores.png to {out}.",

@@ -1,4 +1,4 @@
-"""`phasen select`: the clean recordings of a corpus, to train on."""
+"""``phasen select``: the clean recordings of a corpus, to train on."""
 
 import argparse
 
@@ -12,13 +12,7 @@ to the pauses.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of the command.
-
-    Arguments
-    ---------
-    parser : argparse.ArgumentParser
-        Of the command.
-    """
+    """Declares the options of the command."""
     parser.description = DESCRIPTION
     parser.add_argument("folder", help="recordings of speech, at any depth")
     parser.add_argument("destination", help="folder for the links")
@@ -33,18 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Runs the command.
-
-    Arguments
-    ---------
-    arguments : argparse.Namespace
-        What :func:`add_arguments` describes.
+    """Selects the recordings.
 
     Raises
     ------
     UserError
         As :func:`phasen_sb.data.select_clean.select_clean` does, and if the
-        range is no positive number.
+        range is not a positive number.
     """
     lowest = arguments.level_range
     if not lowest > 0:

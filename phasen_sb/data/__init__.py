@@ -1,4 +1,4 @@
-"""Data: the sample corpus, VoiceBank-DEMAND, and one's own."""
+"""Data: the sample corpus, VoiceBank-DEMAND, and recordings of one's own."""
 
 from phasen_sb.data.datasets import make_datasets
 from phasen_sb.data.extra_data import ExtraData
@@ -23,8 +23,8 @@ __all__ = [
 
 
 def __getattr__(name: str):
-    # Not imported above, so that `python -m phasen_sb.data.download` does not
-    # find the module it is about to run among those imported already.
+    # Not imported above: ``python -m phasen_sb.data.download`` would warn that
+    # the module it is about to run is imported already.
     if name == "download_voicebank":
         from phasen_sb.data.download import download_voicebank
 

@@ -1,4 +1,4 @@
-"""Babble: the noise of many voices, made of recordings of speech."""
+"""Babble: the noise of many voices, mixed from recordings of speech."""
 
 import io
 import math
@@ -22,12 +22,12 @@ from phasen_sb.utils.folders import check_apart, existing_folder
 from phasen_sb.utils.parallel import process_files
 from phasen_sb.utils.seeding import seeded_generator
 
-PAUSE_SECONDS = 0.4  # mean of a voice's pauses between two recordings
-DISTANCE_DB = 12.0  # the farthest voice's level below the nearest one's
+PAUSE_SECONDS = 0.4  # mean pause of a voice between two recordings
+DISTANCE_DB = 12.0  # level of the farthest voice below the nearest one
 ROOM_PROBABILITY = 0.7
 PEAK = 0.5
 SILENCE = 1e-4  # root mean square below which there is no speech
-ATTEMPTS = 100  # draws of silence in a row, after which there is no speech
+ATTEMPTS = 100  # silent recordings in a row, after which to give up
 
 
 def make_babble(
@@ -42,8 +42,8 @@ def make_babble(
 ) -> list[Path]:
     """Mixes recordings of speech to babble, to train on as noise.
 
-    A voice has a place, at some distance and mostly in a synthetic room,
-    whence one randomly drawn recording after the other is heard, with pauses.
+    Each voice has a place, at some distance and mostly in a synthetic room,
+    and speaks one randomly drawn recording after the other, with pauses.
 
     Arguments
     ---------
@@ -51,16 +51,16 @@ def make_babble(
         Folder with mono recordings of speech, at any depth and rate. No
         speaker of validation or test should be among them.
     destination : str or pathlib.Path
-        Receives ``babble_00.wav`` and so on, all at the end or none.
+        Receives ``babble_00.wav`` and so on, all or none.
     count : int
         Number of files.
     seconds : float
         Length of each.
     voices : tuple of int
-        Fewest and most voices at a time; low numbers are as frequent as high
-        ones on a logarithmic scale.
+        Fewest and most voices at a time; the number is drawn uniformly on a
+        logarithmic scale.
     sample_rate : int
-        Of the files (Hz).
+        Sample rate of the files (Hz).
     seed : int
         The same seed and recordings give the same files.
     jobs : int, optional
@@ -89,7 +89,9 @@ def make_babble(
     folder = existing_folder(folder, "the folder")
     destination = Path(destination).expanduser().absolute()
     check_apart(folder, "the folder", destination, "the destination")
-    recordings = _check(list(find_audio(folder).values()), sample_rate, jobs)
+    recordings = _check_files(
+        list(find_audio(folder).values()), sample_rate, jobs
+    )
     digits = max(2, len(str(count - 1)))
     names = [f"babble_{k:0{digits}d}.wav" for k in range(count)]
     try:
@@ -97,12 +99,12 @@ def make_babble(
         there = next(destination.glob("babble_*.wav"), None)
         if there:
             raise UserError(
-                f"{there} is there already; remove the babble of that folder "
-                "or name another."
+                f"{there} exists already; remove the babble of that folder or "
+                "name another."
             )
         with TemporaryDirectory(dir=destination, prefix=".babble_") as part:
             write = partial(
-                _write,
+                _write_babble,
                 seed=seed,
                 recordings=recordings,
                 length=round(seconds * sample_rate),
@@ -121,7 +123,7 @@ def make_babble(
     return [destination / name for name in names]
 
 
-def _check(paths, sample_rate, jobs):
+def _check_files(paths, sample_rate, jobs):
     facts = process_files(inspect_audio, paths, jobs)
     for fact in facts:
         problem = fact.problem or find_rate_problem(fact.rate, sample_rate)
@@ -130,14 +132,14 @@ def _check(paths, sample_rate, jobs):
     return facts
 
 
-def _write(path, seed, recordings, length, voices, sample_rate):
+def _write_babble(path, seed, recordings, length, voices, sample_rate):
     generator = seeded_generator(f"babble {seed} {path.name}")
     low, high = (math.log(number) for number in voices)
     count = round(math.exp(low + (high - low) * _draw(generator)))
     room = Reverberation(ROOM_PROBABILITY, sample_rate)
     mix = torch.zeros(1, length)
     for _ in range(count):
-        voice = _voice(recordings, length, sample_rate, generator)
+        voice = _draw_voice(recordings, length, sample_rate, generator)
         level = dB_to_amplitude(-DISTANCE_DB * _draw(generator))
         mix += level * room(voice, generator)
     mix *= PEAK / mix.abs().max()
@@ -147,20 +149,20 @@ def _write(path, seed, recordings, length, voices, sample_rate):
     path.write_bytes(encoded.getbuffer())
 
 
-def _voice(
+def _draw_voice(
     recordings: Sequence[AudioFile],
     length: int,
     sample_rate: int,
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """Strings random recordings together ``[1, length]``."""
+    """Joins random recordings to one of ``[1, length]``."""
     parts: list[torch.Tensor] = []
     missing, silent = length, 0
     while missing > 0:
         one = recordings[int(_draw(generator) * len(recordings))]
-        # The first recording has begun before the noise does.
+        # The first recording starts before the noise does.
         start = 0 if parts else int(_draw(generator) * one.samples)
-        # No more than is needed: a recording may last for hours.
+        # Only what is needed: a recording may last for hours.
         count = -(-missing * one.rate // sample_rate)
         samples, _ = sf.read(one.path, count, start, dtype="float32")
         loudness = np.sqrt(np.square(samples).mean()) if samples.size else 0

@@ -1,10 +1,9 @@
 """SpeechBrain data sets whose random draws survive a restart.
 
 Every draw comes from a generator seeded with (seed, epoch, utterance id)
-alone: neither the number of workers, nor the order of the utterances, nor
-what was drawn before it matters. A training that was killed and resumed in
-the middle of an epoch therefore sees the crops and mixtures it would have
-seen.
+alone: the number of workers, the order of the utterances and earlier draws do
+not matter. A training that was killed and resumed in the middle of an epoch
+therefore gets the crops and mixtures it would have got.
 """
 
 from operator import itemgetter
@@ -41,7 +40,7 @@ def make_datasets(
     crop_seconds : float, optional
         Length of a training crop (s); whole utterances without it.
     seed : int
-        Other seeds give other crops and mixtures in training.
+        Determines the crops and mixtures of training.
     epoch_counter : speechbrain.utils.epoch_loop.EpochCounter, optional
         Its ``current`` is read whenever an item is loaded, which gives other
         crops and mixtures each epoch. Workers know the epoch in which they
@@ -73,7 +72,7 @@ def make_datasets(
         raise UserError(
             f"The data in {save_folder} was prepared at "
             f"{record['sample_rate']} Hz, but sample_rate is {sample_rate}; "
-            "prepare it anew or change sample_rate."
+            "prepare it again or change sample_rate."
         )
     crop = None
     if crop_seconds is not None:
@@ -155,25 +154,14 @@ class RandomDraw:
         self.epoch_counter = epoch_counter
 
     def __call__(self, utterance: str) -> torch.Generator:
-        """Makes the generator of one utterance.
-
-        Arguments
-        ---------
-        utterance : str
-            Its id.
-
-        Returns
-        -------
-        torch.Generator
-            Freshly seeded.
-        """
+        """Makes the generator of the utterance with an id."""
         counter = self.epoch_counter
         epoch = 0 if counter is None else counter.current
         return seeded_generator(f"{self.seed} {epoch} {utterance}")
 
 
 class FixedDraw:
-    """Gives each utterance the same generator always, whatever the seed.
+    """Always gives an utterance the same generator, whatever the seed.
 
     Example
     -------
@@ -183,16 +171,5 @@ class FixedDraw:
     """
 
     def __call__(self, utterance: str) -> torch.Generator:
-        """Makes the generator of one utterance.
-
-        Arguments
-        ---------
-        utterance : str
-            Its id.
-
-        Returns
-        -------
-        torch.Generator
-            Freshly seeded.
-        """
+        """Makes the generator of the utterance with an id."""
         return seeded_generator(utterance)

@@ -43,7 +43,7 @@ class Archive:
     md5 : str
         Checksum that the record publishes.
     size : int, optional
-        Bytes, where known to the byte; else the server's word is taken.
+        Bytes, where known exactly; otherwise the server's value is used.
     """
 
     bitstream: str
@@ -74,7 +74,7 @@ ARCHIVES = {
 
 
 class _Interrupted(Exception):
-    """A connection that another attempt may mend."""
+    """A broken connection; another attempt may succeed."""
 
 
 def download_voicebank(
@@ -85,29 +85,28 @@ def download_voicebank(
 ) -> Path:
     """Downloads, checks and unpacks VoiceBank-DEMAND at 48 kHz.
 
-    Four archives of 5.6 GB in all become four folders of 6.5 GB; while that
-    goes on the largest archive, 2.8 GB, takes room beside them. A download
-    that was cut goes on where it stopped, now or in a later call, and what
-    is unpacked already is left alone.
+    Four archives of 5.6 GB in all become four folders of 6.5 GB; meanwhile an
+    archive of up to 2.8 GB needs room, too. An interrupted download continues
+    where it stopped, now or in a later call, and what is unpacked already is
+    kept.
 
-    The MD5 checksums are those of the DataShare record, as several public
-    projects that verify against them list; the two sizes also come from
-    public sources. They were not compared with the server itself when this
-    was written.
+    The MD5 checksums are those of the DataShare record, as listed by several
+    public projects that verify them; the two sizes also come from public
+    sources. They were not compared with the server itself.
 
     Arguments
     ---------
     destination : str or pathlib.Path
         Folder to fill; it is then the ``data_folder`` of
-        `prepare_voicebank`.
+        :func:`phasen_sb.data.voicebank.prepare_voicebank`.
     base_url : str, optional
         A mirror that has the archives as ``base_url/clean_testset_wav.zip``
         and so on; default is Edinburgh DataShare.
     archives : mapping, optional
-        From file name to `Archive`, for a mirror with other files.
+        From file name to :class:`Archive`, for a mirror with other files.
     wait : float
-        Seconds before the first new attempt after a broken connection;
-        doubled each time.
+        Seconds before the first retry after a broken connection; doubled
+        each time.
 
     Returns
     -------
@@ -139,16 +138,16 @@ def download_voicebank(
             _unpack(path, folder)
             path.unlink()
     except OSError as error:
-        mend = "make room and" if error.errno == errno.ENOSPC else "mend that,"
+        fix = "make room" if error.errno == errno.ENOSPC else "fix that"
         raise UserError(
             f"{destination} cannot be written: {error.strerror or error}; "
-            f"{mend} run again, and the download goes on."
+            f"{fix} and run again, and the download goes on."
         ) from error
     return destination
 
 
 def _download(url: str, path: Path, size: int | None, wait: float) -> None:
-    """Fetches one file, through as many connections as it takes."""
+    """Fetches one file, with as many connections as it takes."""
     part = path.with_name(f"{path.name}.part")
     failures = 0
     while True:
@@ -181,12 +180,12 @@ def _fetch_rest(url: str, part: Path, size: int | None) -> None:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
             _receive(answer, url, part, have, size)
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # the partial file is as long, or too long
+        if error.code == 416:  # the partial file is complete, or too long
             total = error.headers.get("Content-Range", "").rpartition("/")[2]
             if total == str(have):
                 return
             remove_partial(part)
-            raise _Interrupted(f"{part.name} was no part of it") from None
+            raise _Interrupted(f"{part.name} was not a part of it") from None
         if error.code in (408, 429) or error.code >= 500:
             raise _Interrupted(f"status {error.code} {error.reason}") from None
         raise UserError(
@@ -204,7 +203,7 @@ def _fetch_rest(url: str, part: Path, size: int | None) -> None:
     ) as error:
         raise _Interrupted(f"the connection broke ({error!r})") from None
     except ValueError as error:
-        raise UserError(f"{url} is no address: {error}.") from None
+        raise UserError(f"{url} is not an address: {error}.") from None
 
 
 def _receive(
@@ -216,7 +215,7 @@ def _receive(
 ) -> None:
     if answer.headers.get_content_type() == "text/html":
         raise UserError(
-            f"{url} is a web page and no archive; fetch it by hand from "
+            f"{url} is a web page, not an archive; fetch it by hand from "
             f"{RECORD_PAGE}."
         )
     resumed = answer.status == 206
@@ -224,7 +223,7 @@ def _receive(
         first = answer.headers.get("Content-Range", "").removeprefix("bytes ")
         if not first.startswith(f"{have}-"):
             remove_partial(part)
-            raise _Interrupted("the server sent another part than asked for")
+            raise _Interrupted("the server sent another part than requested")
     start = have if resumed else 0
     length = answer.headers.get("Content-Length")
     total = None if length is None else start + int(length)
@@ -289,7 +288,7 @@ def _verify(path: Path, archive: Archive) -> None:
     raise UserError(
         f"{path.name} ({size} bytes) has MD5 {digest.hexdigest()}, but "
         f"{archive.md5} was published: it was damaged or changed on the way; "
-        f"it is kept as {aside}, run again to download it anew."
+        f"it is kept as {aside}, run again to download it again."
     )
 
 
@@ -303,7 +302,7 @@ def _unpack(path: Path, folder: Path) -> None:
                 member
                 for member in archive.infolist()
                 if Path(member.filename).suffix.lower() in (".wav", ".flac")
-                # macOS stores its own notes beside each file.
+                # macOS adds a file of metadata to each file.
                 and not Path(member.filename).name.startswith(".")
             ]
             if not members:

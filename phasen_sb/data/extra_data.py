@@ -1,4 +1,4 @@
-"""Clean speech and noise to train on beside a data set's own."""
+"""Clean speech and noise to train on in addition to a data set."""
 
 import math
 import os
@@ -14,23 +14,24 @@ from phasen_sb.utils.folders import check_apart, existing_folder
 
 @dataclass(frozen=True)
 class ExtraData:
-    """What else to train on; validation and test stay as they are.
+    """More recordings to train on; validation and test do not change.
 
     Arguments
     ---------
     clean_folder : str or pathlib.Path, optional
         Folder with mono files of clean speech.
     noise_folder : str or pathlib.Path, optional
-        Folder with mono files of noise. They join the noises of `prepare_mix`;
-        with recorded pairs, half of these, and all of the extra speech, get one
-        of them in place of their own, another in each epoch.
+        Folder with mono files of noise, used in addition to the noises of
+        :func:`phasen_sb.data.mix.prepare_mix`. With recorded pairs, half of
+        these, and all of the extra speech, are mixed with one of them instead
+        of their own noise, another one in each epoch.
     snr_low, snr_high : float
         Range of the signal-to-noise ratios (dB) of such mixtures.
 
     Raises
     ------
     UserError
-        If the range is none.
+        If the range is not valid.
     """
 
     clean_folder: str | Path | None = None
@@ -43,7 +44,7 @@ class ExtraData:
 
 
 def check_snr_range(snr_low: float, snr_high: float) -> None:
-    """Refuses what is no range of signal-to-noise ratios.
+    """Refuses an invalid range of signal-to-noise ratios.
 
     Arguments
     ---------
@@ -53,7 +54,7 @@ def check_snr_range(snr_low: float, snr_high: float) -> None:
     Raises
     ------
     UserError
-        If a limit is no number, or they are in the wrong order.
+        If a limit is not finite, or they are in the wrong order.
     """
     if not (math.isfinite(snr_low) and math.isfinite(snr_high)):
         raise UserError(
@@ -85,18 +86,18 @@ def add_extra_data(
     extra : ExtraData
         What to add.
     roots : sequence of pathlib.Path
-        The folders that hold all files so far.
+        The folders that contain all files so far.
     save_folder : str or pathlib.Path
-        Where results go; left out if it is in one of the extra folders.
+        Where results go; skipped if it is in one of the extra folders.
 
     Returns
     -------
     root : pathlib.Path
-        The folder that holds all files.
+        A folder that contains all files.
     settings : dict
-        What to record.
+        What to record in ``data.json``.
     entries : dict
-        Id -> further entries of the manifest: where a noise is heard.
+        Id -> further entries of the manifest: the splits that use a noise.
 
     Raises
     ------

@@ -1,24 +1,24 @@
-"""Batches of utterances of like length, for evaluation."""
+"""Batches of utterances of similar length, for evaluation."""
 
 from collections.abc import Sequence
 
 
 def length_batches(lengths: Sequence[float], limit: float) -> list[list[int]]:
-    """Deals utterances into batches with little padding.
+    """Groups utterances into batches with little padding.
 
     Arguments
     ---------
     lengths : sequence of float
         Length of each utterance.
     limit : float
-        Longest batch, padding included, in the unit of ``lengths``. What is
-        longer makes a batch by itself.
+        Longest batch, padding included, in the unit of ``lengths``. A longer
+        utterance is a batch by itself.
 
     Returns
     -------
     list of list of int
-        Indices; the longest utterances come first, so that memory which does
-        not suffice is noticed at once. A ``batch_sampler`` of a DataLoader.
+        Indices, as a ``batch_sampler`` of a DataLoader; the longest utterances
+        come first, so that a lack of memory shows at once.
 
     Example
     -------

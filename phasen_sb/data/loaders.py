@@ -22,7 +22,7 @@ class PairLoader:
     crop : int, optional
         Length of a random part (samples); the whole without it.
     draw : callable
-        From utterance id to `torch.Generator`.
+        From utterance id to :class:`torch.Generator`.
     """
 
     def __init__(self, sample_rate: int, crop: int | None, draw):
@@ -49,7 +49,7 @@ class PairLoader:
         tuple of torch.Tensor
             Noisy and clean signal, each ``[samples]``.
         """
-        start, count = _part(
+        start, count = _draw_part(
             round(length * self.sample_rate), self.crop, self.draw(utterance)
         )
         return _read(noisy_wav, start, count), _read(clean_wav, start, count)
@@ -60,12 +60,8 @@ class MixLoader(PairLoader):
 
     Arguments
     ---------
-    sample_rate : int
-        Rate of the files (Hz).
-    crop : int, optional
-        Length of a random part (samples); the whole without it.
-    draw : callable
-        From utterance id to `torch.Generator`.
+    sample_rate, crop, draw
+        As for :class:`PairLoader`.
     noises : list of (str, int)
         Noise files and their lengths (samples).
     snr_low, snr_high : float
@@ -89,33 +85,20 @@ class MixLoader(PairLoader):
     def __call__(
         self, utterance: str, length: float, clean_wav: str
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Makes one mixture.
-
-        Arguments
-        ---------
-        utterance : str
-            Its id.
-        length : float
-            Length of the clean file (s).
-        clean_wav : str
-            The file.
-
-        Returns
-        -------
-        tuple of torch.Tensor
-            Noisy and clean signal, each ``[samples]``.
-        """
+        """Makes one mixture, see :meth:`PairLoader.__call__`."""
         generator = self.draw(utterance)
-        start, count = _part(
+        start, count = _draw_part(
             round(length * self.sample_rate), self.crop, generator
         )
         clean = _read(clean_wav, start, count)
-        path, available = self.noises[_integer(len(self.noises), generator)]
+        path, available = self.noises[
+            _draw_integer(len(self.noises), generator)
+        ]
         if available >= count:
-            start = _integer(available - count + 1, generator)
+            start = _draw_integer(available - count + 1, generator)
             noise = _read(path, start, count)
         else:
-            start = _integer(available, generator)
+            start = _draw_integer(available, generator)
             whole = _read(path, 0, available).roll(-start)
             noise = whole.repeat(math.ceil(count / available))[:count]
         position = torch.rand((), generator=generator).item()
@@ -124,32 +107,17 @@ class MixLoader(PairLoader):
 
 
 class OtherNoiseLoader(MixLoader):
-    """Reads a pair, or its clean file with other noise.
+    """Reads a pair, or mixes its clean file with other noise.
 
-    Pairs without noise get other noise always, half of the rest do.
-    Arguments are those of `MixLoader`.
+    Pairs without noise always get other noise, of the rest half do. Takes the
+    arguments of :class:`MixLoader`.
     """
 
     def __call__(
         self, utterance: str, length: float, noisy_wav: str, clean_wav: str
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Reads a pair or makes a mixture.
-
-        Arguments
-        ---------
-        utterance : str
-            Its id.
-        length : float
-            Length of the files (s).
-        noisy_wav, clean_wav : str
-            The files.
-
-        Returns
-        -------
-        tuple of torch.Tensor
-            Noisy and clean signal, each ``[samples]``.
-        """
-        # A generator of its own: the choice says nothing about the crop.
+        """Reads a pair or makes a mixture, see :meth:`PairLoader.__call__`."""
+        # A generator of its own, so that choice and crop are independent.
         generator = self.draw(f"{utterance} noise")
         if noisy_wav == clean_wav or torch.rand((), generator=generator) < 0.5:
             return super().__call__(utterance, length, clean_wav)
@@ -163,14 +131,13 @@ def mix_at_snr(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Adds noise to speech at a signal-to-noise ratio.
 
-    A mixture that exceeds full scale is turned down together with its clean
-    part, as a recording engineer would. Silent speech stays silent and
-    silent noise adds nothing.
+    A mixture that exceeds full scale is attenuated together with its clean
+    part. Silent speech gets no noise, and silent noise adds nothing.
 
     Arguments
     ---------
     clean, noise : torch.Tensor
-        Signals ``[samples]`` of one length.
+        Signals ``[samples]`` of equal length.
     snr : float
         Ratio of their powers (dB).
 
@@ -198,15 +165,15 @@ def mix_at_snr(
     return noisy / peak, clean / peak
 
 
-def _part(
+def _draw_part(
     total: int, crop: int | None, generator: torch.Generator
 ) -> tuple[int, int]:
     if crop is None or crop >= total:
         return 0, total
-    return _integer(total - crop + 1, generator), crop
+    return _draw_integer(total - crop + 1, generator), crop
 
 
-def _integer(limit: int, generator: torch.Generator) -> int:
+def _draw_integer(limit: int, generator: torch.Generator) -> int:
     return int(torch.randint(limit, (), generator=generator))
 
 
@@ -215,6 +182,6 @@ def _read(path: str, start: int, count: int) -> torch.Tensor:
     if len(samples) != count:
         raise UserError(
             f"{path} has changed since it was prepared: samples {start} to "
-            f"{start + count} are not there; prepare the data anew."
+            f"{start + count} are not there; prepare the data again."
         )
     return torch.from_numpy(samples)

@@ -1,9 +1,9 @@
-"""Checks, resamples and writes down a data set, whatever its source.
+"""Checks, resamples and records a data set, whatever its source.
 
 ``save_folder`` receives one manifest a split (``train.json``, ...) in
 SpeechBrain's form and ``data.json``, which records where the data came from,
-how it was resampled, counts and checksums. ``data.json`` is written last, so
-it stands for manifests that are complete.
+how it was resampled, counts and checksums. ``data.json`` is written last: where
+it exists, the manifests are complete.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from speechbrain.utils.logger import get_logger
 from phasen_sb.audio.inspection import AudioFile, inspect_audio
 from phasen_sb.audio.resampling import RESAMPLER
 from phasen_sb.data.bad_files import find_bad_files, raise_bad_files
-from phasen_sb.data.resample_cache import cache_folder, resample_file
+from phasen_sb.data.resample_cache import name_cache_folder, resample_file
 from phasen_sb.data.splits import Splits
 from phasen_sb.errors import UserError
 from phasen_sb.utils.file_names import DATA_RECORD
@@ -76,9 +76,9 @@ def write_manifests(
     splits : dict
         Split -> utterance id -> key -> file.
     root : pathlib.Path
-        A folder that holds all these files.
+        A folder that contains all these files.
     save_folder : str or pathlib.Path
-        Where manifests, record and resampled files go.
+        Receives manifests, record and resampled files.
     sample_rate : int
         The rate the network works at (Hz); other files are resampled to it.
     settings : dict
@@ -103,7 +103,7 @@ def write_manifests(
         If any file cannot be used; all of them are named.
     """
     save_folder = Path(save_folder).expanduser().absolute()
-    sample_rate = _whole_rate(sample_rate)
+    sample_rate = _check_rate(sample_rate)
     problems = list(problems or [])
     paths = sorted(
         {
@@ -114,8 +114,10 @@ def write_manifests(
         }
     )
     settings = {**settings, "sample_rate": sample_rate}
-    fingerprint = _fingerprint(paths, splits, settings, extra)
-    if not problems and (record := _reusable(save_folder, fingerprint)):
+    fingerprint = _compute_fingerprint(paths, splits, settings, extra)
+    if not problems and (
+        record := _read_reusable_record(save_folder, fingerprint)
+    ):
         logger.info("Data in %s is prepared already.", save_folder)
         return record
 
@@ -131,7 +133,7 @@ def write_manifests(
     raise_bad_files(problems, checked, save_folder)
 
     originals = facts
-    cache = cache_folder(save_folder, sample_rate)
+    cache = name_cache_folder(save_folder, sample_rate)
     wrong = [path for path in paths if facts[path].rate != sample_rate]
     if wrong:
         logger.info(
@@ -169,18 +171,18 @@ def write_manifests(
             "float32>' per file, sorted by id; 'used' is after resampling"
         ),
         "splits": {
-            split: _summary(items, originals, facts)
+            split: _summarise_split(items, originals, facts)
             for split, items in splits.items()
         },
         "fingerprint": fingerprint,
     }
-    # Removed first: it stands for manifests that are complete.
+    # Removed first: while it exists, the manifests are complete.
     (save_folder / DATA_RECORD).unlink(missing_ok=True)
     for split, items in splits.items():
         manifest = {
             name: {
                 **{
-                    key: _entry(facts[path].path, data_root)
+                    key: _write_path(facts[path].path, data_root)
                     for key, path in entry.items()
                 },
                 "length": facts[next(iter(entry.values()))].samples
@@ -199,7 +201,7 @@ def write_manifests(
     return record
 
 
-def _whole_rate(sample_rate: int) -> int:
+def _check_rate(sample_rate: int) -> int:
     if sample_rate != int(sample_rate) or sample_rate <= 0:
         raise UserError(
             f"sample_rate is {sample_rate}; give a whole number of Hz, such "
@@ -208,7 +210,7 @@ def _whole_rate(sample_rate: int) -> int:
     return int(sample_rate)
 
 
-def _fingerprint(
+def _compute_fingerprint(
     paths: list[Path], splits: Splits, settings: dict, extra: dict | None
 ) -> str:
     digest = hashlib.sha256()
@@ -222,7 +224,7 @@ def _fingerprint(
     return digest.hexdigest()
 
 
-def _reusable(save_folder: Path, fingerprint: str) -> dict | None:
+def _read_reusable_record(save_folder: Path, fingerprint: str) -> dict | None:
     try:
         record = read_record(save_folder)
         if record.get("fingerprint") != fingerprint:
@@ -262,13 +264,13 @@ def read_manifest(
     )
 
 
-def _entry(path: Path, data_root: Path) -> str:
+def _write_path(path: Path, data_root: Path) -> str:
     # SpeechBrain formats the string, so braces in names must be doubled.
     relative = path.relative_to(data_root).as_posix()
     return "{data_root}/" + relative.replace("{", "{{").replace("}", "}}")
 
 
-def _summary(
+def _summarise_split(
     items: dict[str, dict[str, Path]],
     originals: dict[Path, AudioFile],
     used: dict[Path, AudioFile],

@@ -35,11 +35,12 @@ def prepare_mix(
 ) -> dict:
     """Checks clean speech and noise and writes their manifests.
 
-    `make_datasets` mixes them on the fly: every epoch another noise, another
-    part of it and another SNR for the training utterances, always the same
-    ones for those of validation and test. Noise files are divided like the
-    speech, so that validation and test are on noise never heard in training;
-    with two files validation and test share one, with a single file all do.
+    :func:`phasen_sb.data.datasets.make_datasets` mixes them on the fly:
+    training utterances get another noise, another part of it and another SNR
+    in each epoch, those of validation and test always the same. Noise files
+    are split like the speech, so that validation and test use noise that
+    training does not; with two files validation and test share one, with a
+    single file all do.
 
     Arguments
     ---------
@@ -57,9 +58,10 @@ def prepare_mix(
         Shares of the files to validate and to test on; each split has at
         least one.
     group_regex : str, optional
-        Which speech files to keep together, as for `prepare_pairs`.
+        Which speech files to keep together, as for
+        :func:`phasen_sb.data.pairs.prepare_pairs`.
     extra : ExtraData
-        More speech and noise to train on; mixed at the range of SNRs above.
+        More speech and noise to train on, mixed at the SNRs above.
     jobs : int, optional
         Number of parallel workers; default one for each CPU.
 
@@ -84,12 +86,12 @@ def prepare_mix(
         for name, path in find_audio(clean_root, cache).items()
     }
     noise = {
-        # The prefix keeps the names of noises apart from those of speech.
+        # The prefix keeps the names of noises and of speech apart.
         f"noise/{name}": {"noise_wav": path}
         for name, path in find_audio(noise_root, cache).items()
     }
     splits = split_items(clean, valid_fraction, test_fraction, group_regex)
-    heard = _share_noise(noise, valid_fraction, test_fraction)
+    used_in = _share_noise(noise, valid_fraction, test_fraction)
     splits["noise"] = noise
     root, added, entries = add_extra_data(
         splits, extra, [clean_root, noise_root], cache
@@ -110,7 +112,7 @@ def prepare_mix(
             "test_fraction": test_fraction,
             "group_regex": group_regex,
         },
-        extra={**{name: {"splits": heard[name]} for name in heard}, **entries},
+        extra={**{n: {"splits": used_in[n]} for n in used_in}, **entries},
         jobs=jobs,
     )
 
@@ -120,7 +122,7 @@ def _share_noise(
     valid_fraction: float,
     test_fraction: float,
 ) -> dict[str, list[str]]:
-    """Says in which splits each noise is heard."""
+    """Decides which splits use each noise."""
     if len(noise) >= 3:
         divided = split_items(noise, valid_fraction, test_fraction)
         return {name: [split] for split in divided for name in divided[split]}

@@ -22,9 +22,9 @@ def prepare_pairs(
 ) -> dict:
     """Checks pairs of noisy and clean files and writes their manifests.
 
-    A noisy file and a clean one are a pair if their paths within their
-    folders agree, the suffix apart. Which split a pair goes to depends on
-    its name alone, so it stays there when files are added.
+    A noisy and a clean file are a pair if their paths within their folders are
+    equal but for the suffix. The split of a pair depends on its name alone, so
+    that it does not change when files are added.
 
     Arguments
     ---------
@@ -40,10 +40,10 @@ def prepare_pairs(
         Shares of the pairs to validate and to test on; each split has at
         least one.
     group_regex : str, optional
-        Keeps pairs together in one split when this regular expression finds
-        the same in their names (its first group, if it has one):
-        ``"^(p[0-9]+)_"`` never puts one VCTK speaker into two splits. A name
-        is the path within the folder, with ``__`` for ``/``.
+        Keeps pairs in one split if this regular expression matches the same
+        text in their names (its first group, if it has one): ``"^(p[0-9]+)_"``
+        never puts a VCTK speaker into two splits. A name is the path within
+        the folder, with ``__`` for ``/``.
     extra : ExtraData
         More speech and noise to train on.
     jobs : int, optional
@@ -83,7 +83,7 @@ def prepare_pairs(
         clean_root,
         problems,
     )
-    # Unpaired files are told before anything is divided.
+    # Unpaired files are reported before anything is split.
     splits = (
         {"train": pairs}
         if problems
@@ -119,7 +119,7 @@ def match_pairs(
     clean_folder: Path,
     problems: list[tuple[Path, str]],
 ) -> dict[str, dict[str, Path]]:
-    """Joins noisy and clean files of the same name.
+    """Pairs noisy and clean files of the same name.
 
     Arguments
     ---------

@@ -1,4 +1,4 @@
-"""One entry for all sources of data, to be chosen in YAML."""
+"""Prepares data of any source, as the folders in a YAML choose."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,16 +28,20 @@ def prepare_data(
     extra_noise_folder: str | Path | None = None,
     jobs: int | None = None,
 ) -> dict:
-    """Prepares whichever data the folders given stand for.
+    """Prepares the data that the given folders hold.
 
     ========================================  ==========================
     given                                     data
     ========================================  ==========================
     nothing                                   the sample corpus
-    ``data_folder``                           `prepare_voicebank`
-    ``noisy_folder`` and ``clean_folder``     `prepare_pairs`
-    ``clean_folder`` and ``noise_folder``     `prepare_mix`
+    ``data_folder``                           VoiceBank-DEMAND
+    ``noisy_folder`` and ``clean_folder``     recorded pairs
+    ``clean_folder`` and ``noise_folder``     mixed while training
     ========================================  ==========================
+
+    See :func:`phasen_sb.data.voicebank.prepare_voicebank`,
+    :func:`phasen_sb.data.pairs.prepare_pairs` and
+    :func:`phasen_sb.data.mix.prepare_mix`.
 
     Arguments
     ---------
@@ -59,8 +63,8 @@ def prepare_data(
         Range of the SNRs (dB) when mixing, with extra noise, too.
     extra_clean_folder, extra_noise_folder : str or pathlib.Path, optional
         More clean speech and noise to train on, whatever the data; see
-        `ExtraData`. Without extra noise, what mixes the extra speech is the
-        augmentation, or `prepare_mix`'s data set.
+        :class:`phasen_sb.data.extra_data.ExtraData`. Without extra noise, the
+        extra speech gets noise from the augmentation or from ``noise_folder``.
     jobs : int, optional
         Number of parallel workers; default one for each CPU.
 
@@ -72,8 +76,7 @@ def prepare_data(
     Raises
     ------
     UserError
-        If the folders given are none of the above, or as the functions named
-        there do.
+        If the given folders are none of the above, or as those functions do.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""Resamples files into a cache that outlives interrupted runs."""
+"""Resamples files into a cache that interrupted runs leave intact."""
 
 import hashlib
 import io
@@ -14,8 +14,8 @@ from phasen_sb.errors import UserError
 from phasen_sb.utils.files import write_atomically
 
 
-def cache_folder(save_folder: Path, sample_rate: int) -> Path:
-    """Names the cache for one rate and the present resampler parameters.
+def name_cache_folder(save_folder: Path, sample_rate: int) -> Path:
+    """Names the cache for one rate and the current resampler.
 
     Arguments
     ---------
@@ -27,19 +27,19 @@ def cache_folder(save_folder: Path, sample_rate: int) -> Path:
     Returns
     -------
     pathlib.Path
-        Another folder for every other rate or parameter, so that files made
-        in different ways never mix.
+        A different folder for each rate and resampler, so that files made in
+        different ways never mix.
     """
     key = hashlib.md5(json.dumps(RESAMPLER).encode()).hexdigest()[:8]
     return save_folder / f"resampled_{sample_rate}_{key}"
 
 
 def resample_file(source: Path, target: Path, sample_rate: int) -> AudioFile:
-    """Resamples one mono file to float32 WAV, unless that was done before.
+    """Resamples a mono file to float32 WAV, unless that was done before.
 
     Float samples are neither rounded nor clipped where the filter
-    overshoots. The copy takes over its source's time of modification, which
-    tells a later run that it is up to date.
+    overshoots. The copy gets the modification time of its source, by which a
+    later run sees that it is up to date.
 
     Arguments
     ---------
@@ -74,7 +74,7 @@ def resample_file(source: Path, target: Path, sample_rate: int) -> AudioFile:
     result = inspect_audio(target)
     if result.problem:
         raise UserError(
-            f"{target} {result.problem}; remove it and run again, so that it "
-            "is made anew."
+            f"{target} {result.problem}; remove it and run again, which "
+            "resamples it again."
         )
     return result

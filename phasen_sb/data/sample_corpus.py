@@ -1,4 +1,4 @@
-"""The small corpus that ships inside the package."""
+"""The small corpus inside the package."""
 
 from importlib import resources
 from pathlib import Path
@@ -8,7 +8,7 @@ def sample_corpus() -> Path:
     """Returns the folder of the sample corpus.
 
     It holds 30 utterances of real speech in real noise at 16 kHz, about 75
-    seconds in all, laid out and named as VoiceBank-DEMAND is: 20 to train
+    seconds in all, with the folders and names of VoiceBank-DEMAND: 20 to train
     on, 4 of speaker p226 to validate on, 6 to test on. ``ATTRIBUTION.md`` in
     the folder names sources and licences.
 

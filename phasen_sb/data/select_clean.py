@@ -1,8 +1,8 @@
 """Selects the clean recordings of a corpus by their level range.
 
-Between words a recording is as loud as its room and microphone. The range from
-the 5th to the 95th percentile of the levels of 25 ms frames tells how far below
-the speech that is. Digital silence tells nothing and is left out.
+Between words one hears the noise of the room and of the microphone. The range
+from the 5th to the 95th percentile of the levels of 25 ms frames shows how far
+below the speech it is. Digital silence shows nothing and is left out.
 """
 
 import os
@@ -21,7 +21,7 @@ FRAME_SECONDS = 0.025
 SILENCE = 1e-10  # energy, below the rounding of 16 bit
 
 
-def level_range(path: str | Path) -> float:
+def measure_level_range(path: str | Path) -> float:
     """Measures the level range of a recording.
 
     Arguments
@@ -33,14 +33,14 @@ def level_range(path: str | Path) -> float:
     -------
     float
         95th minus 5th percentile of the frames' levels (dB); 0 if there is
-        no frame, or none but digital silence.
+        no frame, or only digital silence.
 
     Example
     -------
     >>> path = getfixture("tmp_path") / "steps.wav"
     >>> steps = np.repeat([0.5, 0.005], 16000)
     >>> sf.write(path, steps, 16000, subtype="FLOAT")
-    >>> round(level_range(path))
+    >>> round(measure_level_range(path))
     40
     """
     samples, rate = sf.read(path, dtype="float64")
@@ -68,7 +68,7 @@ def select_clean(
         Folder with audio files, at any depth.
     destination : str or pathlib.Path
         Receives a link for each selected file, named by its path within
-        ``folder`` with ``__`` for ``/``; those that are there already stay.
+        ``folder`` with ``__`` for ``/``; existing links are kept.
     minimum : float
         Lowest level range (dB).
     jobs : int, optional
@@ -98,7 +98,7 @@ def select_clean(
     ranges = dict(
         zip(
             paths,
-            process_files(level_range, list(paths.values()), jobs),
+            process_files(measure_level_range, list(paths.values()), jobs),
             strict=True,
         )
     )

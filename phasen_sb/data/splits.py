@@ -17,7 +17,7 @@ def split_items(
     test_fraction: float,
     group_regex: str | None = None,
 ) -> Splits:
-    """Divides items into ``train``, ``valid`` and ``test`` by their names.
+    """Splits items into ``train``, ``valid`` and ``test`` by their names.
 
     Arguments
     ---------
@@ -37,7 +37,7 @@ def split_items(
     Raises
     ------
     UserError
-        If the fractions or the expression make no sense, or there are fewer
+        If the fractions or the expression are invalid, or there are fewer
         than three groups.
 
     Example
@@ -57,8 +57,8 @@ def split_items(
             f"valid_fraction {valid_fraction} and test_fraction "
             f"{test_fraction} leave nothing to train on; make them smaller."
         )
-    groups = {name: _group(name, group_regex) for name in items}
-    position = {group: _position(group) for group in groups.values()}
+    groups = {name: _find_group(name, group_regex) for name in items}
+    position = {group: _hash_to_position(group) for group in groups.values()}
     ordered = sorted(position, key=lambda group: (position[group], group))
     if len(ordered) < 3:
         kind = "groups of files" if group_regex else "files"
@@ -66,8 +66,9 @@ def split_items(
             f"There are {len(ordered)} {kind}, but train, valid and test need "
             "at least one each; add some."
         )
-    tests = _count(ordered, position, test_fraction)
-    valids = _count(ordered, position, test_fraction + valid_fraction) - tests
+    tests = _count_below(ordered, position, test_fraction)
+    both = test_fraction + valid_fraction
+    valids = _count_below(ordered, position, both) - tests
     tests = max(1, min(tests, len(ordered) - 2))
     valids = max(1, min(valids, len(ordered) - tests - 1))
     chosen = {
@@ -81,7 +82,7 @@ def split_items(
     }
 
 
-def _group(name: str, group_regex: str | None) -> str:
+def _find_group(name: str, group_regex: str | None) -> str:
     if not group_regex:
         return name
     try:
@@ -98,13 +99,13 @@ def _group(name: str, group_regex: str | None) -> str:
     return match.group(1 if match.re.groups else 0) or ""
 
 
-def _position(group: str) -> float:
+def _hash_to_position(group: str) -> float:
     """A number in [0, 1) that depends on the name alone."""
     digest = hashlib.sha256(group.encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def _count(
+def _count_below(
     ordered: Iterable[str], position: dict[str, float], limit: float
 ) -> int:
     return sum(position[group] < limit for group in ordered)

@@ -1,4 +1,4 @@
-"""VoiceBank-DEMAND, as published or resampled before.
+"""Prepares VoiceBank-DEMAND, as published or already resampled.
 
 Neither transcripts nor a lexicon nor the network are needed.
 
@@ -49,8 +49,8 @@ def prepare_voicebank(
         Folder with ``clean_trainset_28spk_wav``,
         ``noisy_trainset_28spk_wav``, ``clean_testset_wav`` and
         ``noisy_testset_wav`` at 48 kHz as published, or with those names
-        and ``_16k`` after them at 16 kHz. WAV or FLAC. Where both are there,
-        the 16 kHz ones serve a ``sample_rate`` up to 16000.
+        and ``_16k`` after them at 16 kHz. WAV or FLAC. Where both exist, the
+        16 kHz ones are used for a ``sample_rate`` up to 16000.
     save_folder : str or pathlib.Path
         Receives ``train.json``, ``valid.json``, ``test.json``, ``data.json``
         and the resampled copies, if any.
@@ -102,8 +102,10 @@ def prepare_voicebank(
     }
     if isinstance(valid_speakers, str):
         valid_speakers = valid_speakers.replace(",", " ").split()
-    # Unpaired files are told before anything is divided.
-    splits = dict(listed) if problems else _split(listed, valid_speakers)
+    # Unpaired files are reported before anything is split.
+    splits = (
+        dict(listed) if problems else _split_by_speaker(listed, valid_speakers)
+    )
     root_of_all, added, entries = add_extra_data(
         splits, extra, list(folders.values()), save_folder
     )
@@ -178,7 +180,7 @@ def _find_layout(
     )
 
 
-def _split(
+def _split_by_speaker(
     listed: dict[str, dict[str, dict[str, Path]]],
     valid_speakers: Sequence[str],
 ) -> Splits:
@@ -187,18 +189,19 @@ def _split(
     for name, entry in listed[TRAIN].items():
         held_out = speakers[name] in valid_speakers
         splits["valid" if held_out else "train"][name] = entry
-    for split, mend in (
+    for split, problem in (
         ("valid", "has no file of them"),
         ("train", "has no file of anyone else"),
     ):
         if not splits[split]:
             raise UserError(
                 f"valid_speakers is {', '.join(valid_speakers)}, but the "
-                f"training set {mend}; it has {_some(speakers.values())}."
+                f"training set {problem}; it has "
+                f"{_list_some(speakers.values())}."
             )
     return splits
 
 
-def _some(speakers: Iterable[str]) -> str:
+def _list_some(speakers: Iterable[str]) -> str:
     names = sorted(set(speakers))
     return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")

@@ -1,4 +1,4 @@
-"""Published results on VoiceBank-DEMAND beside our own runs."""
+"""Published results on VoiceBank-DEMAND, compared with our own runs."""
 
 from phasen_sb.leaderboard.entries import SCORES, Entry, read_published
 from phasen_sb.leaderboard.runs import Run, read_runs

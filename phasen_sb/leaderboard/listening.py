@@ -159,7 +159,7 @@ def embed_files(
 def _group_runs(
     runs: Iterable[Run], name: str, notes: list[str]
 ) -> list[list[tuple[Run, Recording]]]:
-    """Groups runs by which recording `name` is: corpora share file names."""
+    """Groups runs by recording: several corpora use the same file names."""
     groups: list[list[tuple[Run, Recording]]] = []
     for run in runs:
         if run.audio is None:

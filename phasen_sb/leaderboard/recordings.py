@@ -1,4 +1,4 @@
-"""Finds noisy, enhanced and clean versions of a run's test utterances."""
+"""Reads noisy, enhanced and clean versions of a run's test utterances."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ class Recording:
     sample_rate: int
 
 
-def _recording(noisy, enhanced, clean, sample_rate: int) -> Recording:
+def _cut_to_recording(noisy, enhanced, clean, sample_rate: int) -> Recording:
     length = min(map(len, (noisy, enhanced, clean)))
     return Recording(
         noisy[:length], enhanced[:length], clean[:length], sample_rate
@@ -44,8 +44,8 @@ class RunAudio:
     Arguments
     ---------
     folder : pathlib.Path
-        Where `results.json` is: the output folder of the run, or `debug` in
-        it.
+        Where ``results.json`` is: the output folder of the run, or ``debug``
+        in it.
     """
 
     def __init__(self, folder: Path):
@@ -68,7 +68,7 @@ class RunAudio:
         Raises
         ------
         UserError
-            If one of its files is gone.
+            If one of its files does not exist any more.
         """
         path = self.enhanced / f"{name}.wav"
         rate = read_record(self.save_folder)["sample_rate"]
@@ -88,7 +88,7 @@ class RunAudio:
                 "another run with --listen."
             )
         clean, noisy = item["clean_sig"].numpy(), item["noisy_sig"].numpy()
-        return _recording(noisy, _read(path), clean, rate)
+        return _cut_to_recording(noisy, _read(path), clean, rate)
 
 
 class FolderAudio:
@@ -104,27 +104,12 @@ class FolderAudio:
         self.folders = (noisy, enhanced, clean)
 
     def load(self, name: str) -> Recording:
-        """Reads one utterance, see `RunAudio.load`.
-
-        Arguments
-        ---------
-        name : str
-            Name of the files, without suffix.
-
-        Returns
-        -------
-        Recording
-
-        Raises
-        ------
-        UserError
-            If one of the files is gone.
-        """
+        """Reads the files of a name, see :meth:`RunAudio.load`."""
         versions = []
         for folder in self.folders:
             found = find_audio(folder) if folder.is_dir() else {}
             versions.append(_read(found.get(name, folder / name)))
-        return _recording(*versions, SAMPLE_RATE)
+        return _cut_to_recording(*versions, SAMPLE_RATE)
 
 
 def _read(path: Path) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Reads what `recipes/train.py` and `phasen score` wrote."""
+"""Reads what ``recipes/train.py`` and ``phasen score`` wrote."""
 
 import csv
 from collections.abc import Iterable
@@ -20,15 +20,14 @@ from phasen_sb.leaderboard.recordings import FolderAudio, RunAudio
 from phasen_sb.losses.objective import METRIC_LOSSES
 from phasen_sb.metrics.metric_report import MetricReport
 from phasen_sb.models.cost import ModelCost, find_model, find_model_cost
+from phasen_sb.models.stored import RESULTS
+from phasen_sb.scoring.report import PER_FILE, RECORD
 from phasen_sb.scoring.sanity import is_literature_data
 from phasen_sb.scoring.statistics import summarize
 from phasen_sb.scoring.systems import NOISY, name_systems
 from phasen_sb.utils.files import read_json
 
-TRAINING, SCORING = "results.json", "scores.json"
-PER_FILE = "scores.csv"
-
-#: Losses that aim at no metric.
+#: Losses that do not optimise a metric.
 PLAIN_LOSSES = {
     "compressed_complex_loss",
     "si_snr_loss",
@@ -36,7 +35,7 @@ PLAIN_LOSSES = {
     "l1_loss",
 }
 
-#: The same of what no model has touched.
+#: What Entry says of unprocessed audio.
 UNTRAINED = {"extra_data": NO, "metric_optimised": NO}
 
 _LISTED = 5
@@ -45,7 +44,7 @@ _FIX = "run what wrote it again"
 
 @dataclass
 class Run:
-    """A system of ours: its row, that of its input, and its audio.
+    """One of our systems: its row, that of its input, and its audio.
 
     Arguments
     ---------
@@ -69,13 +68,13 @@ class Run:
 
 
 def read_runs(folders: Iterable[str]) -> list[Run]:
-    """Reads runs of ours.
+    """Reads our runs.
 
     Arguments
     ---------
     folders : iterable of str
-        Folders, or "NAME=FOLDER", that hold `results.json` (a training run)
-        or `scores.json` (from `phasen score`; each of its systems is a run).
+        Folders, or "NAME=FOLDER", with ``results.json`` (a training run) or
+        ``scores.json`` (from ``phasen score``; each of its systems is a run).
 
     Returns
     -------
@@ -90,24 +89,24 @@ def read_runs(folders: Iterable[str]) -> list[Run]:
     """
     runs: list[Run] = []
     for name, folder in name_systems(folders, "The folder of --runs").items():
-        if (folder / TRAINING).is_file():
-            runs.append(_training_run(name, folder))
-        elif (folder / SCORING).is_file():
-            runs += _scored_systems(name, folder)
+        if (folder / RESULTS).is_file():
+            runs.append(_read_training(name, folder))
+        elif (folder / RECORD).is_file():
+            runs += _read_scored_systems(name, folder)
         else:
-            raise UserError(_no_results(folder))
+            raise UserError(_explain_no_results(folder))
     return runs
 
 
-def _no_results(folder: Path) -> str:
+def _explain_no_results(folder: Path) -> str:
     within = sorted(
         {
             str(path.parent)
-            for name in (TRAINING, SCORING)
+            for name in (RESULTS, RECORD)
             for path in folder.rglob(name)
         }
     )
-    message = f"{folder} holds neither {TRAINING} nor {SCORING}; "
+    message = f"{folder} holds neither {RESULTS} nor {RECORD}; "
     if within:
         more = ", ..." if within[_LISTED:] else ""
         return message + f"give {', '.join(within[:_LISTED])}{more}."
@@ -117,33 +116,35 @@ def _no_results(folder: Path) -> str:
     )
 
 
-def _damaged(path: Path, error: Exception) -> UserError:
+def _explain_damage(path: Path, error: Exception) -> UserError:
     reason = f"{type(error).__name__}: {error}"
     return UserError(f"{path} is not what phasen_sb writes ({reason}); {_FIX}.")
 
 
-def _training_run(name: str, folder: Path) -> Run:
-    path = folder / TRAINING
+def _read_training(name: str, folder: Path) -> Run:
+    path = folder / RESULTS
     results = read_json(path, _FIX)
     try:
         test = results["test"]
-        means = {key: _known_scores(test[key]) for key in ("noisy", "enhanced")}
+        means = {
+            key: _select_scores(test[key]) for key in ("noisy", "enhanced")
+        }
         files = test["enhanced"]["utterances"]
         seed, epoch = results["seed"], results["epoch"]
         chosen_by = results["selected_by"]
-        training = _training(results)
+        training = _describe_training(results)
     except (KeyError, TypeError, AttributeError) as error:
-        raise _damaged(path, error) from error
-    reports = _per_file_training(folder / PER_FILE, means["enhanced"])
-    test_data = _test_data(files, means["noisy"].get("pesq_wb"))
+        raise _explain_damage(path, error) from error
+    reports = _read_training_scores(folder / PER_FILE, means["enhanced"])
+    test_data = _describe_test_data(files, means["noisy"].get("pesq_wb"))
     cost = find_model_cost(folder)
     kind = f"epoch {epoch}, chosen by {chosen_by}, seed {seed}"
     entries = {
-        key: _entry(
-            _input_name(name) if key == "noisy" else name,
+        key: _make_entry(
+            _name_input(name) if key == "noisy" else name,
             kind if key == "enhanced" else "",
             means[key],
-            _intervals(reports[key]),
+            _compute_intervals(reports[key]),
             test_data,
             folder,
             cost if key == "enhanced" else None,
@@ -162,9 +163,9 @@ def _training_run(name: str, folder: Path) -> Run:
     )
 
 
-def _training(results: dict[str, Any]) -> dict[str, str]:
-    """What a training's results say of its data and its aims."""
-    # What a model started from may have been trained on anything.
+def _describe_training(results: dict[str, Any]) -> dict[str, str]:
+    """Reads from a training's results what data and metrics it used."""
+    # The weights that a training started from may have seen any data.
     otherwise = UNKNOWN if results.get("init_from") else NO
     keys = ("extra_clean_folder", "extra_noise_folder")
     losses = results.get("losses") or []
@@ -177,27 +178,27 @@ def _training(results: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _training_of(enhanced: Path) -> dict[str, str]:
-    """The same for the model that a folder of enhanced files lies in."""
+def _describe_training_of(enhanced: Path) -> dict[str, str]:
+    """The same for the model whose folder contains enhanced files."""
     model = find_model(enhanced)
-    path = model and model / TRAINING
+    path = model and model / RESULTS
     if not path or not path.is_file():
         return {}
     results = read_json(path, _FIX)
     try:
-        return _training(results)
+        return _describe_training(results)
     except (TypeError, AttributeError) as error:
-        raise _damaged(path, error) from error
+        raise _explain_damage(path, error) from error
 
 
-def _scored_systems(name: str, folder: Path) -> list[Run]:
-    path = folder / SCORING
+def _read_scored_systems(name: str, folder: Path) -> list[Run]:
+    path = folder / RECORD
     record = read_json(path, _FIX)
     try:
         systems = record["systems"]
         noisy = systems.get(NOISY)
         noisy_pesq = noisy and noisy["mean"].get("pesq_wb")
-        known = {key: _known_scores(s["mean"]) for key, s in systems.items()}
+        known = {key: _select_scores(s["mean"]) for key, s in systems.items()}
         intervals = {
             key: {m: tuple(ci) for m, ci in s["ci95"].items() if ci}
             for key, s in systems.items()
@@ -205,16 +206,16 @@ def _scored_systems(name: str, folder: Path) -> list[Run]:
         places = {key: Path(s["folder"]) for key, s in systems.items()}
         counts = {key: max(s["n"].values()) for key, s in systems.items()}
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise _damaged(path, error) from error
-    per_file = _per_file_scoring(folder / PER_FILE)
+        raise _explain_damage(path, error) from error
+    per_file = _read_system_scores(folder / PER_FILE)
     clean = record.get("clean_folder")
     enhanced = [key for key in systems if key != NOISY]
     runs = []
     for key in enhanced:
         own_name = name if len(enhanced) == 1 else f"{name}: {key}"
-        test_data = _test_data(counts[key], noisy_pesq)
+        test_data = _describe_test_data(counts[key], noisy_pesq)
         run = Run(
-            _entry(
+            _make_entry(
                 own_name,
                 "",
                 known[key],
@@ -222,14 +223,14 @@ def _scored_systems(name: str, folder: Path) -> list[Run]:
                 test_data,
                 folder,
                 find_model_cost(places[key]),
-                **_training_of(places[key]),
+                **_describe_training_of(places[key]),
             ),
             per_file=per_file.get(key, {}),
             noisy_per_file=per_file.get(NOISY, {}),
         )
         if noisy:
-            run.noisy = _entry(
-                _input_name(name),
+            run.noisy = _make_entry(
+                _name_input(name),
                 "",
                 known[NOISY],
                 intervals[NOISY],
@@ -246,7 +247,7 @@ def _scored_systems(name: str, folder: Path) -> list[Run]:
     return runs
 
 
-def _entry(
+def _make_entry(
     system: str,
     protocol: str,
     scores: dict[str, float],
@@ -284,15 +285,15 @@ def _entry(
     )
 
 
-def _input_name(name: str) -> str:
+def _name_input(name: str) -> str:
     return f"Noisy input of {name}"
 
 
-def _known_scores(means: dict[str, Any]) -> dict[str, float]:
+def _select_scores(means: dict[str, Any]) -> dict[str, float]:
     return {m: float(means[m]) for m in SCORES if means.get(m) is not None}
 
 
-def _test_data(files: int, noisy_pesq: float | None) -> str:
+def _describe_test_data(files: int, noisy_pesq: float | None) -> str:
     if is_literature_data(files, noisy_pesq):
         return TEST_SET
     if noisy_pesq is None:
@@ -300,25 +301,25 @@ def _test_data(files: int, noisy_pesq: float | None) -> str:
     return f"{files} files, noisy PESQ-wb {noisy_pesq:.2f}"
 
 
-def _intervals(report: MetricReport) -> dict[str, tuple[float, float]]:
+def _compute_intervals(report: MetricReport) -> dict[str, tuple[float, float]]:
     ends = summarize(report)["ci95"]
     return {metric: tuple(ci) for metric, ci in ends.items() if ci}
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    # Results without it, as an exported model has them, have no intervals.
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    # Exported models have results without it, and so without intervals.
     if not path.is_file():
         return []
     with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
-def _per_file_training(
+def _read_training_scores(
     path: Path, metrics: Iterable[str]
 ) -> dict[str, MetricReport]:
     reports = {k: MetricReport(tuple(metrics)) for k in ("noisy", "enhanced")}
     try:
-        for row in _rows(path):
+        for row in _read_rows(path):
             for key, report in reports.items():
                 report.scores[row["id"]] = {
                     metric: float(row[f"{key}_{metric}"])
@@ -326,19 +327,19 @@ def _per_file_training(
                     if row[f"{key}_{metric}"]
                 }
     except (KeyError, ValueError) as error:
-        raise _damaged(path, error) from error
+        raise _explain_damage(path, error) from error
     return reports
 
 
-def _per_file_scoring(path: Path) -> dict[str, dict[str, dict[str, float]]]:
+def _read_system_scores(path: Path) -> dict[str, dict[str, dict[str, float]]]:
     systems: dict[str, dict[str, dict[str, float]]] = {}
     try:
-        for row in _rows(path):
+        for row in _read_rows(path):
             systems.setdefault(row["system"], {})[row["file"]] = {
                 metric: float(row[metric])
                 for metric in SCORES
                 if row.get(metric)
             }
     except (KeyError, ValueError) as error:
-        raise _damaged(path, error) from error
+        raise _explain_damage(path, error) from error
     return systems

@@ -28,6 +28,8 @@ class MetricReport:
     0.85
     >>> report.failure_counts()
     {'stoi': {'silent': 1}}
+    >>> report.failures_by_key()
+    {'c': 'stoi: silent'}
     """
 
     metrics: tuple[str, ...]
@@ -54,3 +56,11 @@ class MetricReport:
             reason = failure["reason"]
             reasons[reason] = reasons.get(reason, 0) + 1
         return counts
+
+    def failures_by_key(self) -> dict[str, str]:
+        """What failed for each key that has failures, as text."""
+        found: dict[str, list[str]] = {}
+        for failure in self.failures:
+            reason = f"{failure['metric']}: {failure['reason']}"
+            found.setdefault(failure["key"], []).append(reason)
+        return {key: "; ".join(reasons) for key, reasons in found.items()}

@@ -102,7 +102,7 @@ def check_names(
     return f"--conditions says nothing of {files} (such as {min(unknown)})."
 
 
-def reports_by_condition(
+def split_by_condition(
     scores: FolderScores, conditions: dict[str, dict[str, str]]
 ) -> dict[str, dict[str, dict[str, MetricReport]]]:
     """Splits the scores of each system by condition.
@@ -134,10 +134,10 @@ def reports_by_condition(
                 report.failures += [
                     f for f in system.report.failures if f["key"] == key
                 ]
-        groups[column] = dict(sorted(by_value.items(), key=_order))
+        groups[column] = dict(sorted(by_value.items(), key=_sort_key))
     return groups
 
 
-def _order(item):
+def _sort_key(item):
     number, _, unit = item[0].partition(" ")
     return (float(number), "") if unit == "dB" else (0.0, item[0])

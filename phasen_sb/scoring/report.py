@@ -1,4 +1,4 @@
-"""Scores as a JSON record, a CSV table and a text for people."""
+"""Scores as a JSON record, as a CSV table and as a Markdown report."""
 
 import csv
 import io
@@ -12,13 +12,16 @@ from phasen_sb.metrics.formatting import format_interval, format_score
 from phasen_sb.metrics.metric_report import MetricReport
 from phasen_sb.metrics.registry import METRICS, USUAL_METRICS
 from phasen_sb.scoring.audio import SAMPLE_RATE
-from phasen_sb.scoring.conditions import reports_by_condition
+from phasen_sb.scoring.conditions import split_by_condition
 from phasen_sb.scoring.plots import choose_metrics
 from phasen_sb.scoring.sanity import check_voicebank
-from phasen_sb.scoring.statistics import compare, summarize, worst_files
+from phasen_sb.scoring.statistics import compare, find_worst_files, summarize
 from phasen_sb.scoring.systems import NOISY, FolderScores
 from phasen_sb.utils.provenance import find_versions
 from phasen_sb.utils.tables import format_markdown_table
+
+#: Files of the record and of the CSV table.
+RECORD, PER_FILE = "scores.json", "scores.csv"
 
 _NAMED_FILES = 5
 
@@ -26,7 +29,7 @@ _NAMED_FILES = 5
 def to_record(
     scores: FolderScores, conditions: dict[str, dict[str, str]] | None = None
 ) -> dict[str, Any]:
-    """Everything about the scores, as `scores.json` keeps it.
+    """Collects everything about the scores, as ``scores.json`` keeps it.
 
     Arguments
     ---------
@@ -38,14 +41,14 @@ def to_record(
     Returns
     -------
     dict
-        "systems" by name (see `phasen_sb.scoring.statistics.summarize`),
+        "systems" by name, see :func:`phasen_sb.scoring.statistics.summarize`,
         "comparisons" of each two of them, "conditions" (the same as "systems"
-        for each noise and SNR), "sanity", "clean_folder", "notes", "versions"
-        and "resampler".
+        for each noise and SNR), "sanity", "clean_folder", "notes",
+        "sample_rate", "resampler" and "versions".
     """
     groups = {}
     if conditions is not None:
-        groups = reports_by_condition(scores, conditions)
+        groups = split_by_condition(scores, conditions)
     systems = {
         system.name: {"folder": str(system.folder)}
         | summarize(system.report)
@@ -53,7 +56,7 @@ def to_record(
         for system in scores.systems
     }
     return {
-        "sanity": _sanity(scores),
+        "sanity": _check_data(scores),
         "systems": systems,
         "comparisons": [
             {
@@ -84,7 +87,7 @@ def _find_versions(metrics: Iterable[str]) -> dict[str, str | None]:
     return find_versions(["numpy", "torchaudio", "soundfile", *names])
 
 
-def _sanity(scores: FolderScores) -> str | None:
+def _check_data(scores: FolderScores) -> str | None:
     reports = {system.name: system.report for system in scores.systems}
     names = next(iter(reports.values())).scores
     noisy = reports[NOISY].mean().get("pesq_wb") if NOISY in reports else None
@@ -92,23 +95,22 @@ def _sanity(scores: FolderScores) -> str | None:
 
 
 def to_json(record: dict[str, Any]) -> str:
-    """The record as text; strict JSON, which knows no NaN.
+    """Writes the record as strict JSON, which has no NaN.
 
     Arguments
     ---------
     record : dict
-        See `to_record`.
+        From :func:`to_record`.
 
     Returns
     -------
     str
-        The text.
     """
     return json.dumps(record, indent=2, allow_nan=False) + "\n"
 
 
 def to_csv(scores: FolderScores) -> str:
-    """One row for each system and file; a failed metric's cell is empty.
+    """Writes a row for each system and file; a failed score stays empty.
 
     Arguments
     ---------
@@ -118,41 +120,36 @@ def to_csv(scores: FolderScores) -> str:
     Returns
     -------
     str
-        The text.
     """
     metrics = list(scores.systems[0].report.metrics)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["system", "file", "input_snr", *metrics, "failures"])
     for system in scores.systems:
-        failures: dict[str, list[str]] = {}
-        for failure in system.report.failures:
-            failures.setdefault(failure["key"], []).append(
-                f"{failure['metric']}: {failure['reason']}"
-            )
+        failures = system.report.failures_by_key()
         for key, values in system.report.scores.items():
             writer.writerow(
                 [system.name, key, scores.input_snr.get(key, "")]
                 + [values.get(metric, "") for metric in metrics]
-                + ["; ".join(failures.get(key, []))]
+                + [failures.get(key, "")]
             )
     return text.getvalue()
 
 
 def to_text(scores: FolderScores, record: dict[str, Any]) -> str:
-    """The report for people, as Markdown.
+    """Writes the report as Markdown.
 
     Arguments
     ---------
     scores : FolderScores
         What was scored.
     record : dict
-        See `to_record`.
+        From :func:`to_record`.
 
     Returns
     -------
     str
-        The text; the verdict of the sanity check is its first line.
+        The result of the sanity check is its first line.
     """
     # METRICS is in the order of computation; readers look for the usual ones
     # first.
@@ -162,25 +159,25 @@ def to_text(scores: FolderScores, record: dict[str, Any]) -> str:
     parts = [record["sanity"]] if record["sanity"] else []
     parts += [
         "Mean [95 % bootstrap interval of the mean]",
-        _means(record, metrics),
+        _format_means(record, metrics),
     ]
     parts += [
-        _by_condition(column, record, metrics)
+        _format_condition(column, record, metrics)
         for column in record["conditions"]
     ]
     if record["notes"]:
         parts.append("\n".join(f"* {note}" for note in record["notes"]))
     for system in scores.systems:
         if system.report.failures:
-            parts.append(_failures(system.name, system.report))
+            parts.append(_format_failures(system.name, system.report))
     enhanced = [system for system in scores.systems if system.name != NOISY]
     if len(enhanced) > 1:
         parts += [
-            _comparison(comparison, metrics)
+            _format_comparison(comparison, metrics)
             for comparison in record["comparisons"]
             if comparison["from"] != NOISY
         ]
-    parts += [_worst(s.name, s.report, metrics[0]) for s in enhanced]
+    parts += [_format_worst(s.name, s.report, metrics[0]) for s in enhanced]
     if any(metric.endswith("_rescaled") for metric in metrics):
         parts.append(
             'Measures called "rescaled" are those of the other family of '
@@ -194,10 +191,10 @@ def to_text(scores: FolderScores, record: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _means(record: dict[str, Any], metrics: list[str]) -> str:
+def _format_means(record: dict[str, Any], metrics: list[str]) -> str:
     systems = record["systems"]
     rows = [
-        [METRICS[m].label, *(_mean(s, m) for s in systems.values())]
+        [METRICS[m].label, *(_format_mean(s, m) for s in systems.values())]
         for m in metrics
     ]
     counts = (list(s["n"].values()) for s in systems.values())
@@ -208,14 +205,14 @@ def _means(record: dict[str, Any], metrics: list[str]) -> str:
     return format_markdown_table(["", *systems], rows)
 
 
-def _mean(statistics: dict[str, Any] | None, metric: str) -> str:
+def _format_mean(statistics: dict[str, Any] | None, metric: str) -> str:
     if statistics is None:
         return "-"
     mean, interval = (statistics[k][metric] for k in ("mean", "ci95"))
     return format_interval(metric, mean, interval)
 
 
-def _by_condition(
+def _format_condition(
     column: str, record: dict[str, Any], metrics: list[str]
 ) -> str:
     chosen = choose_metrics(metrics)
@@ -224,12 +221,12 @@ def _by_condition(
     rows = []
     for value, found in record["conditions"][column].items():
         files = max(max(s["n"].values()) for s in found.values())
-        means = [_mean(found.get(n), m) for m in chosen for n in systems]
+        means = [_format_mean(found.get(n), m) for m in chosen for n in systems]
         rows.append([value, str(files), *means])
     return format_markdown_table([column, "files", *head], rows)
 
 
-def _failures(name: str, report: MetricReport) -> str:
+def _format_failures(name: str, report: MetricReport) -> str:
     lines = [
         f"Failures of {name}, left out of its means (different systems may "
         "thus be averaged over different files):"
@@ -249,7 +246,7 @@ def _failures(name: str, report: MetricReport) -> str:
     return "\n".join(lines)
 
 
-def _comparison(comparison: dict[str, Any], metrics: list[str]) -> str:
+def _format_comparison(comparison: dict[str, Any], metrics: list[str]) -> str:
     title = (
         f"{comparison['to']} against {comparison['from']}, over the files "
         "that both have:"
@@ -266,9 +263,9 @@ def _comparison(comparison: dict[str, Any], metrics: list[str]) -> str:
     return f"{title}\n\n{format_markdown_table(header, rows)}"
 
 
-def _worst(name: str, report: MetricReport, metric: str) -> str:
+def _format_worst(name: str, report: MetricReport, metric: str) -> str:
     files = ", ".join(
         f"{key} {format_score(metric, score)}"
-        for key, score in worst_files(report, metric)
+        for key, score in find_worst_files(report, metric)
     )
     return f"Worst files of {name} by {METRICS[metric].label}: {files}"

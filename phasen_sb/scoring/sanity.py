@@ -1,4 +1,4 @@
-"""Whether noisy files are those that the literature's numbers rest on."""
+"""Checks whether noisy files are those behind the numbers of the literature."""
 
 import re
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ _NAME = re.compile(r"(.*__)?p(232|257)_\d{3}")
 
 
 def is_literature_data(files: int, noisy_pesq_wb: float | None) -> bool:
-    """Tells whether scores are means over the literature's test set.
+    """Whether scores are means over the test set of the literature.
 
     Arguments
     ---------
@@ -39,10 +39,10 @@ def is_literature_data(files: int, noisy_pesq_wb: float | None) -> bool:
 def check_voicebank(
     names: Iterable[str], noisy_pesq_wb: float | None
 ) -> str | None:
-    """Judges a test set that is named like VoiceBank-DEMAND's.
+    """Checks a test set that has the file names of VoiceBank-DEMAND.
 
     Its noisy files score 1.97 in wide-band PESQ throughout the literature.
-    Where yours do not, neither will your enhanced files compare.
+    Where others do, their enhanced files do not compare either.
 
     Arguments
     ---------
@@ -54,7 +54,7 @@ def check_voicebank(
     Returns
     -------
     str or None
-        One line for the reader; None if this is another test set.
+        One line for the report; None if this is another test set.
 
     Example
     -------
@@ -69,7 +69,7 @@ def check_voicebank(
     names = list(names)
     if not all(_NAME.fullmatch(name) for name in names):
         return None
-    # Smaller sets are probably something else that took over the names.
+    # Smaller sets are probably other data with the same names.
     if len(names) < VOICEBANK_TEST_FILES / 2:
         return None
     if len(names) != VOICEBANK_TEST_FILES:

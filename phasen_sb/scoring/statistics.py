@@ -12,10 +12,10 @@ SEED = 0
 
 
 def bootstrap_interval(values) -> list[float] | None:
-    """95 % percentile bootstrap interval of the mean; files are resampled.
+    """Computes the 95 % percentile bootstrap interval of the mean over files.
 
-    The random generator starts from the same seed each time, so the same
-    scores give the same interval.
+    The random generator always starts from the same seed, so that equal scores
+    give equal intervals.
 
     Arguments
     ---------
@@ -50,7 +50,7 @@ def bootstrap_interval(values) -> list[float] | None:
 
 
 def summarize(report: MetricReport) -> dict[str, Any]:
-    """The statistics of one system, as `scores.json` keeps them.
+    """Computes the statistics of one system, as ``scores.json`` keeps them.
 
     Arguments
     ---------
@@ -82,14 +82,14 @@ def summarize(report: MetricReport) -> dict[str, Any]:
 
 
 def compare(first: MetricReport, second: MetricReport) -> dict[str, Any]:
-    """Paired differences of two systems over the files both have scores of.
+    """Compares two systems over the files that both have scores of.
 
     Arguments
     ---------
     first : MetricReport
-        The system to compare with.
+        The baseline.
     second : MetricReport
-        The system whose gain is asked for.
+        The system that is compared with it.
 
     Returns
     -------
@@ -133,10 +133,10 @@ def compare(first: MetricReport, second: MetricReport) -> dict[str, Any]:
     return comparison
 
 
-def worst_files(
+def find_worst_files(
     report: MetricReport, metric: str, count: int = 10
 ) -> list[tuple[str, float]]:
-    """The files that a system does worst on, the very worst first.
+    """Finds the files that a system scores worst on, the worst first.
 
     Arguments
     ---------
@@ -155,7 +155,7 @@ def worst_files(
     Example
     -------
     >>> scores = {"a": {"stoi": 0.9}, "b": {"stoi": 0.6}, "c": {"stoi": 0.8}}
-    >>> worst_files(MetricReport(("stoi",), scores), "stoi", count=2)
+    >>> find_worst_files(MetricReport(("stoi",), scores), "stoi", count=2)
     [('b', 0.6), ('c', 0.8)]
     """
     scored = [

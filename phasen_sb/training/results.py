@@ -65,11 +65,7 @@ def write_scores(
         Scores of the same utterances, enhanced; its failures are written.
     """
     names = enhanced.metrics
-    failures = {}
-    for failure in enhanced.failures:
-        reason = f"{failure['metric']}: {failure['reason']}"
-        failures.setdefault(failure["key"], []).append(reason)
-
+    failures = enhanced.failures_by_key()
     text = io.StringIO()
     writer = csv.writer(text)
     header = ["id"]
@@ -82,7 +78,7 @@ def write_scores(
             for report in (noisy, enhanced):
                 value = report.scores.get(key, {}).get(name)
                 row.append("" if value is None else f"{value:.4f}")
-        writer.writerow([*row, "; ".join(failures.get(key, []))])
+        writer.writerow([*row, failures.get(key, "")])
     write_atomically(path, text.getvalue())
 
 

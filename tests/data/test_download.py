@@ -192,7 +192,7 @@ def test_wrong_size(server, download, archives, tmp_path):
 
 def test_missing_file_and_web_page(server, download, tmp_path):
     server.content_type = "text/html"
-    with pytest.raises(UserError, match="is a web page and no archive"):
+    with pytest.raises(UserError, match="is a web page, not an archive"):
         download(tmp_path)
     server.files.clear()
     with pytest.raises(

@@ -331,7 +331,7 @@ def test_babble_is_of_many_voices_and_repeatable(tmp_path, capsys):
     assert (frames[:, near] ** 2).sum() > 0.9 * (frames**2).sum()
 
     assert main(command) == 1
-    assert "babble_00.wav is there already" in capsys.readouterr().err
+    assert "babble_00.wav exists already" in capsys.readouterr().err
     command[2] = str(tmp_path / "b")
     assert main(command) == 0
     assert np.array_equal(sf.read(tmp_path / "b" / "babble_01.wav")[0], second)

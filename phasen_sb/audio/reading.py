@@ -19,18 +19,7 @@ UNKNOWN_SIZES = (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0x7FFFFFFF - 36)
 
 
 def explain_decoding_error(error: Exception) -> str:
-    """Finds the reason in an error of libsndfile.
-
-    Arguments
-    ---------
-    error : Exception
-        What soundfile raised.
-
-    Returns
-    -------
-    str
-        A few words, such as "Format not recognised".
-    """
+    """Finds the reason, a few words, in an error of soundfile."""
     if isinstance(error, TypeError):
         # soundfile asks for the sample rate of a file without a header.
         return "it has no header"

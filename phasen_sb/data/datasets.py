@@ -17,6 +17,8 @@ from phasen_sb.data.manifest import read_manifest, read_record
 from phasen_sb.errors import UserError
 from phasen_sb.utils.seeding import seeded_generator
 
+SIGNALS = ("noisy_sig", "clean_sig")
+
 
 def make_datasets(
     save_folder: str | Path,
@@ -88,10 +90,10 @@ def make_datasets(
         noises = read_manifest(save_folder, "noise", root)
     datasets = {}
     for split in ("train", "valid", "test"):
-        draw = (
-            RandomDraw(seed, epoch_counter) if split == "train" else FixedDraw()
-        )
-        crop_here = crop if split == "train" else None
+        train = split == "train"
+        # Validation and test get the same draws in every epoch.
+        draw = RandomDraw(seed, epoch_counter) if train else seeded_generator
+        crop_here = crop if train else None
         files = [
             (entry["noise_wav"], round(entry["length"] * sample_rate))
             for entry in noises.values()
@@ -116,18 +118,16 @@ def make_datasets(
             read_manifest(save_folder, split, root),
             dynamic_items=[
                 {"func": load, "takes": takes, "provides": "pair"},
-                {
-                    "func": itemgetter(0),
-                    "takes": "pair",
-                    "provides": "noisy_sig",
-                },
-                {
-                    "func": itemgetter(1),
-                    "takes": "pair",
-                    "provides": "clean_sig",
-                },
+                *(
+                    {
+                        "func": itemgetter(index),
+                        "takes": "pair",
+                        "provides": key,
+                    }
+                    for index, key in enumerate(SIGNALS)
+                ),
             ],
-            output_keys=["id", "noisy_sig", "clean_sig"],
+            output_keys=["id", *SIGNALS],
         )
     return datasets
 
@@ -158,18 +158,3 @@ class RandomDraw:
         counter = self.epoch_counter
         epoch = 0 if counter is None else counter.current
         return seeded_generator(f"{self.seed} {epoch} {utterance}")
-
-
-class FixedDraw:
-    """Always gives an utterance the same generator, whatever the seed.
-
-    Example
-    -------
-    >>> one, other = FixedDraw()("p226_001"), FixedDraw()("p226_001")
-    >>> torch.rand((), generator=one) == torch.rand((), generator=other)
-    tensor(True)
-    """
-
-    def __call__(self, utterance: str) -> torch.Generator:
-        """Makes the generator of the utterance with an id."""
-        return seeded_generator(utterance)

@@ -328,18 +328,7 @@ def _unpack(path: Path, folder: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command line.
-
-    Arguments
-    ---------
-    arguments : list of str, optional
-        Instead of those of the process.
-
-    Returns
-    -------
-    int
-        Exit status.
-    """
+    """Runs the command line and returns its exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m phasen_sb.data.download",
         description="Downloads VoiceBank-DEMAND (5.6 GB, resumable).",

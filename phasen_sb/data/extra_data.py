@@ -44,12 +44,7 @@ class ExtraData:
 
 
 def check_snr_range(snr_low: float, snr_high: float) -> None:
-    """Refuses an invalid range of signal-to-noise ratios.
-
-    Arguments
-    ---------
-    snr_low, snr_high : float
-        The range (dB).
+    """Refuses an invalid range of signal-to-noise ratios (dB).
 
     Raises
     ------

@@ -50,20 +50,13 @@ def prepare_mix(
     save_folder : str or pathlib.Path
         Receives ``train.json``, ``valid.json``, ``test.json``,
         ``noise.json``, ``data.json`` and the resampled copies, if any.
-    sample_rate : int
-        The rate the network works at (Hz).
     snr_low, snr_high : float
         Range of the signal-to-noise ratios (dB), drawn uniformly.
-    valid_fraction, test_fraction : float
-        Shares of the files to validate and to test on; each split has at
-        least one.
-    group_regex : str, optional
-        Which speech files to keep together, as for
-        :func:`phasen_sb.data.pairs.prepare_pairs`.
     extra : ExtraData
-        More speech and noise to train on, mixed at the SNRs above.
-    jobs : int, optional
-        Number of parallel workers; default one for each CPU.
+        More speech and noise to train on, mixed at these SNRs.
+    sample_rate, valid_fraction, test_fraction, group_regex, jobs
+        As for :func:`phasen_sb.data.pairs.prepare_pairs`; ``group_regex`` is
+        for speech files.
 
     Returns
     -------

@@ -17,18 +17,7 @@ from phasen_sb.utils.files import write_atomically
 def name_cache_folder(save_folder: Path, sample_rate: int) -> Path:
     """Names the cache for one rate and the current resampler.
 
-    Arguments
-    ---------
-    save_folder : pathlib.Path
-        Folder of the manifests.
-    sample_rate : int
-        Rate of the cached files (Hz).
-
-    Returns
-    -------
-    pathlib.Path
-        A different folder for each rate and resampler, so that files made in
-        different ways never mix.
+    Files made in different ways never mix: each way has a folder of its own.
     """
     key = hashlib.md5(json.dumps(RESAMPLER).encode()).hexdigest()[:8]
     return save_folder / f"resampled_{sample_rate}_{key}"

@@ -19,7 +19,7 @@ from phasen_sb.data.splits import Splits
 from phasen_sb.errors import UserError
 from phasen_sb.utils.folders import (
     existing_folder,
-    folder_names,
+    list_folders,
     nearest_sibling,
 )
 
@@ -167,8 +167,8 @@ def _find_layout(
         raise UserError(f"data_folder {root} has no folder {names}{hint}")
     # Perhaps the folder above, or the one below, was meant.
     wanted = {p.name for paths in candidates.values() for p in paths.values()}
-    for other in (root.parent, *(root / name for name in folder_names(root))):
-        if wanted & set(folder_names(other)):
+    for other in (root.parent, *(root / name for name in list_folders(root))):
+        if wanted & set(list_folders(other)):
             raise UserError(
                 f"data_folder {root} is not VoiceBank-DEMAND itself; did you "
                 f"mean {other}?"

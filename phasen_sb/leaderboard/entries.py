@@ -108,17 +108,7 @@ class Entry:
         return self.metric_optimised not in (NO, UNKNOWN)
 
     def format_score(self, metric: str) -> str:
-        """A score as tables show it, "" if it is not known.
-
-        Arguments
-        ---------
-        metric : str
-            One of :data:`SCORES`.
-
-        Returns
-        -------
-        str
-        """
+        """A score as tables show it, "" if it is not known."""
         if metric in self.printed:
             return self.printed[metric]
         return format_score(metric, self.scores.get(metric), missing="")

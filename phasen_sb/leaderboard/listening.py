@@ -223,7 +223,7 @@ def _embed(name: str, group: list[tuple[Run, Recording]]) -> Utterance:
 
 
 def encode_audio(wave: np.ndarray, sample_rate: int) -> str:
-    """Encodes samples as a FLAC data URI: lossless, and all browsers play it.
+    """Encodes samples as a FLAC data URI: lossless, and browsers play it.
 
     Arguments
     ---------
@@ -231,10 +231,6 @@ def encode_audio(wave: np.ndarray, sample_rate: int) -> str:
         Shape [time], in [-1, 1].
     sample_rate : int
         In Hz.
-
-    Returns
-    -------
-    str
     """
     encoded = io.BytesIO()
     sf.write(encoded, wave, sample_rate, format="FLAC", subtype="PCM_16")

@@ -64,18 +64,10 @@ def _link(part: str) -> Markup:
 
 
 def name_group(entry: Entry) -> str:
-    """Names the group of results that an entry is coloured as.
+    """Names the group that determines the colour of an entry.
 
-    Arguments
-    ---------
-    entry : Entry
-        A row.
-
-    Returns
-    -------
-    str
-        "ours", "elsewhere" (ours, on other test data), "retracted",
-        "optimised" or "plain".
+    That is "ours", "elsewhere" (ours, on other test data), "retracted",
+    "optimised" or "plain".
     """
     if entry.ours:
         return "ours" if entry.comparable else "elsewhere"
@@ -102,7 +94,7 @@ def _point(index: int, entry: Entry) -> dict:
 def to_html(
     entries: Sequence[Entry], utterances: Sequence[Utterance] = ()
 ) -> str:
-    """Writes the page.
+    """Writes the page: HTML with styles, scripts, pictures and audio inside.
 
     Arguments
     ---------
@@ -110,11 +102,6 @@ def to_html(
         All rows.
     utterances : sequence of Utterance
         What can be listened to.
-
-    Returns
-    -------
-    str
-        HTML with style, scripts, data, pictures and audio inside.
     """
     environment = Environment(
         loader=PackageLoader("phasen_sb.leaderboard"),

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,6 @@ PLAIN_LOSSES = {
     "mse_loss",
     "l1_loss",
 }
-
-#: What Entry says of unprocessed audio.
-UNTRAINED = {"extra_data": NO, "metric_optimised": NO}
 
 _LISTED = 5
 _FIX = "run what wrote it again"
@@ -126,9 +123,7 @@ def _read_training(name: str, folder: Path) -> Run:
     results = read_json(path, _FIX)
     try:
         test = results["test"]
-        means = {
-            key: _select_scores(test[key]) for key in ("noisy", "enhanced")
-        }
+        means = {k: _select_scores(test[k]) for k in ("noisy", "enhanced")}
         files = test["enhanced"]["utterances"]
         seed, epoch = results["seed"], results["epoch"]
         chosen_by = results["selected_by"]
@@ -136,27 +131,21 @@ def _read_training(name: str, folder: Path) -> Run:
     except (KeyError, TypeError, AttributeError) as error:
         raise _explain_damage(path, error) from error
     reports = _read_training_scores(folder / PER_FILE, means["enhanced"])
-    test_data = _describe_test_data(files, means["noisy"].get("pesq_wb"))
-    cost = find_model_cost(folder)
-    kind = f"epoch {epoch}, chosen by {chosen_by}, seed {seed}"
-    entries = {
-        key: _make_entry(
-            _name_input(name) if key == "noisy" else name,
-            kind if key == "enhanced" else "",
-            means[key],
-            _compute_intervals(reports[key]),
-            test_data,
-            folder,
-            cost if key == "enhanced" else None,
-            is_input=key == "noisy",
-            selected_on_test=UNKNOWN if "test" in chosen_by else NO,
-            **(training if key == "enhanced" else UNTRAINED),
-        )
-        for key in ("enhanced", "noisy")
-    }
+    intervals = {key: _compute_intervals(r) for key, r in reports.items()}
+    entry = _make_entry(
+        name,
+        means["enhanced"],
+        intervals["enhanced"],
+        _describe_test_data(files, means["noisy"].get("pesq_wb")),
+        folder,
+        find_model_cost(folder),
+        protocol=f"epoch {epoch}, chosen by {chosen_by}, seed {seed}",
+        selected_on_test=UNKNOWN if "test" in chosen_by else NO,
+        **training,
+    )
     return Run(
-        entries["enhanced"],
-        entries["noisy"],
+        entry,
+        _make_input_entry(entry, name, means["noisy"], intervals["noisy"]),
         reports["enhanced"].scores,
         reports["noisy"].scores,
         RunAudio(folder),
@@ -212,34 +201,23 @@ def _read_scored_systems(name: str, folder: Path) -> list[Run]:
     enhanced = [key for key in systems if key != NOISY]
     runs = []
     for key in enhanced:
-        own_name = name if len(enhanced) == 1 else f"{name}: {key}"
-        test_data = _describe_test_data(counts[key], noisy_pesq)
+        entry = _make_entry(
+            name if len(enhanced) == 1 else f"{name}: {key}",
+            known[key],
+            intervals[key],
+            _describe_test_data(counts[key], noisy_pesq),
+            folder,
+            find_model_cost(places[key]),
+            **_describe_training_of(places[key]),
+        )
         run = Run(
-            _make_entry(
-                own_name,
-                "",
-                known[key],
-                intervals[key],
-                test_data,
-                folder,
-                find_model_cost(places[key]),
-                **_describe_training_of(places[key]),
-            ),
+            entry,
             per_file=per_file.get(key, {}),
             noisy_per_file=per_file.get(NOISY, {}),
         )
         if noisy:
-            run.noisy = _make_entry(
-                _name_input(name),
-                "",
-                known[NOISY],
-                intervals[NOISY],
-                test_data,
-                folder,
-                None,
-                is_input=True,
-                selected_on_test=NO,
-                **UNTRAINED,
+            run.noisy = _make_input_entry(
+                entry, name, known[NOISY], intervals[NOISY]
             )
             if clean:
                 run.audio = FolderAudio(places[NOISY], places[key], Path(clean))
@@ -249,26 +227,24 @@ def _read_scored_systems(name: str, folder: Path) -> list[Run]:
 
 def _make_entry(
     system: str,
-    protocol: str,
     scores: dict[str, float],
     intervals: dict[str, tuple[float, float]],
     test_data: str,
     folder: Path,
     cost: ModelCost | None,
-    is_input: bool = False,
+    protocol: str = "",
     selected_on_test: str = UNKNOWN,
     extra_data: str = NO,
     metric_optimised: str = UNKNOWN,
 ) -> Entry:
     known_network = cost is not None and cost.network == "PHASEN"
-    domain = "magnitude and phase" if known_network else UNKNOWN
     return Entry(
         system=system,
         protocol=protocol,
         year="",
-        domain="unprocessed" if is_input else domain,
+        domain="magnitude and phase" if known_network else UNKNOWN,
         # PHASEN's recurrent layer runs both ways over the utterance.
-        causal="yes" if is_input else NO if known_network else UNKNOWN,
+        causal=NO if known_network else UNKNOWN,
         latency_ms=None,
         parameters_M=cost and cost.parameters / 1e6,
         macs_G_per_s=cost and cost.macs_per_second / 1e9,
@@ -285,8 +261,27 @@ def _make_entry(
     )
 
 
-def _name_input(name: str) -> str:
-    return f"Noisy input of {name}"
+def _make_input_entry(
+    entry: Entry,
+    name: str,
+    scores: dict[str, float],
+    intervals: dict[str, tuple[float, float]],
+) -> Entry:
+    """The row of the audio before enhancement, which nothing was trained on."""
+    return replace(
+        entry,
+        system=f"Noisy input of {name}",
+        protocol="",
+        domain="unprocessed",
+        causal=YES,
+        parameters_M=None,
+        macs_G_per_s=None,
+        scores=scores,
+        extra_data=NO,
+        selected_on_test=NO,
+        metric_optimised=NO,
+        intervals={m: i for m, i in intervals.items() if m in scores},
+    )
 
 
 def _select_scores(means: dict[str, Any]) -> dict[str, float]:

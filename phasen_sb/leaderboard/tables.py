@@ -20,17 +20,7 @@ Brackets hold 95 % bootstrap intervals of the mean.
 
 
 def format_size(value: float | None) -> str:
-    """Writes millions of parameters or billions of operations.
-
-    Arguments
-    ---------
-    value : float or None
-        In millions or billions.
-
-    Returns
-    -------
-    str
-        Three significant digits, "" for None.
+    """Writes millions of parameters or billions of operations, "" for None.
 
     Example
     -------
@@ -41,17 +31,7 @@ def format_size(value: float | None) -> str:
 
 
 def rank_entries(entries: Iterable[Entry]) -> list[Entry]:
-    """Sorts by wide-band PESQ, the best first, those without it last.
-
-    Arguments
-    ---------
-    entries : iterable of Entry
-        Rows.
-
-    Returns
-    -------
-    list of Entry
-    """
+    """Sorts by wide-band PESQ, the best first, those without it last."""
     return sorted(
         entries,
         key=lambda e: (-e.scores.get("pesq_wb", -1), e.system, e.protocol),
@@ -59,18 +39,10 @@ def rank_entries(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def to_csv(entries: Iterable[Entry]) -> str:
-    """Writes all rows, with intervals.
+    """Writes all rows, with intervals, as CSV.
 
-    Arguments
-    ---------
-    entries : iterable of Entry
-        Rows.
-
-    Returns
-    -------
-    str
-        CSV with the columns of ``published.csv``, ``test_data``, and
-        ``pesq_wb_low``, ``pesq_wb_high`` and so on.
+    The columns are those of ``published.csv``, ``test_data``, and
+    ``pesq_wb_low``, ``pesq_wb_high`` and so on.
     """
     text = io.StringIO()
     writer = None
@@ -103,18 +75,7 @@ _SECTIONS: dict[str, Callable[[Entry], bool]] = {
 
 
 def to_markdown(entries: Iterable[Entry]) -> str:
-    """Writes a table for each kind of result, ranked by PESQ.
-
-    Arguments
-    ---------
-    entries : iterable of Entry
-        Rows.
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
+    """Writes a Markdown table for each kind of result, ranked by PESQ."""
     entries = list(entries)
     parts = [INTRODUCTION]
     for title, belongs in _SECTIONS.items():

@@ -84,10 +84,8 @@ def as_pair(clean, estimate) -> tuple[np.ndarray, np.ndarray]:
 
     Arguments
     ---------
-    clean : array_like
-        The reference, shape [time].
-    estimate : array_like
-        The signal to judge, of the same shape.
+    clean, estimate : array_like
+        The reference and the signal to judge, shape [time].
 
     Returns
     -------

@@ -65,19 +65,9 @@ class Composite(NamedTuple):
 
 
 def rate_pair(pair: SignalPair, family: str) -> Composite:
-    """CSIG, CBAK and COVL of two signals, see :func:`composite`.
+    """Computes CSIG, CBAK and COVL as :func:`composite` does.
 
-    Arguments
-    ---------
-    pair : SignalPair
-        The signals; what it has measured before is not computed again.
-    family : str
-        "raw" or "rescaled", see above.
-
-    Returns
-    -------
-    Composite
-        CSIG, CBAK and COVL, each limited to [1, 5].
+    What the pair has measured before is not computed again.
     """
     rescale, amplitude = FAMILIES[family]
     pesq_wb = pair.measure(pesq)
@@ -99,10 +89,8 @@ def composite(
 
     Arguments
     ---------
-    clean : array_like
-        The reference, shape [time], in [-1, 1].
-    estimate : array_like
-        The signal to judge, same shape.
+    clean, estimate : array_like
+        The reference and the signal to judge, shape [time], in [-1, 1].
     sample_rate : int
         In Hz; must be 16000, for wide-band PESQ.
     family : str

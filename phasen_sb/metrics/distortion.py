@@ -18,10 +18,8 @@ def snr(clean, estimate) -> float:
 
     Arguments
     ---------
-    clean : array_like
-        The reference s, shape [time].
-    estimate : array_like
-        The signal e to judge, same shape.
+    clean, estimate : array_like
+        The reference s and the signal e to judge, shape [time].
 
     Returns
     -------
@@ -52,10 +50,8 @@ def si_sdr(clean, estimate) -> float:
 
     Arguments
     ---------
-    clean : array_like
-        The reference, shape [time].
-    estimate : array_like
-        The signal to judge, same shape.
+    clean, estimate : array_like
+        The reference and the signal to judge, shape [time].
 
     Returns
     -------
@@ -88,10 +84,8 @@ def segmental_snr(
 
     Arguments
     ---------
-    clean : array_like
-        The reference, shape [time].
-    estimate : array_like
-        The signal to judge, same shape.
+    clean, estimate : array_like
+        The reference and the signal to judge, shape [time].
     sample_rate : int
         In Hz.
     rescale : bool

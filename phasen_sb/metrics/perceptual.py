@@ -13,10 +13,8 @@ def pesq(clean, estimate, sample_rate: int = 16000, mode: str = "wb") -> float:
 
     Arguments
     ---------
-    clean : array_like
-        The reference, shape [time].
-    estimate : array_like
-        The signal to judge, same shape.
+    clean, estimate : array_like
+        The reference and the signal to judge, shape [time].
     sample_rate : int
         In Hz: 16000, or 8000 for narrow band.
     mode : str
@@ -67,10 +65,8 @@ def stoi(
 
     Arguments
     ---------
-    clean : array_like
-        The reference, shape [time].
-    estimate : array_like
-        The signal to judge, same shape.
+    clean, estimate : array_like
+        The reference and the signal to judge, shape [time].
     sample_rate : int
         In Hz.
     extended : bool

@@ -44,6 +44,11 @@ class Metric(NamedTuple):
     higher_is_better: bool = True
     package: str = ""
 
+    @property
+    def title(self) -> str:
+        """The label with the unit, such as "SI-SDR (dB)"."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
 
 def _rating(label: str, family: str, name: str) -> Metric:
     """One of the three composite ratings."""
@@ -169,10 +174,8 @@ def evaluate(
 
     Arguments
     ---------
-    clean : array_like
-        The reference, shape [time].
-    estimate : array_like
-        The signal to judge, same shape.
+    clean, estimate : array_like
+        The reference and the signal to judge, shape [time].
     sample_rate : int
         In Hz.
     names : iterable of str

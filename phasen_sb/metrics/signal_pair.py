@@ -11,10 +11,8 @@ class SignalPair:
 
     Arguments
     ---------
-    clean : array_like
-        The reference, shape [time].
-    estimate : array_like
-        The signal to judge, same shape.
+    clean, estimate : array_like
+        The reference and the signal to judge, shape [time].
     sample_rate : int
         In Hz.
 

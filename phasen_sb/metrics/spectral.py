@@ -88,10 +88,8 @@ def llr(clean, estimate, sample_rate: int = 16000) -> float:
 
     Arguments
     ---------
-    clean : array_like
-        The reference, shape [time].
-    estimate : array_like
-        The signal to judge, same shape.
+    clean, estimate : array_like
+        The reference and the signal to judge, shape [time].
     sample_rate : int
         In Hz.
 
@@ -190,10 +188,8 @@ def wss(
 
     Arguments
     ---------
-    clean : array_like
-        The reference, shape [time], nominally in [-1, 1].
-    estimate : array_like
-        The signal to judge, same shape.
+    clean, estimate : array_like
+        The reference and the signal to judge, shape [time], in [-1, 1].
     sample_rate : int
         In Hz.
     amplitude : float

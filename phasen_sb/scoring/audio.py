@@ -16,23 +16,7 @@ LENGTH_TOLERANCE = SAMPLE_RATE // 10
 
 
 def read_mono(path: Path) -> np.ndarray:
-    """Reads a mono file, resampled to 16 kHz if it has another rate.
-
-    Arguments
-    ---------
-    path : pathlib.Path
-        Any format that libsndfile reads.
-
-    Returns
-    -------
-    np.ndarray
-        Shape [time].
-
-    Raises
-    ------
-    UserError
-        See :func:`decode_mono`.
-    """
+    """Reads a file as :func:`decode_mono` does, at 16 kHz."""
     samples, rate = decode_mono(path)
     if rate == SAMPLE_RATE:
         return samples

@@ -112,13 +112,12 @@ def split_by_condition(
     scores : FolderScores
         What was scored.
     conditions : dict
-        From :func:`read_conditions`.
+        From :func:`read_conditions`; other files are left out.
 
     Returns
     -------
     dict
         ``{"noise": {"bus": {system: report}}, "SNR": ...}``, SNRs rising.
-        Files that ``conditions`` does not name are left out.
     """
     groups = {}
     for column in COLUMNS:

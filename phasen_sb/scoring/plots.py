@@ -15,16 +15,7 @@ SNR_BIN_DB = 5.0
 
 
 def choose_metrics(metrics: Sequence[str]) -> list[str]:
-    """Chooses up to three measures that say most.
-
-    Arguments
-    ---------
-    metrics : sequence of str
-        Those that were computed.
-
-    Returns
-    -------
-    list of str
+    """Chooses up to three of the measures that were computed.
 
     Example
     -------
@@ -44,11 +35,6 @@ def plot_scores(path: str | Path, scores: FolderScores) -> None:
         PNG to write, with one row for each of up to three measures.
     scores : FolderScores
         What was scored.
-
-    Raises
-    ------
-    UserError
-        If it cannot be written.
     """
     metrics = choose_metrics(scores.systems[0].report.metrics)
     columns = 2 if scores.input_snr else 1

@@ -95,32 +95,12 @@ def _check_data(scores: FolderScores) -> str | None:
 
 
 def to_json(record: dict[str, Any]) -> str:
-    """Writes the record as strict JSON, which has no NaN.
-
-    Arguments
-    ---------
-    record : dict
-        From :func:`to_record`.
-
-    Returns
-    -------
-    str
-    """
+    """Writes the record as strict JSON, which has no NaN."""
     return json.dumps(record, indent=2, allow_nan=False) + "\n"
 
 
 def to_csv(scores: FolderScores) -> str:
-    """Writes a row for each system and file; a failed score stays empty.
-
-    Arguments
-    ---------
-    scores : FolderScores
-        What was scored.
-
-    Returns
-    -------
-    str
-    """
+    """Writes a row for each system and file; a failed score stays empty."""
     metrics = list(scores.systems[0].report.metrics)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -139,17 +119,14 @@ def to_csv(scores: FolderScores) -> str:
 def to_text(scores: FolderScores, record: dict[str, Any]) -> str:
     """Writes the report as Markdown.
 
+    The result of the sanity check is its first line.
+
     Arguments
     ---------
     scores : FolderScores
         What was scored.
     record : dict
         From :func:`to_record`.
-
-    Returns
-    -------
-    str
-        The result of the sanity check is its first line.
     """
     # METRICS is in the order of computation; readers look for the usual ones
     # first.

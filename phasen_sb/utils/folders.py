@@ -35,24 +35,13 @@ def nearest_sibling(path: str | Path) -> Path | None:
         path = parent / path.name
         if path.is_dir():
             return path
-    names = {name.lower(): name for name in folder_names(path.parent)}
+    names = {name.lower(): name for name in list_folders(path.parent)}
     close = difflib.get_close_matches(path.name.lower(), names, 1, 0.6)
     return path.parent / names[close[0]] if close else None
 
 
-def folder_names(folder: Path) -> list[str]:
-    """Lists the folders in a folder.
-
-    Arguments
-    ---------
-    folder : pathlib.Path
-        Where to look.
-
-    Returns
-    -------
-    list of str
-        Their names, sorted; none if it may not be read.
-    """
+def list_folders(folder: Path) -> list[str]:
+    """Lists the names of the folders in a folder; none if it is unreadable."""
     try:
         return sorted(p.name for p in folder.iterdir() if p.is_dir())
     except OSError:

@@ -100,15 +100,9 @@ def run(arguments: argparse.Namespace) -> None:
     from phasen_sb.scoring.conditions import check_names, read_conditions
     from phasen_sb.scoring.folders import score_folders
     from phasen_sb.scoring.plots import plot_scores
-    from phasen_sb.scoring.report import (
-        PER_FILE,
-        RECORD,
-        to_csv,
-        to_json,
-        to_record,
-        to_text,
-    )
+    from phasen_sb.scoring.report import to_csv, to_json, to_record, to_text
     from phasen_sb.scoring.systems import find_systems
+    from phasen_sb.utils.file_names import SCORES, SCORES_PER_FILE
     from phasen_sb.utils.files import write_atomically
     from phasen_sb.utils.folders import make_writable_folder
 
@@ -127,11 +121,11 @@ def run(arguments: argparse.Namespace) -> None:
     scores.notes += [note] if note else []
     record = to_record(scores, conditions)
     text = to_text(scores, record)
-    write_atomically(out / PER_FILE, to_csv(scores))
+    write_atomically(out / SCORES_PER_FILE, to_csv(scores))
     write_atomically(out / "report.md", text)
     plot_scores(out / "scores.png", scores)
     # Last: where it exists, the other files are complete.
-    write_atomically(out / RECORD, to_json(record))
+    write_atomically(out / SCORES, to_json(record))
     print(text, end="")
     print(
         f"Wrote scores.json, scores.csv, report.md and scores.png to {out}.",

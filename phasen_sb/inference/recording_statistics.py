@@ -1,7 +1,7 @@
-"""What one reading of a recording, before any enhancement, finds out.
+"""What a first pass over a recording measures, before any enhancement.
 
 The network works on signals of unit level. The level is that of the whole
-recording: levels taken chunk by chunk would pump.
+recording: levels measured chunk by chunk would pump.
 """
 
 from collections.abc import Iterable
@@ -10,19 +10,19 @@ from dataclasses import dataclass
 import numpy as np
 import soxr
 
-from phasen_sb.inference.excerpts import Excerpts
+from phasen_sb.inference.excerpts import ExcerptCollector
 from phasen_sb.inference.model_rate import QUALITY
 from phasen_sb.signals.level import SILENCE_RMS
 
-#: Of longer recordings 40 to 80 pieces, 10 to 20 s in all, are kept. More and
-#: shorter ones are more like the whole than few long ones.
+#: Of longer recordings 40 to 80 excerpts, 10 to 20 s in all, are kept. Many
+#: short ones represent the whole better than a few long ones.
 EXCERPT_SECONDS = 0.25
 EXCERPT_LIMIT = 80
 
 
 @dataclass(frozen=True)
-class Survey:
-    """Facts about a recording.
+class RecordingStatistics:
+    """What the enhancement of a recording needs to know beforehand.
 
     Arguments
     ---------
@@ -33,7 +33,7 @@ class Survey:
     non_finite : int
         Samples that are NaN or infinite, all channels together.
     excerpts : np.ndarray
-        Pieces from all over it at the model's rate, ``[pieces, n,
+        Evenly spaced excerpts at the model's rate, ``[excerpts, n,
         channels]``.
     """
 
@@ -43,10 +43,10 @@ class Survey:
     excerpts: np.ndarray
 
 
-def survey(
+def measure_recording(
     blocks: Iterable[np.ndarray], channels: int, rate: int, model_rate: int
-) -> Survey:
-    """Reads a recording once.
+) -> RecordingStatistics:
+    """Reads a recording once and measures it.
 
     Arguments
     ---------
@@ -61,13 +61,13 @@ def survey(
 
     Returns
     -------
-    Survey
+    RecordingStatistics
 
     Example
     -------
     >>> blocks = [np.full((8, 1), 3.0), np.array([[np.nan], [0.0]])]
-    >>> facts = survey(blocks, 1, 16000, 16000)
-    >>> facts.samples, facts.levels, facts.non_finite
+    >>> statistics = measure_recording(blocks, 1, 16000, 16000)
+    >>> statistics.samples, statistics.levels, statistics.non_finite
     (10, array([2.68328157]), 1)
     """
     resampler = None
@@ -76,7 +76,9 @@ def survey(
             rate, model_rate, channels, dtype="float64", quality=QUALITY
         )
     squares, count = np.zeros(channels), 0
-    excerpts = Excerpts(round(EXCERPT_SECONDS * model_rate), EXCERPT_LIMIT)
+    excerpts = ExcerptCollector(
+        round(EXCERPT_SECONDS * model_rate), EXCERPT_LIMIT
+    )
     samples, non_finite = 0, 0
 
     def add(block, last=False):
@@ -96,11 +98,11 @@ def survey(
     add(np.zeros((0, channels)), last=True)
     levels = np.sqrt(squares / max(count, 1))
     levels = np.maximum(levels, SILENCE_RMS)
-    return Survey(samples, levels, non_finite, excerpts.pieces())
+    return RecordingStatistics(samples, levels, non_finite, excerpts.stack())
 
 
 def replace_non_finite(block: np.ndarray) -> tuple[np.ndarray, int]:
-    """Puts zeros in the place of NaN and infinity, and counts them.
+    """Replaces NaN and infinity by zero, and counts them.
 
     Example
     -------

@@ -20,11 +20,14 @@ from phasen_sb.leaderboard.recordings import FolderAudio, RunAudio
 from phasen_sb.losses.objective import METRIC_LOSSES
 from phasen_sb.metrics.metric_report import MetricReport
 from phasen_sb.models.cost import ModelCost, find_model, find_model_cost
-from phasen_sb.models.stored import RESULTS
-from phasen_sb.scoring.report import PER_FILE, RECORD
 from phasen_sb.scoring.sanity import is_literature_data
-from phasen_sb.scoring.statistics import summarize
+from phasen_sb.scoring.statistics import compute_statistics
 from phasen_sb.scoring.systems import NOISY, name_systems
+from phasen_sb.utils.file_names import (
+    RESULTS,
+    SCORES as RECORD,
+    SCORES_PER_FILE,
+)
 from phasen_sb.utils.files import read_json
 
 #: Losses that do not optimise a metric.
@@ -130,7 +133,7 @@ def _read_training(name: str, folder: Path) -> Run:
         training = _describe_training(results)
     except (KeyError, TypeError, AttributeError) as error:
         raise _explain_damage(path, error) from error
-    reports = _read_training_scores(folder / PER_FILE, means["enhanced"])
+    reports = _read_training_scores(folder / SCORES_PER_FILE, means["enhanced"])
     intervals = {key: _compute_intervals(r) for key, r in reports.items()}
     entry = _make_entry(
         name,
@@ -196,7 +199,7 @@ def _read_scored_systems(name: str, folder: Path) -> list[Run]:
         counts = {key: max(s["n"].values()) for key, s in systems.items()}
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise _explain_damage(path, error) from error
-    per_file = _read_system_scores(folder / PER_FILE)
+    per_file = _read_system_scores(folder / SCORES_PER_FILE)
     clean = record.get("clean_folder")
     enhanced = [key for key in systems if key != NOISY]
     runs = []
@@ -297,7 +300,7 @@ def _describe_test_data(files: int, noisy_pesq: float | None) -> str:
 
 
 def _compute_intervals(report: MetricReport) -> dict[str, tuple[float, float]]:
-    ends = summarize(report)["ci95"]
+    ends = compute_statistics(report)["ci95"]
     return {metric: tuple(ci) for metric, ci in ends.items() if ci}
 
 

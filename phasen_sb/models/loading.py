@@ -4,7 +4,6 @@ There is one way: :func:`read_model` finds and reads a model, and
 :meth:`StoredModel.build` makes the enhancer of it.
 """
 
-import json
 import os
 import re
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from phasen_sb.utils.file_names import (
     RESULTS,
     WEIGHTS,
 )
+from phasen_sb.utils.files import read_json
 from phasen_sb.utils.folders import nearest_sibling
 
 #: The exported model that ships with the package.
@@ -244,12 +244,5 @@ def _read_results(folder, meta):
 
 
 def _read_json(path):
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}); delete it, or run the training "
-            "again, which writes it anew."
-        ) from error
+    fix = "delete it, or run the training again, which writes it again"
+    return read_json(path, fix) if path.exists() else {}

@@ -15,13 +15,14 @@ from phasen_sb.scoring.audio import SAMPLE_RATE
 from phasen_sb.scoring.conditions import split_by_condition
 from phasen_sb.scoring.plots import choose_metrics
 from phasen_sb.scoring.sanity import check_voicebank
-from phasen_sb.scoring.statistics import compare, find_worst_files, summarize
+from phasen_sb.scoring.statistics import (
+    compare,
+    compute_statistics,
+    find_worst_files,
+)
 from phasen_sb.scoring.systems import NOISY, FolderScores
 from phasen_sb.utils.provenance import find_versions
 from phasen_sb.utils.tables import format_markdown_table
-
-#: Files of the record and of the CSV table.
-RECORD, PER_FILE = "scores.json", "scores.csv"
 
 _NAMED_FILES = 5
 
@@ -41,7 +42,7 @@ def to_record(
     Returns
     -------
     dict
-        "systems" by name, see :func:`phasen_sb.scoring.statistics.summarize`,
+        "systems" by name, see :func:`phasen_sb.scoring.statistics.compute_statistics`,
         "comparisons" of each two of them, "conditions" (the same as "systems"
         for each noise and SNR), "sanity", "clean_folder", "notes",
         "sample_rate", "resampler" and "versions".
@@ -51,7 +52,7 @@ def to_record(
         groups = split_by_condition(scores, conditions)
     systems = {
         system.name: {"folder": str(system.folder)}
-        | summarize(system.report)
+        | compute_statistics(system.report)
         | {"missing": system.missing, "without_clean": system.extra}
         for system in scores.systems
     }
@@ -68,7 +69,9 @@ def to_record(
         ],
         "conditions": {
             column: {
-                value: {name: summarize(r) for name, r in reports.items()}
+                value: {
+                    name: compute_statistics(r) for name, r in reports.items()
+                }
                 for value, reports in by_value.items()
             }
             for column, by_value in groups.items()

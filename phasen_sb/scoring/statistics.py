@@ -49,7 +49,7 @@ def bootstrap_interval(values) -> list[float] | None:
     return [float(interval.low), float(interval.high)]
 
 
-def summarize(report: MetricReport) -> dict[str, Any]:
+def compute_statistics(report: MetricReport) -> dict[str, Any]:
     """Computes the statistics of one system, as ``scores.json`` keeps them.
 
     Arguments
@@ -66,7 +66,7 @@ def summarize(report: MetricReport) -> dict[str, Any]:
     Example
     -------
     >>> scores = {"a": {"stoi": 0.75}, "b": {"stoi": 1.0}}
-    >>> summarize(MetricReport(("stoi",), scores))["median"]
+    >>> compute_statistics(MetricReport(("stoi",), scores))["median"]
     {'stoi': 0.875}
     """
     values = {metric: report.values(metric) for metric in report.metrics}

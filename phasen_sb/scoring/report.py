@@ -42,7 +42,8 @@ def to_record(
     Returns
     -------
     dict
-        "systems" by name, see :func:`phasen_sb.scoring.statistics.compute_statistics`,
+        "systems" by name, see
+        :func:`phasen_sb.scoring.statistics.compute_statistics`,
         "comparisons" of each two of them, "conditions" (the same as "systems"
         for each noise and SNR), "sanity", "clean_folder", "notes",
         "sample_rate", "resampler" and "versions".

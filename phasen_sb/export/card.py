@@ -6,19 +6,9 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from phasen_sb import __version__
 from phasen_sb.losses.objective import METRIC_LOSSES
+from phasen_sb.metrics.registry import METRICS, USUAL_METRICS
 from phasen_sb.models.loading import StoredModel
-
-SCORES = {
-    "pesq_wb": "PESQ (wideband)",
-    "pesq_nb": "PESQ (narrowband)",
-    "stoi": "STOI",
-    "estoi": "ESTOI",
-    "si_sdr": "SI-SDR (dB)",
-    "csig": "CSIG",
-    "cbak": "CBAK",
-    "covl": "COVL",
-    "ssnr": "segmental SNR (dB)",
-}
+from phasen_sb.utils.tables import format_markdown_table
 
 #: Settings that name the folder a training's data came from.
 DATA_FOLDERS = ("data_folder", "noisy_folder", "clean_folder")
@@ -131,10 +121,10 @@ def _metadata(model, name, licence):
             dataset_type=model.data.get("source", "custom"),
             dataset_split="test",
             metric_type=key,
-            metric_name=label,
+            metric_name=METRICS[key].title,
             metric_value=round(scores[key], 4),
         )
-        for key, label in SCORES.items()
+        for key in USUAL_METRICS
         if isinstance(scores.get(key), float)
     ]
     return ModelCardData(
@@ -153,17 +143,21 @@ def _score_table(results):
         enhanced = scores.get("enhanced", {})
         noisy = scores.get("noisy", {})
         rows = [
-            f"| {SCORES[key]} | {_number(noisy.get(key))} "
-            f"| {_number(enhanced[key])} |"
-            for key in SCORES
+            (
+                METRICS[key].title,
+                _number(noisy.get(key)),
+                _number(enhanced[key]),
+            )
+            for key in USUAL_METRICS
             if isinstance(enhanced.get(key), float)
         ]
         if not rows:
             continue
         count = enhanced.get("utterances")
         title += f" set, {count} utterances" if count else " set"
-        head = [f"| {title} | noisy | enhanced |", "|---|---|---|"]
-        parts.append("\n".join(head + rows))
+        header = [title, "noisy", "enhanced"]
+        align = ["left", "right", "right"]
+        parts.append(format_markdown_table(header, rows, align))
     if not parts:
         return "None were measured."
     notes = []

@@ -35,6 +35,8 @@ class Metric(NamedTuple):
         Which way improvement lies.
     package : str
         The package that computes it, "" for our own code.
+    name : str
+        The label spelled out; "" if that says no more.
     """
 
     label: str
@@ -43,11 +45,13 @@ class Metric(NamedTuple):
     digits: int = 2
     higher_is_better: bool = True
     package: str = ""
+    name: str = ""
 
     @property
     def title(self) -> str:
-        """The label with the unit, such as "SI-SDR (dB)"."""
-        return f"{self.label} ({self.unit})" if self.unit else self.label
+        """The name with the unit, for readers who may not know the label."""
+        name = self.name or self.label
+        return f"{name} ({self.unit})" if self.unit else name
 
 
 def _rating(label: str, family: str, name: str) -> Metric:
@@ -78,7 +82,12 @@ def _rate_estimate(clean, estimate, sample_rate: int) -> DNSMOS:
 METRICS: dict[str, Metric] = {
     "si_sdr": Metric("SI-SDR", lambda p: si_sdr(p.clean, p.estimate), "dB"),
     "snr": Metric("SNR", lambda p: snr(p.clean, p.estimate), "dB"),
-    "ssnr": Metric("SSNR", lambda p: p.measure(segmental_snr, False), "dB"),
+    "ssnr": Metric(
+        "SSNR",
+        lambda p: p.measure(segmental_snr, False),
+        "dB",
+        name="segmental SNR",
+    ),
     "ssnr_rescaled": Metric(
         "SSNR rescaled", lambda p: p.measure(segmental_snr, True), "dB"
     ),
@@ -102,9 +111,17 @@ METRICS: dict[str, Metric] = {
     "dnsmos_sig": _dnsmos("sig"),
     "dnsmos_bak": _dnsmos("bak"),
     "dnsmos_ovrl": _dnsmos("ovrl"),
-    "pesq_wb": Metric("PESQ-wb", lambda p: p.measure(pesq), package="pesq"),
+    "pesq_wb": Metric(
+        "PESQ-wb",
+        lambda p: p.measure(pesq),
+        package="pesq",
+        name="PESQ (wideband)",
+    ),
     "pesq_nb": Metric(
-        "PESQ-nb", lambda p: p.measure(pesq, "nb"), package="pesq"
+        "PESQ-nb",
+        lambda p: p.measure(pesq, "nb"),
+        package="pesq",
+        name="PESQ (narrowband)",
     ),
     "csig": _rating("CSIG", "raw", "csig"),
     "cbak": _rating("CBAK", "raw", "cbak"),

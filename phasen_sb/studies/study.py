@@ -17,6 +17,7 @@ from phasen_sb.metrics.formatting import format_interval, format_score
 from phasen_sb.metrics.metric_report import MetricReport
 from phasen_sb.metrics.registry import METRICS
 from phasen_sb.scoring.statistics import compare
+from phasen_sb.utils.tables import format_markdown_table
 
 KEYS = {"recipe", "runs", "cumulative"}
 
@@ -288,9 +289,9 @@ def table(study: Study, folders: Mapping[str, Path]) -> str:
     first_name, first = next(iter(reports.items()))
     metrics = first.metrics
     labels = [METRICS[metric].label for metric in metrics]
-    rows = [
-        ["", "M parameters", *labels, *(f"gain in {name}" for name in labels)]
-    ]
+    header = ["", "M parameters", *labels]
+    header += [f"gain in {name}" for name in labels]
+    rows = []
     noisy = next(iter(runs.values())).noisy
     if noisy is not None:
         cells = [format_score(m, noisy.scores.get(m)) for m in metrics]
@@ -308,8 +309,7 @@ def table(study: Study, folders: Mapping[str, Path]) -> str:
                 *gains,
             ]
         )
-    rows.insert(1, ["---"] * len(rows[0]))
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return format_markdown_table(header, rows) + "\n"
 
 
 def _report(run: Run) -> MetricReport:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from phasen_sb.utils.files import write_atomically
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # loads slowly
     from matplotlib.figure import Figure
 
 

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Trains what a study lists, one after the other, and compares the results.
+"""Trains what a study lists, one after another, and compares the results.
 
     python recipes/study.py hparams/studies/ablations.yaml
     python recipes/study.py hparams/studies/ablations.yaml \
         --data_folder /data/VoiceBank --number_of_epochs 10
 
-Whatever follows the study's file goes to recipes/train.py in each training,
-so all have the same budget. Parts of an object, --network '{blocks: 2}', join
-those that a training sets. Started again, it goes on where it was stopped.
-Results: one folder for each training and table.md, in results/STUDY or
---study_folder.
+Whatever follows the study's file is passed to recipes/train.py in each
+training, so all have the same budget. Parts of an object, --network
+'{blocks: 2}', are added to those that a training sets. Started again, it goes
+on where it was stopped. Results: one folder for each training and table.md, in
+results/STUDY or --study_folder.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from phasen_sb.configuration.recipe import find_hparams
+from phasen_sb.configuration.reading import find_hparams
 from phasen_sb.errors import UserError
 from phasen_sb.studies.study import (
     check_options,
@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> None:
     check_options(study, for_train)
     root = options.study_folder or Path("results", study.name)
     if "=" in str(root):
-        raise UserError(f"{root} has a '=' in it; give another --study_folder.")
+        raise UserError(f"{root} contains a '='; give another --study_folder.")
     folders = {}
     for name in study.runs:
         folder = root / name
@@ -69,10 +69,10 @@ def main(arguments: list[str]) -> None:
                 raise UserError(
                     f"The training {name} ended with exit status "
                     f"{done.returncode}; see above and {folder}/log.txt. Once "
-                    "that is mended, the same command goes on from there."
+                    "that is fixed, the same command goes on from there."
                 )
         folders[name] = folder
-        # After each: a long study can be read before it is done.
+        # After each training: a long study can be read before it ends.
         text = table(study, folders)
         write_atomically(root / "table.md", text)
     print(f"\n{text}\nThis table is in {root / 'table.md'}.")

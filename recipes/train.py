@@ -15,18 +15,11 @@ import logging
 import sys
 from collections.abc import Mapping
 from contextlib import closing
-from pathlib import Path
 
 import speechbrain as sb
-from ruamel.yaml import YAML
-from speechbrain.utils.distributed import run_on_main
+from speechbrain.utils.distributed import if_main_process, run_on_main
 
-from phasen_sb.configuration.inheritance import expand
-from phasen_sb.configuration.recipe import (
-    find_hparams,
-    load_recipe,
-    merge_overrides,
-)
+from phasen_sb.configuration.recipe import Recipe
 from phasen_sb.configuration.run_options import (
     parse_arguments,
     settle_run_options,
@@ -49,28 +42,35 @@ logger = logging.getLogger(__name__)
 
 def main(arguments: list[str]) -> None:
     """Runs the recipe with command-line arguments."""
+    # Read the command line and the recipe's YAML, and build what it describes
     file, run_opts, overrides = parse_arguments(arguments)
-    written = find_hparams(file)
-    file, given = expand(written, overrides)
-    try:
-        path, hparams, overrides = load_recipe(file, given, run_opts.debug)
-    except UserError as error:  # may name the expanded file
-        raise UserError(str(error).replace(str(file), str(written))) from error
+    recipe = Recipe.read(file, overrides, run_opts.debug)
+    hparams = recipe.load()
     run_opts = settle_run_options(run_opts, hparams)
+
+    # Initialise DDP (useful only for multi-GPU training)
     sb.utils.distributed.ddp_init_group(run_opts)
-    settings = settings_of(path, overrides, run_opts)
+
+    # Refuse to go on with a run of other settings or data; prepare the data
+    settings = settings_of(recipe, run_opts)
     check_same_run(hparams, settings, run_opts.test_only)
     run_on_main(prepare_run, args=[hparams, settings, run_opts.test_only])
-    sb.create_experiment_directory(
-        experiment_directory=hparams["output_folder"],
-        hyperparams_to_save=path,
-        overrides=overrides,
-    )
-    run_on_main(say_what_the_sample_sets, args=[path, given])
-    datasets = hparams["make_datasets"]()
-    untrained = transform_matrices(hparams["enhancer"].network)
-    start_from(hparams, written)
 
+    # Create the experiment directory, with log.txt and hyperparams.yaml
+    sb.create_experiment_directory(hparams["output_folder"])
+    run_on_main(recipe.write, args=[hparams["output_folder"]])
+    if recipe.from_sample and if_main_process():
+        said = [f"{key}: {hparams[key]}" for key in recipe.from_sample]
+        logger.info(f"sample.yaml sets {', '.join(said)}")
+
+    # Create the data sets
+    datasets = hparams["make_datasets"]()
+
+    # Load weights of an earlier training, if the recipe names one
+    untrained = transform_matrices(hparams["enhancer"].network)
+    start_from(hparams, str(recipe.path))
+
+    # Initialise the Brain
     brain = EnhancementBrain(
         modules=hparams["modules"],
         opt_class=hparams["opt_class"],
@@ -79,8 +79,11 @@ def main(arguments: list[str]) -> None:
         checkpointer=hparams["checkpointer"],
     )
     with closing(brain):
+        # Score the noisy input, beside which all results stand
         for split in ("valid", "test"):
             brain.score_noisy(split, datasets[split])
+
+        # Train; the loop goes on from the last checkpoint, if there is one
         brain.fit(
             hparams["epoch_counter"],
             datasets["train"],
@@ -91,29 +94,21 @@ def main(arguments: list[str]) -> None:
                 "num_workers": hparams["num_workers"],
             },
         )
-        brain.evaluate(
-            datasets["test"],
-            max_key=SELECTION_METRIC,
-        )
+
+        # Load the best checkpoint and evaluate it
+        brain.evaluate(datasets["test"], max_key=SELECTION_METRIC)
+
+        # Write scores, audio and pictures
         run_on_main(write_results, args=[brain, datasets, untrained])
 
 
-def start_from(hparams: Mapping, path: Path) -> None:
+def start_from(hparams: Mapping, recipe: str) -> None:
     """Loads ``init_from``, unless a checkpoint of this run will follow."""
     source = hparams["init_from"]
     if source is None or hparams["checkpointer"].find_checkpoint() is not None:
         return
     model = read_model(str(source))
-    load_state(hparams["enhancer"], model.state, str(source), str(path))
-
-
-def say_what_the_sample_sets(path: Path, overrides: str) -> None:
-    """Logs the values that ``sample.yaml`` puts over a YAML's."""
-    given = YAML().load(overrides) or {}
-    values = merge_overrides(path, overrides)
-    said = [f"{k}: {v}" for k, v in values.items() if k not in given]
-    if said:
-        logger.info(f"sample.yaml sets {', '.join(said)}")
+    load_state(hparams["enhancer"], model.state, str(source), recipe)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Workloads: what is timed, and how, in a process of its own."""
+"""Workloads: what is measured, and how, each in a process of its own."""
 
 import tempfile
 from collections.abc import Callable
@@ -13,8 +13,7 @@ import torch
 from torch import nn
 
 from phasen_sb.benchmark.loading import measure_loading
-from phasen_sb.configuration.inheritance import expand
-from phasen_sb.configuration.recipe import find_hparams, load_recipe
+from phasen_sb.configuration.recipe import Recipe
 from phasen_sb.errors import UserError
 from phasen_sb.losses.compressed_complex import compressed_complex_loss
 from phasen_sb.losses.objective import Objective
@@ -25,7 +24,7 @@ from phasen_sb.training.compilation import compile_network
 from phasen_sb.utils.hardware import PRECISIONS
 
 SAMPLE_RATE = 16000
-#: A measurement is repeated until it has taken so long (s) ...
+#: A measurement is repeated until it has taken this long (s) ...
 ENOUGH = 3.0
 #: ... but not more often than this.
 REPEATS = 20
@@ -37,23 +36,22 @@ class Workload(NamedTuple):
     Arguments
     ---------
     task : str
-        ``enhance`` (a waveform as a whole), ``enhance in chunks`` (a file, as
+        ``enhance`` (a whole waveform), ``enhance in chunks`` (a file, as
         ``phasen enhance`` does it), ``train`` (a step, forward to update) or
         ``load`` (training data).
     engine : str
-        ``plain`` modules, ``optimized``, ``compiled``, which is for training,
-        or ``other``: the model of a file that the user gives; ``1 worker``
-        that loads.
+        ``plain`` modules, ``optimized``, ``compiled`` (in training), ``other``
+        (the model of a file that the user gives), or ``1 worker`` that loads.
     precision : str
         ``fp32`` or ``bf16``; ``-`` in loading.
     threads : int
         Threads of PyTorch.
     seconds : float
-        Length of the audio; of each of a batch in training.
+        Length of the audio (s), in training of each utterance of a batch.
     batch : int
         Waveforms at once.
     device : str
-        ``cpu`` or ``cuda``, on which the threads do not count.
+        ``cpu``, or ``cuda``, where the threads do not matter.
     """
 
     task: str
@@ -66,9 +64,16 @@ class Workload(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """What was measured: best time (s) and peak memory (MB, None where the
-    system does not tell) above that of the loaded model; on a GPU, all that
-    PyTorch allocates."""
+    """What was measured.
+
+    Arguments
+    ---------
+    time : float
+        The best time (s).
+    memory : float or None
+        Peak memory (MB) above that of the loaded model, on a GPU all that
+        PyTorch allocates; None where the system does not report it.
+    """
 
     time: float
     memory: float | None
@@ -93,7 +98,7 @@ def load_other(path: Path) -> nn.Module:
         If there is no such file or function.
     """
     if not path.is_file():
-        raise UserError(f"{path} is not there; --other takes a Python file.")
+        raise UserError(f"{path} does not exist; --other takes a Python file.")
     spec = spec_from_file_location("other_model", path)
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -106,7 +111,7 @@ def load_other(path: Path) -> nn.Module:
 
 
 def build(hparams: str, engine: str, other: str | None) -> nn.Module:
-    """The model of a workload, untrained: speed does not depend on weights.
+    """Builds the model of a workload, untrained, as weights do not matter.
 
     Arguments
     ---------
@@ -125,10 +130,8 @@ def build(hparams: str, engine: str, other: str | None) -> nn.Module:
     if engine == "other":
         return load_other(Path(other))
     with tempfile.TemporaryDirectory() as folder:
-        path, overrides = expand(
-            find_hparams(hparams), f"{{output_folder: {folder}}}"
-        )
-        return load_recipe(path, overrides)[1]["enhancer"]
+        recipe = Recipe.read(hparams, f"{{output_folder: {folder}}}")
+        return recipe.load()["enhancer"]
 
 
 def measure(
@@ -164,11 +167,11 @@ def measure(
     noisy = 0.1 * noisy.to(device)
     if workload.task == "train":
         step = _training_step(model.train(), noisy, workload)
-        step()  # neither compiling nor what Adam keeps is the step's
+        step()  # compiles, and allocates what Adam keeps
         return _time(step, device)
     model.eval()
     if workload.engine == "optimized" and workload.task == "enhance":
-        # In place of the plain modules: their memory is not the tiled one's.
+        # Replaces the plain modules, whose memory must not count.
         model = optimize(model, workload.precision)
     if workload.task == "enhance":
         return _time(_whole(model, noisy, workload), device)
@@ -218,7 +221,7 @@ def _training_step(model, noisy, workload):
 
     def loss():
         if workload.engine == "other":
-            # Their loss is not ours to know: any that reaches all outputs.
+            # Their loss is unknown; any that depends on all outputs serves.
             outputs = model(noisy)
             if torch.is_tensor(outputs):
                 outputs = [outputs]
@@ -241,7 +244,7 @@ def _training_step(model, noisy, workload):
 
 
 def _time(work: Callable[[], None], device: str = "cpu") -> Measurement:
-    """The first call warms up and shows the peak memory, like any other."""
+    """Times calls after a first one, which warms up and shows the memory."""
     if device == "cuda":
         return _time_on_gpu(work)
     loaded = _reset_peak()
@@ -270,7 +273,7 @@ def _time_on_gpu(work):
 
 
 def _reset_peak():
-    """Sets the peak to the memory at hand (Linux); returns that in MB."""
+    """Resets the peak to the memory in use (Linux); returns that in MB."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
         return _status("VmRSS")
@@ -286,7 +289,7 @@ def _status(field):
 
 
 def machine_peak(precision: str, threads: int, device: str = "cpu") -> float:
-    """What the machine reaches (FLOP/s) in a product of large matrices."""
+    """Measures the machine's FLOP/s in a product of large matrices."""
     torch.set_num_threads(threads)
     size = 8192 if device == "cuda" else 2048
     matrix = torch.from_numpy(

@@ -1,6 +1,6 @@
 """YAML files, and command lines, that replace entries of a recipe's YAML.
 
-A file that says only what differs names the file it goes over:
+A file that says only what differs names the file that it overrides:
 
     base: ../phasen.yaml
     name: mine
@@ -10,121 +10,82 @@ Its keys replace the base's entries as a whole, object and all, and may be
 new. So does an object on the command line, ``--network "!new:my.Network {}"``;
 HyperPyYAML by itself would put its arguments into the old object.
 
-Entries that only what was replaced referred to are left out, so that setting
-them is an error and not a silent nothing. The base may have a base itself.
+Entries to which only replaced ones referred are left out, so that setting
+them is an error and does not silently do nothing. The base may have a base
+itself.
 
-Without data the base's ``sample.yaml`` goes over what such a file says, too;
-the command line has the last word.
+Without data the values of the base's ``sample.yaml`` override what all these
+files say; the command line overrides both.
 """
 
-import atexit
 import io
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 from ruamel.yaml.tag import Tag
 
-from phasen_sb.configuration.recipe import RECIPE_KEYS, read_yaml
+from phasen_sb.configuration.keys import keys_with
+from phasen_sb.configuration.reading import read_yaml
 from phasen_sb.errors import UserError
 
 BASE = "base"
 INCLUDE = "!include:"
 
 
-def expand(path: Path, overrides: str = "") -> tuple[Path, str]:
-    """Writes a recipe's YAML out with all replacements made.
+def read_chain(path: Path) -> tuple[list[Path], list[dict]]:
+    """Reads a YAML and the bases below it.
 
     Arguments
     ---------
     path : pathlib.Path
         The YAML, whole or with a ``base``.
-    overrides : str
-        YAML text of the command line's overrides.
 
     Returns
     -------
-    path : pathlib.Path
-        ``path`` itself if nothing replaces anything, else a file of the same
-        name in a temporary folder, with the base's ``sample.yaml`` beside it.
-    overrides : str
-        Those that replace no object.
+    files : list of pathlib.Path
+        The lowest base first, ``path`` last.
+    layers : list of dict
+        What each says.
 
     Raises
     ------
-    phasen_sb.errors.UserError
-        If a base is missing, or goes over itself.
+    UserError
+        If a base is missing, or is based on itself.
 
     Example
     -------
-    >>> from phasen_sb.configuration.recipe import find_hparams
-    >>> base = find_hparams("hparams/phasen.yaml").resolve()
-    >>> mine = getfixture("tmp_path") / "mine.yaml"
-    >>> _ = mine.write_text(f"base: {base}\\nlr: 0.1")
-    >>> path, rest = expand(mine, "{network: !new:my.Net {a: 1}, seed: 2}")
-    >>> rest.strip()
-    '{seed: 2}'
-    >>> read_yaml(path)["lr"], dict(read_yaml(path)["network"])
-    (0.1, {'a': 1})
+    >>> folder = getfixture("tmp_path")
+    >>> for name, text in (("a", "lr: 1"), ("b", "base: a.yaml")):
+    ...     _ = (folder / f"{name}.yaml").write_text(text)
+    >>> files, layers = read_chain(folder / "b.yaml")
+    >>> [file.name for file in files], [dict(layer) for layer in layers]
+    (['a.yaml', 'b.yaml'], [{'lr': 1}, {}])
     """
-    files, layers = _read_chain(path)
-    objects, overrides = _take_objects(overrides, set().union(*layers))
-    if objects:
-        files.append(path)
-        layers.append(objects)
-    if len(layers) == 1:
-        return path, overrides
-    # The included file lies beside the layer that names it, or a lower one.
-    folders = [file.parent for file in files]
-    for i, layer in enumerate(layers):
-        _find_includes(layer, folders[i::-1])
-    merged, orphans = layers[0], set()
-    for layer in layers[1:]:
-        orphans = (orphans | _references(merged)) - set(layer)
-        merged.update(layer)
-    folder = Path(tempfile.mkdtemp(prefix="phasen-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    sample = files[0].with_name("sample.yaml")
-    if sample.is_file():
-        values = read_yaml(sample)
-        removed = _prune(merged, orphans | _references(values))
-        text = _dump({k: v for k, v in values.items() if k in merged})
-        # What the sample alone refers to enters it by value.
-        for key, value in removed.items():
-            text = text.replace(f"<{key}>", str(getattr(value, "value", value)))
-        (folder / sample.name).write_text(text, encoding="utf-8")
-    else:
-        _prune(merged, orphans)
-    (folder / path.name).write_text(_dump(merged), encoding="utf-8")
-    return folder / path.name, overrides
-
-
-def _read_chain(path):
-    """Reads a YAML and the bases below it; the lowest comes first."""
     files, layers = [path], [read_yaml(path)]
     while BASE in layers[0]:
         base = files[0].parent / str(layers[0].pop(BASE))
         if not base.is_file():
             raise UserError(
-                f"{files[0]} goes over {base}, which does not exist; mend "
-                f"its key {BASE!r}."
+                f"{files[0]} is based on {base}, which does not exist; "
+                f"correct its key {BASE!r}."
             )
         if any(base.samefile(file) for file in files):
             raise UserError(
-                f"{files[0]} goes over {base}, which goes over itself; mend "
-                f"its key {BASE!r}."
+                f"{files[0]} is based on {base}, which is based on itself; "
+                f"correct its key {BASE!r}."
             )
         files.insert(0, base)
         layers.insert(0, read_yaml(base))
     if layers[1:]:
         for layer in layers:
             _remove_comments(layer)
+    # An included file lies beside the YAML that names it, or a lower one.
+    for i, layer in enumerate(layers):
+        find_includes(layer, files[i::-1])
     return files, layers
 
 
@@ -133,67 +94,142 @@ def _remove_comments(node):
     if hasattr(node, "ca"):
         node.ca.comment = None
         node.ca.items.clear()
+    for part in _parts(node):
+        _remove_comments(part)
+
+
+def _parts(node):
     if isinstance(node, Mapping):
-        node = list(node.values())
-    if isinstance(node, list):
-        for part in node:
-            _remove_comments(part)
+        return list(node.values())
+    return node if isinstance(node, list) else []
 
 
-def _find_includes(node, folders):
-    """Makes the paths of ``!include:`` absolute."""
+def find_includes(node: Any, files: list[Path]) -> None:
+    """Makes the paths of ``!include:`` absolute, wherever they stand.
+
+    Arguments
+    ---------
+    node : object
+        A YAML tree; changed in place.
+    files : list of pathlib.Path
+        YAML files beside which to look, the first one first.
+    """
     tag = getattr(getattr(node, "tag", None), "value", None) or ""
     if tag.startswith(INCLUDE):
         name = tag.removeprefix(INCLUDE)
-        for folder in folders:
-            if (found := folder / name).is_file():
-                found = quote(os.path.abspath(found))
-                node.yaml_set_ctag(Tag(suffix=INCLUDE + found))
-                break
-    if isinstance(node, Mapping):
-        node = list(node.values())
-    if isinstance(node, list):
-        for part in node:
-            _find_includes(part, folders)
+        paths = [file.resolve().parent / name for file in files]
+        found = next((path for path in paths if path.is_file()), paths[0])
+        node.yaml_set_ctag(Tag(suffix=INCLUDE + quote(str(found))))
+    for part in _parts(node):
+        find_includes(part, files)
 
 
-def _take_objects(overrides, known):
-    """Splits overrides into objects with arguments, and the others' text."""
-    try:
-        given = YAML().load(overrides)
-    except YAMLError:
-        return {}, overrides  # the loader will say what is wrong
-    if not isinstance(given, Mapping):
-        return {}, overrides
-    objects = {
-        key: value
-        for key, value in given.items()
+def take_objects(overrides: dict, known: set[str]) -> dict:
+    """Takes objects with arguments, which replace others, from overrides.
+
+    Arguments
+    ---------
+    overrides : dict
+        What the command line sets; loses these.
+    known : set of str
+        The recipe's keys.
+
+    Returns
+    -------
+    dict
+        The objects.
+
+    Example
+    -------
+    >>> given = YAML().load("{network: !new:my.Net {a: 1}, seed: 2}")
+    >>> dict(take_objects(given, {"network", "seed"})["network"]), dict(given)
+    ({'a': 1}, {'seed': 2})
+    """
+    names = [
+        key
+        for key, value in overrides.items()
         if key in known and isinstance(value, Mapping) and value.tag.value
-    }
-    if not objects:
-        return {}, overrides
-    for key in objects:
-        del given[key]
-    return objects, _dump(given)
+    ]
+    return {name: overrides.pop(name) for name in names}
 
 
-def _prune(merged, orphans):
-    """Removes, and returns, those of the orphans that nobody reads."""
-    removed = {}
-    orphans = orphans - RECIPE_KEYS
-    while unread := (orphans - _references(merged)) & set(merged):
+def merge(layers: list[dict], sample: Mapping, applies: bool) -> dict:
+    """Puts layers over each other, and leaves out what nothing reads then.
+
+    Arguments
+    ---------
+    layers : list of dict
+        The lowest first; it is changed.
+    sample : dict
+        Values of ``sample.yaml``.
+    applies : bool
+        Whether they override those of the layers. They add no keys.
+
+    Returns
+    -------
+    dict
+
+    Example
+    -------
+    >>> base = {"net": "!new:Net <size>", "size": 1, "lr": 2}
+    >>> merge([base, {"net": "!new:Other"}], {"lr": 3, "size": 4}, True)
+    {'net': '!new:Other', 'lr': 3}
+    """
+    merged, orphans = layers[0], set()
+    for layer in layers[1:]:
+        orphans = (orphans | references(merged)) - set(layer)
+        merged.update(layer)
+    if layers[1:]:
+        orphans |= references(sample)
+    if applies:
+        merged.update({k: v for k, v in sample.items() if k in merged})
+    orphans -= keys_with("required")
+    while unread := (orphans - references(merged)) & set(merged):
         for key in unread:
-            removed[key] = merged.pop(key)
-    return removed
+            del merged[key]
+    return merged
 
 
-def _references(tree):
-    return set(re.findall(r"<(\w+)", _dump(tree)))
+def references(node: Any) -> set[str]:
+    """The keys to which a YAML tree refers.
+
+    Arguments
+    ---------
+    node : object
+        The tree, or a part of it.
+
+    Returns
+    -------
+    set of str
+
+    Example
+    -------
+    >>> sorted(references({"a": "<b>/<c>", "d": ["<e[f]>"]}))
+    ['b', 'c', 'e']
+    """
+    text = getattr(node, "value", node)  # a tagged one's
+    if isinstance(text, str):
+        return set(re.findall(r"<(\w+)", text))
+    return set().union(*map(references, _parts(node)))
 
 
-def _dump(tree):
-    if not tree:
-        return ""  # "{}" is no empty command line
+def dump(tree: Mapping) -> str:
+    """Writes a tree as YAML.
+
+    Arguments
+    ---------
+    tree : dict
+        Plain, or from :func:`phasen_sb.configuration.reading.read_yaml`.
+
+    Returns
+    -------
+    str
+
+    Example
+    -------
+    >>> dump({"lr": 0.1})
+    'lr: 0.1\\n'
+    """
     text = io.StringIO()
     YAML().dump(tree, text)
     return text.getvalue()

@@ -17,7 +17,7 @@ from phasen_sb.utils.hardware import (
     fastest_precision,
 )
 
-#: Options of SpeechBrain's that the Brain does not heed, and what serves.
+#: Options of SpeechBrain that the Brain ignores, and what to use instead.
 NOT_SUPPORTED = {
     "jit": "use --compile",
     "jit_module_keys": "use --compile",
@@ -30,8 +30,8 @@ NOT_SUPPORTED = {
 def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, str]:
     """Parses a recipe's command line as SpeechBrain does, but strictly.
 
-    SpeechBrain takes ``--dev`` for ``--device`` and then forgets some of such
-    options.
+    SpeechBrain accepts ``--dev`` for ``--device``, but then ignores some
+    abbreviated options.
 
     Arguments
     ---------
@@ -45,7 +45,7 @@ def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, str]:
     run_opts : RunOptions
         The run options.
     overrides : str
-        What replaces values of the YAML, as YAML.
+        What overrides the YAML, as YAML text.
 
     Raises
     ------
@@ -57,7 +57,8 @@ def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, str]:
     >>> parse_arguments(["a.yaml", "--dev=cpu"])
     Traceback (most recent call last):
     ...
-    phasen_sb.errors.UserError: --dev is no option; write --device in full.
+    phasen_sb.errors.UserError: --dev is not an option; write --device in
+    full.
     """
     if not arguments:
         raise UserError(
@@ -72,7 +73,9 @@ def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, str]:
         meant = [option for option in options if option.startswith(name)]
         if meant:
             [near] = difflib.get_close_matches(name, meant, n=1, cutoff=0)
-            raise UserError(f"--{name} is no option; write --{near} in full.")
+            raise UserError(
+                f"--{name} is not an option; write --{near} in full."
+            )
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -85,18 +88,18 @@ def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, str]:
 
 
 def settle_run_options(run_opts: RunOptions, hparams: Mapping) -> RunOptions:
-    """Refuses what cannot work here, and mends what SpeechBrain leaves open.
+    """Refuses what cannot work here, and completes SpeechBrain's parsing.
 
-    ``--ckpt_interval_steps`` takes the place of the YAML's
-    ``ckpt_interval_minutes``, ``--optimizer_step_limit`` becomes a number, and
-    the precision ``auto`` the fastest one of the device.
+    ``--ckpt_interval_steps`` replaces the YAML's ``ckpt_interval_minutes``,
+    ``--optimizer_step_limit`` becomes a number, and the precision ``auto``
+    becomes the fastest one of the device.
 
     Arguments
     ---------
     run_opts : RunOptions
         Of the command line.
     hparams : dict
-        The loaded YAML, which may set run options, too.
+        The loaded recipe, which may set run options, too.
 
     Returns
     -------
@@ -105,7 +108,7 @@ def settle_run_options(run_opts: RunOptions, hparams: Mapping) -> RunOptions:
     Raises
     ------
     phasen_sb.errors.UserError
-        If an option is wrong, or needs hardware that is not there.
+        If an option is wrong, or needs hardware that is missing.
 
     Example
     -------
@@ -159,8 +162,8 @@ def settle_run_options(run_opts: RunOptions, hparams: Mapping) -> RunOptions:
         check_compiler()
         if hparams.get("crop_seconds", 1) is None:
             raise UserError(
-                "crop_seconds is null, so that each batch has a shape of its "
-                "own, and --compile compiles one; give crop_seconds, or leave "
+                "crop_seconds is null, so that each batch has its own shape, "
+                "but --compile compiles only one; give crop_seconds, or leave "
                 "--compile out."
             )
     if option("ckpt_interval_steps") > 0 and (
@@ -188,7 +191,7 @@ def _check_device(device, backend):
         kind = torch.device(device)
     except RuntimeError as error:
         raise UserError(
-            f"--device={device} is no device; give cpu, cuda or cuda:0."
+            f"--device={device} is not a device; give cpu, cuda or cuda:0."
         ) from error
     if kind.type == "cuda" and (kind.index or 0) >= torch.cuda.device_count():
         raise UserError(

@@ -217,7 +217,7 @@ class PHASEN(nn.Module):
             )
 
     def phase_stream_parameters(self) -> Iterator[nn.Parameter]:
-        """The weights that shape the phase alone, for a rate of their own."""
+        """The weights that shape the phase alone."""
         if self.phase_stem is None:
             return
         yield from self.phase_stem.parameters()

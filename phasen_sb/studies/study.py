@@ -9,7 +9,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from phasen_sb.configuration.recipe import read_yaml
+from phasen_sb.configuration.reading import read_yaml
 from phasen_sb.errors import UserError
 from phasen_sb.leaderboard.runs import Run, read_runs
 from phasen_sb.leaderboard.tables import format_size
@@ -24,7 +24,7 @@ KEYS = {"recipe", "runs", "cumulative"}
 
 @dataclass
 class Study:
-    """What is trained.
+    """Trainings to compare.
 
     Arguments
     ---------
@@ -48,8 +48,8 @@ def read_study(path: Path) -> Study:
     Arguments
     ---------
     path : pathlib.Path
-        With ``recipe``, ``runs``, and perhaps ``cumulative``: then each run
-        has the settings of those before it, too.
+        With ``recipe``, ``runs``, and optionally ``cumulative``: then each run
+        also has the settings of those before it.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def read_study(path: Path) -> Study:
     Raises
     ------
     UserError
-        If it is not of that form.
+        If it has another form.
 
     Example
     -------
@@ -97,8 +97,8 @@ def read_study(path: Path) -> Study:
     for name, change in runs.items():
         if not re.fullmatch(r"[\w.+-]+", str(name)):
             raise UserError(
-                f"{path} calls a run {name!r}, which is to be a folder's name; "
-                "use letters, digits, '_', '.', '+' and '-' alone."
+                f"{path} calls a run {name!r}, which becomes a folder's name; "
+                "use only letters, digits, '_', '.', '+' and '-'."
             )
         base = changes if cumulative else {}
         changes = {**base}
@@ -111,33 +111,33 @@ def read_study(path: Path) -> Study:
 
 
 def _has_parts(value):
-    # An object with a tag is another object, not parts of the one before.
+    # An object with a tag replaces the one before; it is not parts of it.
     tag = getattr(getattr(value, "tag", None), "value", None)
     return isinstance(value, Mapping) and not tag
 
 
 def take_parts(study: Study, options: Sequence[str]) -> tuple[Study, list[str]]:
-    """Lays parts of objects that the user sets below those of the runs.
+    """Adds parts of objects that the user sets to those of the runs.
 
     Arguments
     ---------
     study : Study
         The study.
     options : sequence of str
-        What the user wants to hand to each training.
+        What the user passes to each training.
 
     Returns
     -------
     study : Study
-        Each run has the user's parts, too.
+        With the user's parts in each run.
     options : list of str
-        The others.
+        The remaining options.
 
     Raises
     ------
     UserError
-        If a run sets one of these parts itself, or what is given for an
-        object of theirs is no YAML.
+        If a run sets one of these parts itself, or a value is not valid
+        YAML.
 
     Example
     -------
@@ -165,8 +165,8 @@ def take_parts(study: Study, options: Sequence[str]) -> tuple[Study, list[str]]:
         for name, run in study.runs.items():
             for part in parts.keys() & run.get(key, {}).keys():
                 raise UserError(
-                    f"{part} of --{key} is what the run {name} of the study "
-                    "sets; leave it out."
+                    f"{part} of --{key} is set by the run {name} of the study; "
+                    "leave it out."
                 )
         given[key] = {**given.get(key, {}), **parts}
     runs = {
@@ -183,25 +183,25 @@ def _read(key, value):
     except (YAMLError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"--{key} {value!r} is no YAML ({reason}); write it like "
+            f"--{key} {value!r} is not valid YAML ({reason}); write it like "
             f"--{key} '{{part: value}}'."
         ) from error
 
 
 def check_options(study: Study, options: Sequence[str]) -> None:
-    """Refuses options that would end the study after hours.
+    """Refuses options that would fail only after hours of training.
 
     Arguments
     ---------
     study : Study
         The study.
     options : sequence of str
-        What the user wants to hand to each training.
+        What the user passes to each training.
 
     Raises
     ------
     UserError
-        If an option is set by a run itself, or sends results elsewhere.
+        If a run sets an option itself, or an option moves the results.
 
     Example
     -------
@@ -209,8 +209,8 @@ def check_options(study: Study, options: Sequence[str]) -> None:
     >>> check_options(study, ["--lr", "0.2"])
     Traceback (most recent call last):
     ...
-    phasen_sb.errors.UserError: --lr is what the run a of the study sets; leave
-    it out.
+    phasen_sb.errors.UserError: --lr is set by the run a of the study; leave it
+    out.
     """
     given = {
         word.removeprefix("--").partition("=")[0]
@@ -220,8 +220,7 @@ def check_options(study: Study, options: Sequence[str]) -> None:
     for name, changes in study.runs.items():
         for key in given & changes.keys():
             raise UserError(
-                f"--{key} is what the run {name} of the study sets; leave it "
-                "out."
+                f"--{key} is set by the run {name} of the study; leave it out."
             )
     for key in given & {"output_folder", "debug"}:
         raise UserError(
@@ -231,7 +230,7 @@ def check_options(study: Study, options: Sequence[str]) -> None:
 
 
 def command_line(study: Study, name: str, output_folder: Path) -> list[str]:
-    """Arguments of ``recipes/train.py`` for one of the trainings.
+    """Writes the arguments of ``recipes/train.py`` for one training.
 
     Arguments
     ---------
@@ -240,7 +239,7 @@ def command_line(study: Study, name: str, output_folder: Path) -> list[str]:
     name : str
         The training.
     output_folder : pathlib.Path
-        Where it writes.
+        Where its results go.
 
     Returns
     -------
@@ -268,20 +267,20 @@ def _as_yaml(value):
 
 
 def table(study: Study, folders: Mapping[str, Path]) -> str:
-    """Scores of all trainings, and what each gains over the first.
+    """Tabulates the scores of all trainings, and their gains over the first.
 
     Arguments
     ---------
     study : Study
         The study.
     folders : dict
-        For each training that has finished its output folder.
+        The output folder of each finished training.
 
     Returns
     -------
     str
-        A Markdown table; brackets hold 95 % bootstrap intervals, of the mean
-        difference over the same files where a difference stands.
+        A Markdown table. Brackets hold 95 % bootstrap intervals; those of gains
+        are of the mean difference over the same files.
     """
     found = read_runs(f"{name}={folder}" for name, folder in folders.items())
     runs = dict(zip(folders, found, strict=True))

@@ -24,7 +24,7 @@ from phasen_sb.training import processes
 from phasen_sb.training.averaging import WeightAverage
 from phasen_sb.training.compilation import compile_network
 from phasen_sb.training.results import join_means, summarise
-from phasen_sb.training.steps import SafeStepsBrain
+from phasen_sb.training.steps import SafeStepsBrain, join_groups
 from phasen_sb.training.tensorboard import log_numbers, open_tensorboard
 
 logger = logging.getLogger(__name__)
@@ -35,14 +35,14 @@ class EnhancementBrain(SafeStepsBrain):
 
     Reads from ``hparams``: ``enhancer``, ``compute_stft``, ``compute_cost``,
     ``normalize``, ``augmentation``, ``metrics``, ``metric_jobs``,
-    ``metric_timeout``, ``sample_rate``, ``lr_schedule``, ``phase_lr_scale``,
-    ``average_decay``, ``activation_memory_budget``, ``epoch_counter``,
-    ``validate_every``, ``valid_batch_seconds``, ``train_logger``,
-    ``output_folder``, ``use_tensorboard``, ``seed``.
+    ``metric_timeout``, ``sample_rate``, ``lr_schedule``, ``average_decay``,
+    ``activation_memory_budget``, ``epoch_counter``, ``validate_every``,
+    ``valid_batch_seconds``, ``train_logger``, ``output_folder``,
+    ``use_tensorboard``, ``seed``.
 
     Beyond SpeechBrain's Brain: weights are averaged, and the average is what
     is validated and tested; batches with a loss or gradient that is not
-    finite are skipped, leave no trace in running statistics, and stop the
+    finite are skipped, do not change running statistics, and stop the
     training when they persist; validation and test are shared among the
     processes of a distributed run; PESQ runs in a process pool beside the
     network.
@@ -74,7 +74,7 @@ class EnhancementBrain(SafeStepsBrain):
         self.objective = Objective.of(self.hparams.compute_cost)
         self.loss_stft = self.hparams.compute_stft
         if any(p.requires_grad for p in self.loss_stft.parameters()):
-            # Kernels in training would learn to make the loss's spectrograms
+            # Trainable kernels would learn to make the loss's spectrograms
             # small; a fixed copy analyses the enhanced waveform instead.
             self.loss_stft = copy.deepcopy(self.loss_stft)
             self.loss_stft.requires_grad_(False).to(self.device)
@@ -101,7 +101,7 @@ class EnhancementBrain(SafeStepsBrain):
         lengths = batch.noisy_sig.lengths
         if bool((lengths == 1).all()):
             lengths = None
-        # Elsewhere than on CUDA such a copy may read memory given back.
+        # On other devices such a copy may read memory that has been freed.
         batch = batch.to(self.device, non_blocking=self._on_cuda())
         noisy, clean = batch.noisy_sig.data, batch.clean_sig.data
         if lengths is not None:
@@ -109,7 +109,7 @@ class EnhancementBrain(SafeStepsBrain):
         if self.hparams.normalize:
             # The loss compresses magnitudes and so depends on the level.
             gain = level(noisy, lengths)
-            # Speech is not blown up because its noisy version is silent.
+            # Speech whose noisy version is silent must not be amplified.
             gain = torch.where(gain > SILENCE_RMS, gain, 1.0)
         else:
             gain = torch.ones_like(noisy[:, :1])
@@ -118,7 +118,7 @@ class EnhancementBrain(SafeStepsBrain):
             model = self.averaged.module
         wave, spectrogram = model(noisy / gain, lengths)
         if self.loss_stft is not self.hparams.compute_stft:
-            spectrogram = None  # of the kernels in training; not compared
+            spectrogram = None  # of the trainable kernels; not compared
         return {
             "wave": wave,
             "spectrogram": spectrogram,
@@ -128,7 +128,7 @@ class EnhancementBrain(SafeStepsBrain):
         }
 
     def compute_objectives(self, predictions, batch, stage):
-        """Computes the loss and, beyond training, submits the metrics."""
+        """Computes the loss; outside training also submits the metrics."""
         loss, terms = self.objective(
             predictions["wave"],
             predictions["spectrogram"],
@@ -143,7 +143,7 @@ class EnhancementBrain(SafeStepsBrain):
         return loss
 
     def evaluate_batch(self, batch, stage):
-        """Adds up losses by utterance: batches have more or fewer.
+        """Sums losses weighted by utterances: batches differ in size.
 
         SpeechBrain's own mean would leave out those that are not finite.
         """
@@ -166,8 +166,7 @@ class EnhancementBrain(SafeStepsBrain):
     # --------------------------------------------------------------- training
 
     def fit(self, epoch_counter, train_set, *args, **kwargs):
-        """Trains; takes a dataset, or a DataLoader, whose batches are augmented
-        from then on."""
+        """Trains on a dataset, or on a DataLoader, which then augments."""
         loader = train_set
         if isinstance(train_set, LoopedLoader):
             loader = train_set.loader
@@ -178,38 +177,30 @@ class EnhancementBrain(SafeStepsBrain):
         super().fit(epoch_counter, train_set, *args, **kwargs)
 
     def init_optimizers(self):
-        """Gives the phase stream, whose steps swing most, its own rate."""
+        """Makes the optimizer; tells the schedule the number of steps."""
         if self.opt_class is None:
             return
+        # The phase stream comes last, as in earlier versions: the states of
+        # their optimizers are numbered in this order, and it decides how the
+        # norm of the gradients is rounded.
         stream = getattr(self.enhancer.network, "phase_stream_parameters", None)
         phase = set(stream()) if stream is not None else set()
-        groups = [
-            {
-                "params": [
-                    p for p in self.enhancer.parameters() if p not in phase
-                ],
-                "lr_scale": 1.0,
-            },
-            {
-                "params": [p for p in self.enhancer.parameters() if p in phase],
-                "lr_scale": self.hparams.phase_lr_scale,
-            },
-        ]
-        groups = [group for group in groups if group["params"]]
+        parameters = sorted(self.enhancer.parameters(), key=phase.__contains__)
         schedule = self.hparams.lr_schedule
         if getattr(schedule, "total_steps", 0) is None:
             schedule.total_steps = self.count_steps()
-        self.optimizer = self.opt_class(groups)
+        self.optimizer = self.opt_class(parameters)
+        self.optimizer.register_load_state_dict_pre_hook(join_groups)
         self.optimizers_dict = {"opt_class": self.optimizer}
         if self.checkpointer is not None:
             self.checkpointer.add_recoverable("optimizer", self.optimizer)
 
     def on_step(self):
-        """Brings the running average up to date."""
+        """Updates the running average of the weights."""
         self.averaged.update_parameters(self.enhancer)
 
     def _compile(self):
-        # The network alone: around it, lengths decide what is computed.
+        # Only the network: around it the code depends on the lengths.
         if self.compile:
             compile_network(
                 self.enhancer.network,
@@ -224,10 +215,12 @@ class EnhancementBrain(SafeStepsBrain):
     def make_dataloader(
         self, dataset, stage, ckpt_prefix="dataloader-", **loader_kwargs
     ):
-        """Augments training batches in the loader's processes; shares
-        validation and test data among the processes, too, and evaluates
-        utterances of like length together, unless the arguments say what a
-        batch is."""
+        """Makes a loader of training, validation or test batches.
+
+        The workers augment training batches. Validation and test data are
+        shared among the processes of a distributed run, in batches of similar
+        length unless the arguments define the batches.
+        """
         loader_kwargs.setdefault("pin_memory", self._on_cuda())
         if stage == sb.Stage.TRAIN:
             loader_kwargs["collate_fn"] = self._augmented(
@@ -236,11 +229,11 @@ class EnhancementBrain(SafeStepsBrain):
             )
         else:
             ids = dataset.data_ids[processes.shard()]
-            if self.debug:  # those that score_noisy takes, too
+            if self.debug:  # the same as in score_noisy
                 ids = ids[: self.debug_batches]
             dataset = FilteredSortedDynamicItemDataset(dataset, ids)
             if not loader_kwargs.keys() & {"batch_size", "batch_sampler"}:
-                # Of unknown length: in a batch by itself.
+                # A file of unknown length gets a batch of its own.
                 lengths = [dataset.data[k].get("length", math.inf) for k in ids]
                 loader_kwargs["batch_sampler"] = length_batches(
                     lengths, self._valid_batch_seconds()
@@ -252,7 +245,7 @@ class EnhancementBrain(SafeStepsBrain):
     def _augmented(self, collate, persistent_workers):
         if persistent_workers:
             raise UserError(
-                "persistent_workers is on, with which every epoch would have "
+                "persistent_workers is on, with which every epoch would repeat "
                 "the crops and mixtures of the first; leave it out."
             )
         hparams = self.hparams
@@ -267,14 +260,14 @@ class EnhancementBrain(SafeStepsBrain):
         given = self.hparams.valid_batch_seconds
         if given is not None:
             return given
-        # On a CPU one utterance stays closer to the cache: 1.7 times faster.
+        # On a CPU single files use the cache better: 1.7 times faster.
         return 0 if torch.device(self.device).type == "cpu" else 40
 
     def on_stage_start(self, stage, epoch=None):
         """Makes all processes evaluate the same weights."""
         self.evaluated_loss, self.evaluated = 0.0, 0
         if stage == sb.Stage.VALID:
-            # Running statistics differ between processes: each normalises
+            # Running statistics differ between processes, each of which sees
             # its own batches.
             processes.broadcast(self.averaged.module.buffers())
 
@@ -342,17 +335,17 @@ class EnhancementBrain(SafeStepsBrain):
             self.best = dict(found.meta)
             if found.meta[max_key] == -math.inf:
                 logger.warning(
-                    f"No validation had a valid {max_key}: the checkpoint "
-                    "tested is not known to be the best."
+                    f"No validation had a valid {max_key}: the tested "
+                    "checkpoint need not be the best."
                 )
         trained = self.optimizer_step, self.skipped_steps
         super().on_evaluate_start(max_key, min_key)
-        # The counts of the whole run, not those when the best was saved.
+        # Counts of the whole run, not up to the best checkpoint.
         self.optimizer_step = max(self.optimizer_step, trained[0])
         self.skipped_steps = max(self.skipped_steps, trained[1])
 
     def score_noisy(self, split: str, dataset) -> MetricReport:
-        """Scores the input as it is, the line every result stands beside.
+        """Scores the noisy input, with which all results are compared.
 
         Arguments
         ---------

@@ -1,15 +1,17 @@
-"""The record of a run: that it is resumed as itself, and what it found."""
+"""The record of a run: settings and data, which must not change; results."""
 
 import hashlib
 import json
 import logging
 import os
+import pydoc
 from collections.abc import Mapping
 from pathlib import Path
 
 from speechbrain.utils.run_opts import RunOptions
 
-from phasen_sb.configuration.recipe import read_yaml, resolve
+from phasen_sb.configuration.keys import REMOVED, keys_with
+from phasen_sb.configuration.recipe import Recipe
 from phasen_sb.errors import UserError
 from phasen_sb.metrics.selection import SELECTION_METRIC
 from phasen_sb.training.brain import EnhancementBrain
@@ -26,60 +28,39 @@ from phasen_sb.utils.provenance import provenance
 
 logger = logging.getLogger(__name__)
 
-#: Settings that a resumed run may change: they do not enter the weights, or
-#: only lengthen the training.
-MAY_CHANGE = {
-    "number_of_epochs",
-    "validate_every",
-    "valid_batch_seconds",
-    "num_workers",
-    "data_jobs",
-    "metrics",
-    "metric_jobs",
-    "metric_timeout",
-    "pictured_utterances",
-    "use_tensorboard",
-    "precision",
-    "activation_memory_budget",
-    "ckpt_interval_minutes",
-}
-
-#: What `phasen_sb.data` writes into the save folder; the record comes first,
-#: for it holds the folder's place, which may change.
+#: What :mod:`phasen_sb.data` writes into the save folder. The first holds the
+#: path of the data, which may change.
 MANIFESTS = ("data", "train", "valid", "test", "noise")
 
 
-def settings_of(path: Path, overrides: Mapping, run_opts: RunOptions) -> dict:
-    """What decides the outcome of a run, apart from its data.
+def settings_of(recipe: Recipe, run_opts: RunOptions) -> dict:
+    """Collects what decides the outcome of a run, apart from its data.
 
     Arguments
     ---------
-    path : pathlib.Path
-        The YAML file.
-    overrides : dict
-        Values that replace the file's.
+    recipe : Recipe
+        What is trained.
     run_opts : RunOptions
         Of the command line.
 
     Returns
     -------
     dict
-        Ready for JSON. Where files are, and `MAY_CHANGE`, is left out.
+        Ready for JSON, without paths, and without the keys that a resumed run
+        may change.
 
     Example
     -------
-    >>> from phasen_sb.configuration.recipe import find_hparams
-    >>> path = find_hparams("phasen.yaml")
-    >>> settings_of(path, {"lr": 0.1}, RunOptions())["opt_class"]
+    >>> recipe = Recipe.read("phasen.yaml", "lr: 0.1")
+    >>> settings_of(recipe, RunOptions())["opt_class"]
     {'!tag': '!name:torch.optim.Adam', 'lr': 0.1}
     """
-    # Blank, not absent: so it is also left out where other keys refer to it.
+    free = keys_with("may_change")
+    # Blank, not absent, so that they vanish where other keys refer to them.
     blank = {
-        key: ""
-        for key in read_yaml(path)
-        if key in MAY_CHANGE or key.endswith("_folder") or key == "train_log"
+        key: "" for key in recipe.keys if key in free or key.endswith("_folder")
     }
-    settings = resolve(path, {**overrides, **blank})
+    settings = recipe.resolve(blank)
     settings = {k: v for k, v in settings.items() if k not in blank}
     settings["grad_accumulation_factor"] = run_opts.grad_accumulation_factor
     if "max_grad_norm" in run_opts.overridden_args:
@@ -93,17 +74,17 @@ def check_same_run(
 ) -> None:
     """Refuses to resume a run with other settings; writes nothing.
 
-    Otherwise the checkpoints of one experiment would silently become the
-    start of another.
+    Otherwise one experiment would silently continue from the checkpoints of
+    another.
 
     Arguments
     ---------
     hparams : dict
         The loaded YAML.
     settings : dict
-        From `settings_of`.
+        From :func:`settings_of`.
     test_only : bool
-        Then the number of processes may be another.
+        Then the number of processes may differ.
 
     Raises
     ------
@@ -114,6 +95,9 @@ def check_same_run(
     if before is None:
         return
     before.pop("data", None)
+    for key, left in REMOVED.items():
+        if before.get(key) == left:
+            del before[key]
     if test_only:
         before["processes"] = settings["processes"]
     change = _change(before, settings)
@@ -121,7 +105,7 @@ def check_same_run(
         raise UserError(
             f"{hparams['output_folder']} holds a run with "
             f"{change}; give another --output_folder, or delete that folder "
-            "to start anew."
+            "to start over."
         )
 
 
@@ -135,15 +119,16 @@ def prepare_run(
     hparams : dict
         The loaded YAML; calls its ``prepare_data``.
     settings : dict
-        From `settings_of`; kept in ``settings.json`` of the ``save_folder``.
+        From :func:`settings_of`; kept in ``settings.json`` of the
+        ``save_folder``.
     test_only : bool
-        Leave that record as it is, if there is one.
+        Leave an existing record as it is.
 
     Raises
     ------
     phasen_sb.errors.UserError
         If the folder holds checkpoints made with other data; the manifests
-        of that data are put back.
+        of that data are restored.
     """
     folder = Path(hparams["save_folder"])
     manifests = [*(folder / f"{name}.json" for name in MANIFESTS)]
@@ -163,7 +148,7 @@ def prepare_run(
                 path.unlink(missing_ok=True)
         raise UserError(
             f"{hparams['output_folder']} holds a run with other data; give "
-            "another --output_folder, or delete that folder to start anew."
+            "another --output_folder, or delete that folder to start over."
         )
     if before is None or not test_only:
         write_json(folder / "settings.json", {**settings, "data": digest})
@@ -178,20 +163,37 @@ def _settings_before(folder):
     except ValueError as error:
         raise UserError(
             f"{record} is damaged ({error}); delete {folder.parent} to start "
-            "anew."
+            "over."
         ) from error
 
 
 def _change(old, new, name=""):
+    """Describes the first difference between settings; None: no difference."""
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        old, new = dict(enumerate(old)), dict(enumerate(new))
     if isinstance(old, dict) and isinstance(new, dict):
         changes = (
             _change(old.get(key), new.get(key), f"{name}.{key}".lstrip("."))
             for key in [*old, *(key for key in new if key not in old)]
         )
         return next((change for change in changes if change), None)
-    # Older records lack settings that came later; off, they change nothing.
-    same = old == new or (old is None and not new)
+    # Older records lack newer settings, which change nothing when off.
+    same = old == new or (old is None and not new) or _is_moved(old, new)
     return None if same else f"{name} {old!r}, not {new!r}"
+
+
+def _is_moved(old, new):
+    """Tells whether two YAML tags name the same object, which has moved."""
+    if not (isinstance(old, str) and isinstance(new, str)):
+        return False
+    (kind, _, old), (new_kind, _, new) = old.partition(":"), new.partition(":")
+    if kind != new_kind or kind not in ("!new", "!name", "!apply"):
+        return False
+    try:
+        found = pydoc.locate(old)  # as HyperPyYAML does
+        return found is not None and found is pydoc.locate(new)
+    except pydoc.ErrorDuringImport:
+        return False
 
 
 def write_results(
@@ -206,8 +208,8 @@ def write_results(
     datasets : dict
         With the ``test`` set.
     untrained : dict
-        The network's :func:`~phasen_sb.training.pictures.transform_matrices` as
-        its seed gave them.
+        The network's frequency transforms before the training, from
+        :func:`phasen_sb.training.pictures.transform_matrices`.
 
     Returns
     -------
@@ -275,19 +277,19 @@ def write_results(
         transform_matrices(brain.averaged.module.network),
         untrained,
     )
-    # Last: where it is, everything else is.
+    # Last: where this file exists, all others do.
     write_json(folder / RESULTS, results)
     logger.info(f"Results are in {folder}\n{format_table(results)}")
     return results
 
 
 def _last_part(folder):
-    # Results are published, paths are private.
+    # Results are published; paths may be private.
     return None if folder is None else Path(str(folder)).name
 
 
 def format_table(results: Mapping) -> str:
-    """The test scores as text, noisy beside enhanced.
+    """Formats the test scores, noisy beside enhanced.
 
     Example
     -------

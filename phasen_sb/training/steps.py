@@ -1,4 +1,4 @@
-"""Training steps that survive being killed and numbers that are not finite."""
+"""Training steps that survive NaN, overflow and being killed."""
 
 import logging
 import math
@@ -25,10 +25,10 @@ class SafeStepsBrain(sb.Brain):
     """A SpeechBrain ``Brain`` with one optimizer and safer steps.
 
     A step whose loss or gradient is not finite is skipped and counted, and
-    leaves no trace in weights or running statistics; the training stops when
+    changes neither weights nor running statistics; the training stops when
     more than ``--nonfinite_patience`` steps in a row are skipped, whatever
-    the length of an epoch. An accumulation of gradients that the epoch's end
-    cuts short still makes a step. What is resumed, at the end of an epoch or
+    the length of an epoch. Gradients that are accumulated when an epoch ends
+    still make a step. A training that is resumed, at the end of an epoch or
     within it, goes on as if it had never stopped.
 
     Takes the arguments of ``speechbrain.Brain``; a subclass may define
@@ -38,7 +38,7 @@ class SafeStepsBrain(sb.Brain):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         if self.checkpointer is not None:
-            # With --debug, SpeechBrain gives each process a folder of its own.
+            # With --debug, SpeechBrain gives each process its own folder.
             self.checkpointer.checkpoints_dir = ddp_broadcast(
                 self.checkpointer.checkpoints_dir
             )
@@ -54,7 +54,7 @@ class SafeStepsBrain(sb.Brain):
         """Gets called after each step that was not skipped."""
 
     def fit(self, epoch_counter, train_set, *args, **kwargs):
-        """Trains; takes a dataset, or a DataLoader as it is."""
+        """Trains on a dataset, or on a DataLoader as it is."""
         if isinstance(train_set, (DataLoader, LoopedLoader)):
             self._count_batches(train_set)
         super().fit(epoch_counter, train_set, *args, **kwargs)
@@ -62,7 +62,7 @@ class SafeStepsBrain(sb.Brain):
     def make_dataloader(
         self, dataset, stage, ckpt_prefix="dataloader-", **loader_kwargs
     ):
-        """Makes a loader; counts the batches of the training's."""
+        """Makes a loader; counts its batches if it is for training."""
         loader = super().make_dataloader(
             dataset, stage, ckpt_prefix, **loader_kwargs
         )
@@ -79,7 +79,7 @@ class SafeStepsBrain(sb.Brain):
             self.batches_per_epoch = min(len(loader), self.debug_batches)
 
     def count_steps(self) -> int:
-        """Steps of the whole training, by epochs and limit."""
+        """Counts the steps of the whole training, up to its limit."""
         if self.batches_per_epoch is None:
             raise UserError(
                 "The training data does not tell how many batches it has; "
@@ -92,7 +92,7 @@ class SafeStepsBrain(sb.Brain):
         return min(steps, self.optimizer_step_limit or steps)
 
     def fit_batch(self, batch):
-        """Takes one step; a batch that is not finite leaves no trace.
+        """Takes one step, in which only a finite batch changes anything.
 
         Arguments
         ---------
@@ -109,8 +109,8 @@ class SafeStepsBrain(sb.Brain):
         phasen_sb.errors.UserError
             If too many steps in a row were not finite.
         """
-        # SpeechBrain drops an accumulation that the epoch's end cuts short; a
-        # corpus with fewer batches than one accumulation would never train.
+        # SpeechBrain drops gradients that are accumulated when an epoch ends;
+        # a corpus of fewer batches than one accumulation would never train.
         should_step = (
             self.step % self.grad_accumulation_factor == 0
             or self.step == self.batches_per_epoch
@@ -122,8 +122,8 @@ class SafeStepsBrain(sb.Brain):
             with self.training_ctx:
                 outputs = self.compute_forward(batch, sb.Stage.TRAIN)
                 loss = self.compute_objectives(outputs, batch, sb.Stage.TRAIN)
-            # Also if it is not finite: under DDP all processes then see it in
-            # their gradients and skip the step together.
+            # Even if it is not finite: under DDP all processes then see that
+            # in their gradients and skip the step together.
             self.scaler.scale(loss / self.grad_accumulation_factor).backward()
         scalars = [loss.detach().reshape(())]
         if should_step:
@@ -141,15 +141,13 @@ class SafeStepsBrain(sb.Brain):
 
     @staticmethod
     def read(*scalars: torch.Tensor) -> torch.Tensor:
-        """Reads what a step has to know, all at once: a GPU is waited for."""
+        """Reads all that a step needs at once, as it synchronises the GPU."""
         return torch.stack([scalar.float() for scalar in scalars]).cpu()
 
     def optimizers_step(self):
-        """Steps, if the gradients, clipped by `fit_batch`, are finite."""
+        """Steps if the gradients, which are clipped already, are finite."""
         if torch.isfinite(self.gradient_norm):
             self.hparams.lr_schedule(self.optimizer)
-            for group in self.optimizer.param_groups:
-                group["lr"] *= group.get("lr_scale", 1.0)
             self.scaler.step(self.optimizer)
             self.optimizer_step += 1
             self.skipped_in_a_row = 0
@@ -160,7 +158,7 @@ class SafeStepsBrain(sb.Brain):
         self.optimizer.zero_grad(set_to_none=True)
 
     def _clip_gradients(self):
-        """Clips all together; gives their norm before, on their device."""
+        """Clips all gradients; returns their norm before, on the device."""
         self.scaler.unscale_(self.optimizer)
         limit = self.max_grad_norm if self.max_grad_norm > 0 else math.inf
         parameters = [
@@ -185,10 +183,10 @@ class SafeStepsBrain(sb.Brain):
             )
 
     def add_terms(self, terms: dict[str, torch.Tensor]) -> None:
-        """Adds up a training batch's parts of the loss, for the log."""
+        """Adds up the terms of a training batch's loss, for the log."""
         if not terms:
             return
-        # On the device: asking for a value would wait for it.
+        # On the device: reading a value would synchronise with it.
         terms = {k: value.to(self.device) for k, value in terms.items()}
         finite = torch.stack(list(terms.values())).isfinite().all()
         self.term_batches = self.term_batches + finite.float()
@@ -197,7 +195,7 @@ class SafeStepsBrain(sb.Brain):
             self.term_sums[name] = self.term_sums.get(name, 0.0) + counted
 
     def take_terms(self) -> dict[str, float]:
-        """The means since the last call."""
+        """Returns the means since the last call."""
         batches = float(self.term_batches)
         means = {
             name: float(value) / batches
@@ -208,7 +206,7 @@ class SafeStepsBrain(sb.Brain):
         return means
 
     def _should_save_intra_epoch_ckpt(self, last_ckpt_time, steps_since_ckpt):
-        # Gradients of an accumulation under way are in no checkpoint.
+        # Checkpoints do not hold gradients that are being accumulated.
         if self.step % self.grad_accumulation_factor:
             return False
         return super()._should_save_intra_epoch_ckpt(
@@ -236,3 +234,24 @@ class SafeStepsBrain(sb.Brain):
         self.skipped_in_a_row = saved["skipped_in_a_row"]
         self.term_sums = saved["term_sums"]
         self.term_batches = saved["term_batches"]
+
+
+def join_groups(optimizer: torch.optim.Optimizer, state: dict) -> dict:
+    """Joins groups: optimizers of earlier versions had one for each stream.
+
+    Arguments
+    ---------
+    optimizer : torch.optim.Optimizer
+        The one that loads, with all parameters in one group.
+    state : dict
+        A ``state_dict`` with one group or more, in the same order.
+
+    Returns
+    -------
+    dict
+        The same state with one group.
+    """
+    first, *_ = groups = state["param_groups"]
+    joined = {key: first[key] for key in first if key != "lr_scale"}
+    joined["params"] = [index for group in groups for index in group["params"]]
+    return {**state, "param_groups": [joined]}

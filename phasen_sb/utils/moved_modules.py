@@ -28,6 +28,7 @@ MOVED = {
     ],
     "heads": ["network.heads"],
     "inference.pretrained": ["inference.enhancer"],
+    "initialization": ["network.initialization"],
     "istft": ["signals.istft"],
     "layers": ["network.layers"],
     "norms": ["network.norms"],

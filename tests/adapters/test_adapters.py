@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from phasen_sb.adapters.log_mask import mask_for_log_magnitude
-from phasen_sb.configuration.recipe import find_hparams
+from phasen_sb.configuration.reading import find_hparams
 from phasen_sb.errors import UserError
 from phasen_sb.network.phasen import PhasenOutput
 

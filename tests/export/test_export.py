@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
+from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 
 from phasen_sb import load_reference_checkpoint
 from phasen_sb.cli import main
-from phasen_sb.configuration.recipe import load_hparams
 from phasen_sb.data.sample_corpus import sample_corpus
 from phasen_sb.errors import UserError
 from phasen_sb.export.card import write_card
@@ -58,7 +58,7 @@ def run_folder(tmp_path_factory):
     folder.mkdir()
     description = folder / "hyperparams.yaml"
     description.write_text(RECIPE)
-    enhancer = load_hparams(description, {})["modules"]["enhancer"]
+    enhancer = load_hyperpyyaml(RECIPE)["modules"]["enhancer"]
     averaged = WeightAverage(enhancer, 0.0)
     saver = AtomicCheckpointer(
         folder / "save", {"enhancer": enhancer, "averaged": averaged}
@@ -94,7 +94,7 @@ def exported(run_folder):
 @pytest.fixture(scope="module")
 def trained(run_folder):
     """The training's own object with the weights that were best."""
-    hparams = load_hparams(run_folder / "hyperparams.yaml", {})
+    hparams = load_hyperpyyaml((run_folder / "hyperparams.yaml").read_text())
     enhancer = hparams["modules"]["enhancer"]
     enhancer.load_state_dict(torch.load(run_folder / "best.pt"))
     return enhancer.eval()

@@ -1,17 +1,14 @@
 """Runs for the leaderboard, made once for all test modules."""
 
 import csv
-import io
 import json
 from pathlib import Path
 
 import numpy as np
 from helpers import recipe_process
-from hyperpyyaml import resolve_references
 
+from phasen_sb.configuration.recipe import Recipe
 from phasen_sb.data import sample_corpus
-
-ROOT = Path(__file__).parents[2]
 
 
 def training_run(base: Path) -> Path:
@@ -50,7 +47,5 @@ def voicebank_run(base: Path) -> Path:
     }
     (folder / "results.json").write_text(json.dumps(results))
     # As the recipe writes it: references resolved.
-    recipe = (ROOT / "hparams" / "phasen_paper.yaml").read_text()
-    resolved = resolve_references(io.StringIO(recipe)).getvalue()
-    (folder / "hyperparams.yaml").write_text(resolved)
+    Recipe.read("hparams/phasen_paper.yaml", "data_folder: x").write(folder)
     return folder

@@ -1,8 +1,8 @@
 """Starts the recipe in processes of its own, quickly.
 
 A server that has imported torch and SpeechBrain forks, and the fork runs
-recipes/train.py with a command line: a real process, to be killed for real,
-without the seconds of imports.
+recipes/train.py with a command line: a real process that can be killed, without
+the seconds that imports take.
 """
 
 import json
@@ -17,7 +17,7 @@ TINY = (
     "{amplitude_channels: 4, phase_channels: 2, blocks: 1, "
     "recurrent_units: 8, dense_units: 16}"
 )
-# Quick, and the same on every machine.
+# Quick, and alike on every machine.
 ARGUMENTS = {
     "network": TINY,
     "n_fft": 256,
@@ -39,7 +39,7 @@ _server.set_forkserver_preload(
 
 
 def command(*flags, yaml="hparams/phasen.yaml", **options) -> list[str]:
-    """The command line of a tiny run, with options instead of the usual."""
+    """The command line of a tiny run; options override the usual ones."""
     words = [str(yaml), "--noprogressbar", *flags]
     for name, value in (ARGUMENTS | options).items():
         if value is not None:
@@ -59,7 +59,7 @@ class Run:
     environment : dict, optional
         Variables to set.
     script : pathlib.Path
-        What to run in the recipe's place.
+        What to run instead of the recipe.
     """
 
     def __init__(self, folder, arguments, environment=None, script=RECIPE):
@@ -103,14 +103,14 @@ def run(folder, *flags, environment=None, **options) -> Run:
 
 
 def finish(folder, *flags, **options) -> Path:
-    """Runs the recipe to its end, which must be good; the output folder."""
+    """Runs the recipe, which must succeed; returns the output folder."""
     done = run(folder, *flags, **options)
     assert done.process.exitcode == 0, done.text()
     return output_folder(folder)
 
 
 def refuse(folder, *flags, **options) -> str:
-    """Runs the recipe, which must end with one sentence; the sentence."""
+    """Runs the recipe, which must fail with one sentence; returns that."""
     done = run(folder, *flags, **options)
     text = done.text()
     assert done.process.exitcode == 1, text
@@ -142,9 +142,9 @@ def _main(folder, arguments, output, environment):
     import torch
 
     torch.set_num_threads(1)
-    # Else its data loaders would each start a server, with all imports.
+    # Otherwise each data loader would start a server, with all imports.
     multiprocessing.set_start_method("fork", force=True)
-    # For its env.log SpeechBrain calls pip, which takes longer than the rest.
+    # For env.log SpeechBrain calls pip, which takes longer than all else.
     speechbrain.utils.logger.get_environment_description = str
     sys.argv = arguments
     runpy.run_path(arguments[0], run_name="__main__")

@@ -7,13 +7,12 @@ import torch
 from helpers.recipe_process import TINY
 from speechbrain.utils.run_opts import RunOptions
 
-from phasen_sb.configuration.inheritance import expand
-from phasen_sb.configuration.recipe import find_hparams, load_recipe
+from phasen_sb.configuration.recipe import Recipe
 from phasen_sb.training.brain import EnhancementBrain
 
 
 class SpoiltLoss:
-    """The loss, times what a list says, a batch after the other."""
+    """The loss, multiplied by one factor of a list for each batch."""
 
     def __init__(self, loss, factors):
         self.loss = loss
@@ -27,7 +26,7 @@ class SpoiltLoss:
 
 
 class Stream(torch.utils.data.IterableDataset):
-    """A dataset that does not tell its length."""
+    """A dataset of unknown length."""
 
     def __init__(self, items):
         self.items = items
@@ -52,15 +51,14 @@ def build_brain(folder, data, run_opts=None, factors=(), **overrides):
         "pictured_utterances": 0,
         "average_decay": 0.9,
     } | overrides
-    objects = [  # YAML's objects, not its values
+    objects = [  # with YAML tags, which JSON cannot write
         (key, settings.pop(key))
         for key, value in overrides.items()
         if str(value).startswith("!")
     ]
     text = f"{json.dumps(settings)[:-1]}, network: {TINY}"
     text += "".join(f", {key}: {value} " for key, value in objects) + "}"
-    path, text = expand(find_hparams("hparams/phasen.yaml"), text)
-    _, hparams, _ = load_recipe(path, text)
+    hparams = Recipe.read("hparams/phasen.yaml", text).load()
     hparams["prepare_data"]()
     if factors:
         loss = SpoiltLoss(hparams["compute_cost"], factors)

@@ -12,7 +12,7 @@ from speechbrain.nnet.loss.stoi_loss import stoi_loss
 from speechbrain.nnet.losses import l1_loss, mse_loss
 
 from phasen_sb import ConvSTFT, compressed_complex_loss, pesq_loss
-from phasen_sb.configuration.recipe import load_recipe
+from phasen_sb.configuration.recipe import Recipe
 from phasen_sb.errors import UserError
 from phasen_sb.losses.objective import Objective
 
@@ -193,7 +193,7 @@ ENTRIES = {
 def test_one_entry_on_the_command_line(entry, tmp_path):
     settings = json.dumps({"output_folder": str(tmp_path)})[:-1]
     text = f"{settings}, network: {TINY}, compute_cost: {ENTRIES[entry]} }}"
-    _, hparams, _ = load_recipe("hparams/phasen.yaml", text)
+    hparams = Recipe.read("hparams/phasen.yaml", text).load()
     wave, clean = signals()
     stft = hparams["compute_stft"]
     found, _ = Objective.of(hparams["compute_cost"])(

@@ -1,17 +1,12 @@
 """Other models of SpeechBrain under PHASEN's protocol."""
 
-import re
-from io import StringIO
-from pathlib import Path
-
 import pytest
 import torch
 from helpers.recipe_process import RECIPE, TINY, finish, refuse, results
-from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 
-from phasen_sb.configuration.inheritance import expand
-from phasen_sb.configuration.recipe import find_hparams, load_recipe, read_yaml
+from phasen_sb.configuration.reading import read_yaml, to_plain
+from phasen_sb.configuration.recipe import Recipe
 from phasen_sb.errors import UserError
 from phasen_sb.export.folder import write_export
 from phasen_sb.inference.enhancer import Enhancer
@@ -30,8 +25,7 @@ SMALL = {
 
 def build(name, folder):
     text = f"{{output_folder: {folder}, {SMALL[name]}}}"
-    path, text = expand(FOLDER / f"{name}.yaml", text)
-    return load_recipe(path, text)[1]
+    return Recipe.read(FOLDER / f"{name}.yaml", text).load()
 
 
 def test_every_baseline_is_tested():
@@ -59,15 +53,10 @@ def test_enhances_at_any_level_and_length(name, tmp_path):
 @pytest.mark.parametrize("name", SMALL)
 def test_differs_from_phasen_in_the_model_alone(name):
     def entries(path):
-        found = {}
-        for key, value in read_yaml(path).items():
-            text = StringIO()
-            YAML().dump({key: value}, text)
-            found[key] = re.sub(r"\s*#.*", "", text.getvalue()).strip()
-        return found
+        return to_plain(YAML().load(Recipe.read(path, "data_folder: x").text))
 
-    ours = entries(expand(FOLDER / f"{name}.yaml")[0])
-    phasen = entries(find_hparams("hparams/phasen.yaml"))
+    ours = entries(FOLDER / f"{name}.yaml")
+    phasen = entries("hparams/phasen.yaml")
     changed = {key for key in ours if ours[key] != phasen.get(key)}
     written = set(read_yaml(FOLDER / f"{name}.yaml")) - {"base"}
     assert changed == written and changed & {"network", "enhancer"}
@@ -164,40 +153,24 @@ def test_trains_resumes_exports_and_enhances(tmp_path, voicebank):
 
 
 def test_object_on_the_command_line_replaces(tmp_path):
-    given = f"{{output_folder: {tmp_path}, network: !new:torch.nn.Linear "
-    path, text = expand(
-        find_hparams("hparams/phasen.yaml"),
-        given + "{in_features: 2, out_features: 3}}",
-    )
-    network = load_recipe(path, text)[1]["network"]
+    def load(text):
+        text = f"{{output_folder: {tmp_path}, {text}}}"
+        return Recipe.read("hparams/phasen.yaml", text).load()
+
+    network = load(
+        "network: !new:torch.nn.Linear {in_features: 2, out_features: 3}"
+    )["network"]
     assert (network.in_features, network.out_features) == (2, 3)
     # The sample's value for what only the old object read is gone, too.
     cost = "!new:phasen_sb.Objective {a: {loss: !name:torch.dist }}"
-    path, text = expand(
-        find_hparams("hparams/phasen.yaml"),
-        f"{{output_folder: {tmp_path}, compute_cost: {cost} }}",
-    )
-    assert "power" not in load_recipe(path, text)[1]
+    assert "power" not in load(f"compute_cost: {cost} ")
     # Without a tag, arguments go into the object that is there.
-    path, text = expand(
-        find_hparams("hparams/phasen.yaml"),
-        f"{{output_folder: {tmp_path}, network: {TINY}}}",
-    )
-    assert path.name == "phasen.yaml" and "channels: 4" in text
+    small = load(f"network: {TINY}")["network"]
+    assert small.amplitude_stem[0].conv.out_channels == 4
 
 
-def test_overlay_without_base_is_named(tmp_path):
+def test_missing_base_is_named(tmp_path):
     mine = tmp_path / "mine.yaml"
     mine.write_text("base: gone.yaml\nlr: 1")
-    with pytest.raises(UserError, match="mine.yaml goes over .*gone.yaml"):
-        expand(mine)
-
-
-def test_expanded_file_is_plain_hyperpyyaml(tmp_path):
-    path, _ = expand(FOLDER / "cnn_transformer_se.yaml")
-    assert path.with_name("sample.yaml").is_file()
-    with open(Path(path)) as file:
-        hparams = load_hyperpyyaml(
-            file, {"output_folder": str(tmp_path), "base_channels": 64}
-        )
-    assert hparams["enhancer"].network is hparams["network"]
+    with pytest.raises(UserError, match="mine.yaml is based on .*gone.yaml"):
+        Recipe.read(mine)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from phasen_sb import PHASEN
-from phasen_sb.configuration.recipe import load_recipe
+from phasen_sb.configuration.recipe import Recipe
 from phasen_sb.models.cost import count_macs, model_cost
 
 
@@ -37,7 +37,7 @@ def test_macs_grow_with_frames_and_leave_the_network_alone():
     [("phasen", 8.77, 9.9), ("phasen_paper", 34.85, 75)],
 )
 def test_cost_of_our_networks(recipe, millions, giga_macs):
-    _, hparams, _ = load_recipe(f"hparams/{recipe}.yaml", "data_folder: x")
+    hparams = Recipe.read(f"hparams/{recipe}.yaml", "data_folder: x").load()
     cost = model_cost(hparams["modules"]["enhancer"], 16000)
     assert cost.parameters / 1e6 == pytest.approx(millions, abs=0.005)
     # Against arithmetic on paper, which leaves out the smallest layers.

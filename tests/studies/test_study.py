@@ -8,12 +8,8 @@ from helpers.recipe_process import ARGUMENTS, RECIPE
 from ruamel.yaml import YAML
 from speechbrain.utils.run_opts import RunOptions
 
-from phasen_sb.configuration.inheritance import expand
-from phasen_sb.configuration.recipe import (
-    find_hparams,
-    merge_overrides,
-    read_yaml,
-)
+from phasen_sb.configuration.reading import find_hparams, read_yaml
+from phasen_sb.configuration.recipe import Recipe
 from phasen_sb.errors import UserError
 from phasen_sb.studies.study import (
     check_options,
@@ -91,7 +87,7 @@ def test_settings_reach_the_training_as_they_are_written(tmp_path):
     # Parts of an object replace the object of the run before.
     assert study.runs["three"]["network"] == {"b": 2.0}
     for options, message in (
-        (["--name=2"], "--name is what the run one of the study sets"),
+        (["--name=2"], "--name is set by the run one of the study"),
         (["--output_folder", "x"], "--output_folder is not for a study"),
     ):
         with pytest.raises(UserError, match=message):
@@ -107,19 +103,19 @@ def test_parts_from_the_command_line_join_those_of_the_runs():
     last = small.runs["pesq_and_si_snr_in_the_loss"]["network"]
     assert last["blocks"] == 2 and last["phase_norm"] == "frame"
     assert "blocks" not in study.runs["frame_norms"]["network"]
-    with pytest.raises(UserError, match="phase_norm of --network is what the"):
+    with pytest.raises(UserError, match="phase_norm of --network is set by"):
         take_parts(study, ["--network", "{phase_norm: global}"])
     words = ["--network", "{blocks: 2}", "--network={blocks: 4, n_fft: 64}"]
     twice, _ = take_parts(study, words)
     assert twice.runs["baseline"]["network"] == {"blocks": 4, "n_fft": 64}
     for value in ("{", "{a: b: c}", "{a: *x}"):
-        with pytest.raises(UserError, match=r"^--network '\{.* is no YAML"):
+        with pytest.raises(UserError, match=r"^--network '\{.* is not valid"):
             take_parts(study, ["--network", value])
     # An object of a kind is not made of parts.
     for words in (["--network", "!new:my.Net {a: 1}"], ["--network"]):
         same, rest = take_parts(study, words)
         assert same.runs == study.runs and rest == words
-        with pytest.raises(UserError, match="--network is what the run"):
+        with pytest.raises(UserError, match="--network is set by the run"):
             check_options(same, rest)
     others = ["network", "{blocks: 2}", "--note=a=b", "--date=2026-13-45"]
     assert take_parts(study, others) == (study, others)
@@ -144,8 +140,9 @@ def test_last_of_the_steps_is_phasen_pesq(tmp_path):
 
 
 def settings(name, text):
-    path, rest = expand(find_hparams(name), f"data_folder: x\n{text}")
-    return settings_of(path, merge_overrides(path, rest), RunOptions())
+    return settings_of(
+        Recipe.read(name, f"data_folder: x\n{text}"), RunOptions()
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,399 @@
+"""The keys of a recipe's YAML: what each is, may be and does."""
+
+import math
+from dataclasses import dataclass
+
+# Kinds of values.
+WHOLE = "a whole number"
+NUMBER = "a number"
+NUMBER_OR_TRUE = "a number or True"
+SWITCH = "True or False"
+LIST = "a list"
+TEXT = "text"
+TEXT_OR_LIST = "text or a list"
+OBJECT = "an object"
+
+
+@dataclass(frozen=True)
+class Key:
+    """A top-level key of a recipe's YAML.
+
+    Arguments
+    ---------
+    kind : str
+        What its value is. Texts and objects are checked by what takes them.
+    effect : str
+        What it does, one sentence.
+    low, high : float
+        Limits of a number.
+    optional : bool
+        It may be null.
+    required : bool
+        ``recipes/train.py`` or the Brain reads it, so every recipe has it.
+    may_change : bool
+        A resumed run may change it: it says where files are, does not enter
+        the weights, or only lengthens the training.
+    remix_share : bool
+        It is a share of the remixed batches, and does nothing without them.
+    data : bool
+        It names data to train on; without any the sample corpus is taken.
+    """
+
+    kind: str
+    effect: str
+    low: float = -math.inf
+    high: float = math.inf
+    optional: bool = False
+    required: bool = False
+    may_change: bool = False
+    remix_share: bool = False
+    data: bool = False
+
+
+def _whole(effect, low, high=math.inf, **flags):
+    return Key(WHOLE, effect, low, high, **flags)
+
+
+def _number(effect, low=-math.inf, high=math.inf, **flags):
+    return Key(NUMBER, effect, low, high, **flags)
+
+
+def _share(effect, **flags):
+    return Key(NUMBER, effect, 0, 1, **flags)
+
+
+def _remix_share(effect):
+    return _share(effect, remix_share=True)
+
+
+def _switch(effect, **flags):
+    return Key(SWITCH, effect, **flags)
+
+
+def _text(effect, **flags):
+    return Key(TEXT, effect, **flags)
+
+
+def _place(effect, **flags):
+    return Key(TEXT, effect, may_change=True, **flags)
+
+
+def _data(effect):
+    return _place(effect, optional=True, data=True)
+
+
+def _required(effect, **flags):
+    return Key(OBJECT, effect, required=True, **flags)
+
+
+KEYS = {
+    # The run
+    "seed": _whole(
+        "Seeds all random numbers; the same seed gives the same run.",
+        low=0,
+        high=2**32 - 1,
+        required=True,
+    ),
+    "name": _text("Names the folder of the results."),
+    "output_folder": _place("Receives all that a run writes.", required=True),
+    "save_folder": _place("Receives checkpoints and manifests.", required=True),
+    "train_log": _place("Receives a line for each epoch."),
+    "init_from": _text(
+        "Weights to start from: a run's folder or an exported model.",
+        optional=True,
+        required=True,
+    ),
+    # Data
+    "data_folder": _data("VoiceBank-DEMAND, or a folder laid out like it."),
+    "noisy_folder": _data("Noisy recordings, with clean_folder."),
+    "clean_folder": _data(
+        "Clean speech, with noisy_folder or noise_folder, which is mixed in."
+    ),
+    "noise_folder": _data("Noises to mix with clean_folder."),
+    "extra_clean_folder": _place("More speech to train on.", optional=True),
+    "extra_noise_folder": _place("More noise to train on.", optional=True),
+    "sample_rate": _whole(
+        "Rate that the network works at (Hz); files of other rates are "
+        "resampled.",
+        low=1,
+        required=True,
+    ),
+    "valid_speakers": Key(
+        TEXT_OR_LIST,
+        "Speakers of data_folder to validate on.",
+    ),
+    "valid_fraction": _share("Share of your own files to validate on."),
+    "test_fraction": _share("Share of your own files to test on."),
+    "group_regex": _text(
+        "Files in whose names it finds the same text stay in one split.",
+        optional=True,
+    ),
+    "snr_low": _number("Lowest SNR of mixtures (dB)."),
+    "snr_high": _number("Highest SNR of mixtures (dB)."),
+    "data_jobs": _whole(
+        "Workers that check and resample files; null: one for each CPU.",
+        low=1,
+        optional=True,
+        may_change=True,
+    ),
+    "prepare_data": _required("Writes the manifests of the data."),
+    "make_datasets": _required("Makes data sets of the manifests."),
+    # Training
+    "number_of_epochs": _whole(
+        "Length of the training.", low=1, may_change=True
+    ),
+    "validate_every": _whole(
+        "Epochs from one validation, which keeps a checkpoint, to the next.",
+        low=1,
+        required=True,
+        may_change=True,
+    ),
+    "batch_size": _whole("Utterances in a batch.", low=1, required=True),
+    "crop_seconds": _number(
+        "Length of the crops to train on (s); null: whole utterances.",
+        low=0,
+        optional=True,
+    ),
+    "remix_probability": _share(
+        "Share of the batches that are remixed; 0: as recorded."
+    ),
+    "remix_snr_low": _number("Lowest SNR of remixed utterances (dB)."),
+    "remix_snr_high": _number("Highest SNR of remixed utterances (dB)."),
+    "second_noise_probability": _remix_share(
+        "Share of remixed utterances with a second noise, 0 to 12 dB below "
+        "the first."
+    ),
+    "clean_probability": _remix_share(
+        "Share of remixed utterances without noise: clean speech must stay as "
+        "it is."
+    ),
+    "speed_probability": _remix_share(
+        "Share of remixed utterances, and of noises, that are played faster "
+        "or slower."
+    ),
+    "coloration_probability": _remix_share(
+        "Share of remixed utterances, and of noises, with the timbre of "
+        "another voice or microphone."
+    ),
+    "reverberation_probability": _remix_share(
+        "Share of remixed utterances in a room, which the target keeps."
+    ),
+    "pause_probability": _remix_share(
+        "Share of remixed utterances with noise alone before and after speech."
+    ),
+    "hiss_probability": _remix_share(
+        "Share of noises that are replaced by coloured noise."
+    ),
+    "augmentation": _required(
+        "Changes batches before training.", optional=True
+    ),
+    "num_workers": _whole(
+        "Processes that load and augment.",
+        low=0,
+        required=True,
+        may_change=True,
+    ),
+    "lr": _number("Highest learning rate.", low=0),
+    "warmup_steps": _whole(
+        "Steps over which the learning rate rises to lr.", low=0
+    ),
+    "lr_final_share": _share("Share of lr that the decay ends at."),
+    "average_decay": _share(
+        "Decay of the weights' running average, which is what is tested; 0: "
+        "the newest weights.",
+        required=True,
+    ),
+    "max_grad_norm": _number(
+        "Norm that gradients are clipped to; 0: no clipping."
+    ),
+    "precision": _text(
+        "fp32, bf16, fp16 or auto: bf16 where the device computes it, else "
+        "fp32.",
+        may_change=True,
+    ),
+    "activation_memory_budget": _share(
+        "Share of the activations that --compile keeps for the backward pass.",
+        required=True,
+        may_change=True,
+    ),
+    "ckpt_interval_minutes": _number(
+        "Minutes between checkpoints within an epoch; 0: none.",
+        may_change=True,
+    ),
+    "use_tensorboard": _switch(
+        "Logs for TensorBoard, too.", required=True, may_change=True
+    ),
+    "opt_class": _required("The optimizer."),
+    "lr_schedule": _required("Sets the learning rate before each step."),
+    "epoch_counter": _required("Counts the epochs."),
+    "checkpointer": _required("Saves and loads checkpoints."),
+    "train_logger": _required("Writes train_log."),
+    # Scores
+    "valid_batch_seconds": _number(
+        "Length of the batches of validation and test (s); null: 40 on a GPU, "
+        "single files on a CPU.",
+        low=0,
+        optional=True,
+        required=True,
+        may_change=True,
+    ),
+    "metrics": Key(
+        LIST,
+        "What validation and test measure.",
+        required=True,
+        may_change=True,
+    ),
+    "metric_jobs": _whole(
+        "Processes that measure; null: one for each CPU.",
+        low=1,
+        optional=True,
+        required=True,
+        may_change=True,
+    ),
+    "metric_timeout": _number(
+        "Time that a measurement of an utterance may take (s).",
+        low=0.001,
+        required=True,
+        may_change=True,
+    ),
+    "pictured_utterances": _whole(
+        "Test utterances in spectrograms.png.",
+        low=0,
+        required=True,
+        may_change=True,
+    ),
+    # Front end
+    "win_length": _number("Length of the window (ms).", low=0.001),
+    "hop_length": _number("Time from one frame to the next (ms).", low=0.001),
+    "n_fft": _whole("Points of the Fourier transform.", low=1),
+    "window": Key(OBJECT, "Makes the window."),
+    "compute_stft": _required("Transforms waveforms to spectrograms."),
+    "compute_istft": Key(OBJECT, "Transforms spectrograms to waveforms."),
+    # Network
+    "phase_input": _text(
+        "What the phase stream sees: the complex spectrogram, or its unit "
+        "phase."
+    ),
+    "mask_activation": _text(
+        "Limits the mask: sigmoid to 1, softplus not at all."
+    ),
+    "initialization": _text(
+        "identity: the untrained network nearly passes its input; or default."
+    ),
+    "input_power": _number(
+        "Magnitudes are raised to it before the network sees them.", low=0
+    ),
+    "input_share": _share(
+        "Share of the noisy spectrogram that is left in the output."
+    ),
+    "frequency_transform": _switch(
+        "Whether there are frequency transformation blocks."
+    ),
+    "amplitude_to_phase": _switch(
+        "Whether the amplitude stream informs the phase stream."
+    ),
+    "phase_to_amplitude": _switch(
+        "Whether the phase stream informs the amplitude stream."
+    ),
+    "two_streams": _switch("Whether there is a phase stream."),
+    "network": Key(OBJECT, "Maps noisy spectrograms to enhanced ones."),
+    "normalize": _switch(
+        "Brings each utterance to one level for the network, and back.",
+        required=True,
+    ),
+    "enhancer": _required("Maps noisy waveforms to enhanced ones."),
+    "modules": _required("What is trained: the enhancer."),
+    # Networks of the baselines
+    "base_channels": _whole("Channels of CNNTransformerSE.", low=1),
+    "channel_counts": Key(LIST, "Channels of EnhanceResnet's blocks."),
+    "dense_nodes": _whole("Width of EnhanceResnet's dense layers.", low=1),
+    "encoder_channels": _whole("Channels of SepFormer's encoder.", low=1),
+    "layers": _whole("Layers of SepFormer's transformers.", low=1),
+    # Loss
+    "power": _number("Exponent that compresses magnitudes in the loss.", low=0),
+    "compression": _text(
+        "Whose magnitudes compress the enhanced spectrogram: its own, or the "
+        "target's."
+    ),
+    "loss_scale": Key(
+        NUMBER_OR_TRUE,
+        "Multiplies the loss; True: by twice the number of frequency bins.",
+        low=0,
+    ),
+    "pesq_weight": _number("Weight of PESQ in the loss.", low=0),
+    "si_snr_weight": _number("Weight of SI-SNR in the loss.", low=0),
+    "envelope_weight": _number(
+        "Weight of the log-spectral distance in the loss.", low=0
+    ),
+    "compute_cost": _required("The loss."),
+}
+
+#: Keys that earlier versions had, and the value that is left of them: what
+#: sets them to it loads as before.
+REMOVED = {"phase_lr_scale": 1.0}
+
+
+def keys_with(flag: str) -> set[str]:
+    """The keys of which something holds.
+
+    Arguments
+    ---------
+    flag : str
+        ``optional``, ``required``, ``may_change``, ``remix_share`` or
+        ``data``.
+
+    Returns
+    -------
+    set of str
+
+    Example
+    -------
+    >>> sorted(keys_with("data"))
+    ['clean_folder', 'data_folder', 'noise_folder', 'noisy_folder']
+    """
+    return {name for name, key in KEYS.items() if getattr(key, flag)}
+
+
+def describe_limits(key: Key) -> str:
+    """What the value may be, in words.
+
+    Arguments
+    ---------
+    key : Key
+        A row of :data:`KEYS`.
+
+    Returns
+    -------
+    str
+
+    Example
+    -------
+    >>> describe_limits(KEYS["metric_jobs"])
+    'a whole number, at least 1, or null'
+    """
+    limits = ""
+    if math.isfinite(key.high):
+        limits = f" from {key.low} to {key.high}"
+    elif math.isfinite(key.low):
+        limits = f", at least {key.low}"
+    return f"{key.kind}{limits}{', or null' if key.optional else ''}"
+
+
+def to_markdown() -> str:
+    """The table of all keys, for ``docs/recipe_keys.md``.
+
+    Returns
+    -------
+    str
+
+    Example
+    -------
+    >>> print(to_markdown().splitlines()[2])
+    | `seed` | a whole number from 0 to 4294967295 |  | Seeds all random \
+numbers; the same seed gives the same run. |
+    """
+    rows = [("key", "value", "on resuming", "effect"), ["---"] * 4]
+    for name, key in KEYS.items():
+        resuming = "may change" if key.may_change else ""
+        rows.append((f"`{name}`", describe_limits(key), resuming, key.effect))
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)

@@ -234,7 +234,7 @@ def test_key_that_nothing_reads(tmp_path):
         (["--optimizer_step_limit=x"], "whole number"),
         (["--optimizer_step_limit=-1"], "whole number"),
         (["--valid_fraction=2", *OWN_PAIRS], "valid_fraction is 2; .* 0 to 1"),
-        (["--group_regex=(", *OWN_PAIRS], r"group_regex '\(' is no regular"),
+        (["--group_regex=(", *OWN_PAIRS], r"group_regex '\(' is not a regular"),
         (["--output_folder=/proc/x"], "/proc/x"),
         (["--test_only"], "no checkpoint to test; train first"),
     ],

@@ -102,6 +102,12 @@ setup(
             "tensorboard",
             "onnx",
             "onnxruntime",
+            "import-linter==2.*",
+        ],
+        "docs": [
+            "mkdocs==1.*",
+            "mkdocs-material==9.*",
+            "mkdocstrings[python]==1.*",
         ],
         "onnx": ["onnx", "onnxruntime"],
         "demo": ["gradio"],

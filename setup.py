@@ -108,6 +108,7 @@ setup(
             "mkdocs==1.*",
             "mkdocs-material==9.*",
             "mkdocstrings[python]==1.*",
+            "ruff==0.17.*",  # formats signatures
         ],
         "onnx": ["onnx", "onnxruntime"],
         "demo": ["gradio"],

@@ -102,6 +102,13 @@ setup(
             "tensorboard",
             "onnx",
             "onnxruntime",
+            "import-linter==2.*",
+        ],
+        "docs": [
+            "mkdocs==1.*",
+            "mkdocs-material==9.*",
+            "mkdocstrings[python]==1.*",
+            "ruff==0.17.*",  # formats signatures
         ],
         "onnx": ["onnx", "onnxruntime"],
         "demo": ["gradio"],

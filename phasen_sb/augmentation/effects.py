@@ -1,9 +1,9 @@
-"""Effects that make other voices, rooms and noises of those at hand.
+"""Effects that vary the voices, rooms and noises of a corpus.
 
 Each is called with signals ``[B, samples]`` and a generator, changes a random
 share of them and returns signals of the same shape. SpeechBrain's own effects
-draw from PyTorch's global generators, on which a resumed training and an
-unbroken one do not agree.
+draw from PyTorch's global generators, whose state differs between a resumed
+training and an uninterrupted one.
 """
 
 import math
@@ -23,6 +23,11 @@ class Effect(ABC):
     ---------
     probability : float
         That share.
+
+    Raises
+    ------
+    ValueError
+        If ``probability`` is not from 0 to 1.
     """
 
     def __init__(self, probability: float):
@@ -40,7 +45,7 @@ class Effect(ABC):
         signals : torch.Tensor
             ``[B, samples]``
         generator : torch.Generator
-            Of the CPU, whatever the device of the signals.
+            On the CPU, whatever the device of the signals.
 
         Returns
         -------
@@ -65,11 +70,11 @@ class Effect(ABC):
 
 
 class Reverberation(Effect):
-    """Puts signals into synthetic rooms.
+    """Adds the reverberation of synthetic rooms.
 
     A room's response is the direct sound and, a few milliseconds later,
-    exponentially decaying noise that loses its high frequencies first; Polack,
-    "La transmission de l'energie sonore dans les salles", 1988.
+    exponentially decaying noise that loses its high frequencies first. Source:
+    Polack, "La transmission de l'energie sonore dans les salles", 1988.
 
     Arguments
     ---------
@@ -115,26 +120,13 @@ class Reverberation(Effect):
     def draw_rooms(
         self, count: int, generator: torch.Generator
     ) -> torch.Tensor:
-        """Draws responses of rooms.
-
-        Arguments
-        ---------
-        count : int
-            How many, B.
-        generator : torch.Generator
-            For all draws.
-
-        Returns
-        -------
-        torch.Tensor
-            ``[B, decay_high * sample_rate]``
-        """
-        decay = _uniform(self.decay, count, generator)
-        direct = _uniform(self.direct, count, generator)
-        gap = _uniform((0.001, 0.012), count, generator)
+        """Draws responses of rooms, ``[count, decay_high * sample_rate]``."""
+        decay = _draw_uniform(self.decay, count, generator)
+        direct = _draw_uniform(self.direct, count, generator)
+        gap = _draw_uniform((0.001, 0.012), count, generator)
         size = round(self.decay[1] * self.sample_rate)
         time = torch.arange(size) / self.sample_rate
-        # Walls and air absorb the upper half in half of the time.
+        # The upper half of the spectrum decays twice as fast.
         tails = []
         for share in (1.0, 0.5):
             noise = torch.randn(count, size, generator=generator)
@@ -152,9 +144,9 @@ class Reverberation(Effect):
 
 
 class Coloration(Effect):
-    """Filters signals with random smooth curves and band limits.
+    """Filters signals by random smooth curves and band limits.
 
-    As other voices, microphones and telephones would. No phase is changed.
+    So it imitates other voices, microphones and telephones. Phases stay.
 
     Arguments
     ---------
@@ -163,13 +155,14 @@ class Coloration(Effect):
     sample_rate : int
         Of the signals (Hz).
     spread : float
-        Standard deviation of the curve's levels an octave apart (dB).
+        Standard deviation of the curve's levels, which are drawn an octave
+        apart (dB).
     limit_probability : float
-        Share of those that end at a random frequency.
+        Share of the changed signals whose band is limited.
     limit_low, limit_high : float
-        Range of that frequency (Hz).
+        Range of the frequency where it ends (Hz).
     tilt_low, tilt_high : float
-        Range of the slope on which the curve lies (dB an octave).
+        Range of a slope that is added to the curve (dB per octave).
 
     Example
     -------
@@ -200,9 +193,9 @@ class Coloration(Effect):
     def change(
         self, signals: torch.Tensor, generator: torch.Generator
     ) -> torch.Tensor:
-        """Multiplies each spectrum with a curve of its own."""
+        """Multiplies each spectrum by a curve of its own."""
         count, samples = signals.shape
-        # Twice the length: what the filter smears past the end wraps nowhere.
+        # Twice the length, so that nothing wraps from the end to the start.
         spectra = torch.fft.rfft(signals, 2 * samples)
         frequency = torch.fft.rfftfreq(2 * samples, 1 / self.sample_rate)
         octaves = (frequency.clamp(min=62.5) / 62.5).log2()
@@ -211,9 +204,9 @@ class Coloration(Effect):
         below = octaves.floor().long().clamp(max=top - 1)
         share = octaves - below
         level = knots[:, below] * (1 - share) + knots[:, below + 1] * share
-        level += _uniform(self.tilt, count, generator) * octaves
+        level += _draw_uniform(self.tilt, count, generator) * octaves
         limited = torch.rand(count, 1, generator=generator)
-        limit = _uniform(self.limit, count, generator)
+        limit = _draw_uniform(self.limit, count, generator)
         # 60 dB in a fifth of an octave.
         fall = 300 * (frequency.clamp(min=1) / limit).log2().clamp(0, 0.3)
         level -= torch.where(limited < self.limit_probability, fall, 0.0)
@@ -224,16 +217,17 @@ class Coloration(Effect):
 class Speed(Effect):
     """Plays signals faster or slower, which also shifts their pitch.
 
-    What is too long is cut; what is too short is repeated, or ends in silence.
+    Signals keep their length: slower ones are cut, faster ones are repeated
+    or end in silence.
 
     Arguments
     ---------
     probability : float
         Share of the signals.
     speeds : sequence of float
-        Which speeds to draw from; rounded to hundredths.
+        The speeds to draw from, rounded to hundredths.
     repeat : bool
-        Repeats what is too short, for noise.
+        Repeat faster signals, as suits noise.
 
     Example
     -------
@@ -275,9 +269,10 @@ class Speed(Effect):
 
 
 class Pauses(Effect):
-    """Silences signals but for a stretch around their loudest moment.
+    """Silences signals except for a stretch around their loudest moment.
 
-    Before it and behind it noise is heard alone, as in the pauses of speech.
+    In a mixture, noise is then heard alone before and after that stretch, as
+    in the pauses of speech.
 
     Arguments
     ---------
@@ -286,7 +281,7 @@ class Pauses(Effect):
     sample_rate : int
         Of the signals (Hz).
     kept_low, kept_high : float
-        Range of the share that is kept, of the batch's length.
+        Range of the length of that stretch, as a share of the batch's.
     fade : float
         Length of the fades (s).
 
@@ -315,7 +310,7 @@ class Pauses(Effect):
     ) -> torch.Tensor:
         """Fades each signal in and out."""
         count, samples = signals.shape
-        kept = samples * _uniform(self.kept, count, generator)
+        kept = samples * _draw_uniform(self.kept, count, generator)
         before = kept * torch.rand(count, 1, generator=generator)
         loudest = signals.abs().argmax(1, keepdim=True).cpu()
         start = torch.minimum((loudest - before).clamp(min=0), samples - kept)
@@ -327,7 +322,7 @@ class Pauses(Effect):
 class Hiss(Effect):
     """Replaces signals by coloured Gaussian noise of the same energy.
 
-    Its spectrum changes by -12 to 3 dB an octave, on a random smooth curve:
+    Its spectrum, a random smooth curve, changes by -12 to 3 dB per octave:
     hiss, rumble, air conditioning. Silence stays silence.
 
     Arguments
@@ -353,7 +348,7 @@ class Hiss(Effect):
     def change(
         self, signals: torch.Tensor, generator: torch.Generator
     ) -> torch.Tensor:
-        """Draws a noise for each signal."""
+        """Draws noise for each signal."""
         noise = torch.randn(signals.shape, generator=generator).to(signals)
         noise = self.color(noise, generator)
         energy = noise.square().sum(1, keepdim=True).clamp(min=1e-12)
@@ -361,7 +356,7 @@ class Hiss(Effect):
         return noise * (wanted / energy).sqrt()
 
 
-def _uniform(
+def _draw_uniform(
     limits: tuple[float, float], count: int, generator: torch.Generator
 ) -> torch.Tensor:
     low, high = limits

@@ -13,10 +13,10 @@ from phasen_sb.utils.seeding import seeded_generator
 class Remix:
     """Gives the utterances each other's noises, at random SNRs.
 
-    The noise of a pair is noisy minus clean; it is dealt out anew within the
-    batch. That makes many mixtures of few recordings. A pair without noise (its
-    noisy file is the clean one) gets that of another, too; a batch without any
-    stays as it is. After Defossez et al., "Real Time Speech Enhancement in the
+    The noise of a pair is noisy minus clean. Shuffling the noises of a batch
+    makes many mixtures of few recordings. A pair without noise (its noisy file
+    is the clean one) gets that of another, too; a batch without any noise is
+    not changed. Source: Defossez et al., "Real Time Speech Enhancement in the
     Waveform Domain", 2020, who keep the noises' levels.
 
     Arguments
@@ -26,16 +26,22 @@ class Remix:
     snr_high : float
         Highest signal-to-noise ratio (dB).
     probability : float
-        Share of the batches that are mixed anew; 0 switches it off.
+        Share of the batches that are remixed; 0 switches remixing off.
     second_probability : float
-        Share of the utterances that get a second noise, 0 to 12 dB softer,
-        where two pairs have one.
+        Share of the utterances that get a second noise, 0 to 12 dB softer, if
+        at least two pairs have one.
     clean_probability : float
-        Share of the utterances that get no noise: what is clean is to stay so.
+        Share of the utterances that get no noise, so that the model learns to
+        leave clean speech as it is.
     speech_effects : sequence of Effect
-        Change the speech, and so the target, before it is mixed.
+        Change the speech, and with it the target, before mixing.
     noise_effects : sequence of Effect
-        Change the noises.
+        Change the noises before mixing.
+
+    Raises
+    ------
+    ValueError
+        If ``snr_low`` exceeds ``snr_high``, or a share is not from 0 to 1.
 
     Example
     -------
@@ -83,17 +89,16 @@ class Remix:
         seed: str,
         lengths: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mixes a batch anew.
+        """Remixes a batch.
 
         Arguments
         ---------
         noisy : torch.Tensor
             ``[B, samples]``, zero past each utterance's end.
         clean : torch.Tensor
-            ``[B, samples]``, likewise.
+            ``[B, samples]``, zero past each utterance's end.
         seed : str
-            The same text gives the same mixtures, on any device: a resumed
-            training sees what an unbroken one sees.
+            Of all draws: the same text gives the same mixtures on any device.
         lengths : torch.Tensor, optional
             Relative lengths ``[B]``.
 
@@ -101,14 +106,14 @@ class Remix:
         -------
         noisy : torch.Tensor
             ``[B, samples]``, zero past each utterance's end. The noise of a
-            shorter utterance ends before a longer one does.
+            shorter utterance ends earlier in a longer one.
         clean : torch.Tensor
-            As given, but for the effects.
+            ``[B, samples]``, changed by the speech effects alone.
         """
         generator = seeded_generator(seed)
         if torch.rand((), generator=generator) >= self.probability:
             return noisy, clean
-        # Autocast would round what the effects convolve, targets included.
+        # Autocast would round the effects' convolutions, targets included.
         with torch.autocast(noisy.device.type, enabled=False):
             return self._mix(noisy, clean, lengths, generator)
 
@@ -118,39 +123,39 @@ class Remix:
             clean = clear_padding(effect(clean, generator), lengths)
         for effect in self.noise_effects:
             noise = effect(noise, generator)
-        first, second = _deal(noise, generator)
+        first, second = _choose_donors(noise, generator)
         position = torch.rand(len(noisy), 1, generator=generator)
         snr = self.snr_low + position * (self.snr_high - self.snr_low)
-        dealt = clear_padding(noise[first], lengths)
+        added = clear_padding(noise[first], lengths)
         if self.second_probability and second is not None:
-            added = clear_padding(noise[second], lengths)
+            other = clear_padding(noise[second], lengths)
             draws = torch.rand(2, len(noisy), 1, generator=generator)
             gain = dB_to_amplitude(-12 * draws[0])
             gain *= draws[1] < self.second_probability
-            dealt = dealt + gain.to(noisy) * _gain(dealt, added) * added
-        gain = _gain(clean, dealt) / dB_to_amplitude(snr.to(noisy))
+            added = added + gain.to(noisy) * _match_energy(added, other) * other
+        gain = _match_energy(clean, added) / dB_to_amplitude(snr.to(noisy))
         if self.clean_probability:
             draws = torch.rand(len(noisy), 1, generator=generator)
             gain *= (draws >= self.clean_probability).to(noisy)
-        return clean + gain * dealt, clean
+        return clean + gain * added, clean
 
 
-def _deal(
+def _choose_donors(
     noise: torch.Tensor, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Chooses whose two noises each utterance gets: all are used evenly."""
+    """Chooses whose two noises each utterance gets, all equally often."""
     order = torch.randperm(len(noise), generator=generator).to(noise.device)
     donors = order[noise[order].any(1)]
     if not len(donors):
         return order, None
     rounds = -(-len(noise) // len(donors))
     first, second = (
-        dealt.repeat(rounds)[: len(noise)] for dealt in (donors, donors.roll(1))
+        turn.repeat(rounds)[: len(noise)] for turn in (donors, donors.roll(1))
     )
     return first, second if len(donors) > 1 else None
 
 
-def _gain(reference: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+def _match_energy(reference: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
     """Finds the gain at which a noise has the energy of a reference."""
     # Both sums run over the same samples: their ratio is the SNR.
     wanted = reference.square().sum(1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Batches are mixed anew at the SNRs that were asked for."""
+"""Batches are remixed at the SNRs asked for; effects do what they say."""
 
 import pytest
 import torch

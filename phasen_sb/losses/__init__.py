@@ -1,4 +1,4 @@
-"""Losses, one in each file, and their weighted sum."""
+"""Losses, each in a file of its name, and :class:`phasen_sb.Objective`."""
 
 from phasen_sb.losses.compressed_complex import compressed_complex_loss
 from phasen_sb.losses.log_spectral import log_spectral_loss

@@ -10,7 +10,7 @@ import torch
 from speechbrain.nnet.losses import reduce_loss, truncate
 
 from phasen_sb.errors import choose
-from phasen_sb.signals.padding import frame_mask
+from phasen_sb.losses.inputs import weigh_frames
 
 COMPRESSIONS = ("own", "target")
 REDUCTIONS = ("mean", "batch", "batchmean", "sum", "none")
@@ -57,9 +57,9 @@ def compressed_complex_loss(
 
     The amplitude term is the squared error of the magnitudes to the power
     ``power``. The phase-aware term is that of the compressed complex
-    spectrograms, averaged over real and imaginary part: bins with high
+    spectrograms, averaged over real and imaginary part: bins of high
     amplitude, where the speech is, weigh most. Values and gradients are finite
-    on digital silence.
+    on digital silence, too.
 
     Arguments
     ---------
@@ -68,7 +68,7 @@ def compressed_complex_loss(
     targets : torch.Tensor
         Clean spectrogram ``[B, T, F, 2]``.
     length : torch.Tensor, optional
-        Relative lengths ``[B]``; frames past them do not count.
+        Relative lengths in frames, ``[B]``; padded frames do not count.
     allowed_len_diff : int
         Difference in T that is cut off instead of being an error.
     reduction : str
@@ -87,7 +87,7 @@ def compressed_complex_loss(
         With ``target``: magnitudes below this share of the utterance's
         greatest count as that share in the factor, which would otherwise
         explode in the target's pauses. 0 switches the floor off. An
-        utterance whose target is all silence is compressed as with ``own``.
+        utterance whose target is silent is compressed as with ``own``.
     scale : float or bool
         Factor on both terms. True: 2 * F, the rows of the stacked
         spectrogram; with it, ``compression="target"`` and
@@ -109,8 +109,8 @@ def compressed_complex_loss(
     Raises
     ------
     ValueError
-        If T differs by more than ``allowed_len_diff`` or an option has an
-        unknown value.
+        If T differs by more than ``allowed_len_diff``, or ``compression`` or
+        ``reduction`` is unknown.
 
     Example
     -------
@@ -126,10 +126,7 @@ def compressed_complex_loss(
     predictions, targets = truncate(predictions, targets, allowed_len_diff)
     # fp32 also under autocast: bf16 would lose the small differences.
     predictions, targets = predictions.float(), targets.float()
-    mask = frame_mask(length, targets.shape[1])
-    if mask is None:
-        mask = targets.new_ones(1, 1, 1, 1)
-    mask = mask.to(targets.device).squeeze(1)  # [B, T, 1]
+    valid = weigh_frames(length, targets)  # [B, T, 1]
 
     square = targets.square().sum(-1) + eps  # [B, T, F]
     own_square = predictions.square().sum(-1) + eps
@@ -138,10 +135,10 @@ def compressed_complex_loss(
     own_factor = own_square.pow((power - 1) / 2)
     factor = square.pow((power - 1) / 2)
     if compression == "target":
-        peak = (square * mask).amax((1, 2), keepdim=True)
+        peak = (square * valid).amax((1, 2), keepdim=True)
         floored = torch.maximum(square, peak * magnitude_floor**2)
         factor = floored.pow((power - 1) / 2)
-        # A silent target has no factor to give: its own would be eps's.
+        # The factor of a silent target would be that of eps.
         own_factor = torch.where(peak > 2 * eps, factor, own_factor)
     own_factor, factor = own_factor.unsqueeze(-1), factor.unsqueeze(-1)
     phase = predictions * own_factor - targets * factor  # [B, T, F, 2]
@@ -150,10 +147,10 @@ def compressed_complex_loss(
         scale = 2 * targets.shape[2]
 
     def reduce(error):
-        error = error * mask * scale
+        error = error * valid * scale
         if reduction == "sum":
             return error.sum()
-        return reduce_loss(error, mask.expand_as(error), reduction)
+        return reduce_loss(error, valid.expand_as(error), reduction)
 
     amplitude = reduce(amplitude.square())
     phase = reduce(phase.square().mean(-1))

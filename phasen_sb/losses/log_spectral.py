@@ -1,9 +1,9 @@
-"""Log-spectral distance of the spectral envelopes as a loss.
+"""The log-spectral distance of spectral envelopes as a loss.
 
 A loss on compressed spectra, or on waveforms, gains little from a weak sound
 whose phase cannot be known, so a network learns to drop it: speech in hiss
-comes out without its highs. On a logarithmic scale a band that is missing
-counts as much as a loud one.
+loses its high frequencies. On a logarithmic scale a missing weak band counts
+as much as a missing loud one.
 
 Source: Gray and Markel, "Distance measures for speech processing", IEEE TASSP
 1976, doi:10.1109/TASSP.1976.1162849; here of bands, and limited below.
@@ -13,11 +13,10 @@ import torch
 from speechbrain.nnet.losses import reduce_loss, truncate
 
 from phasen_sb.errors import choose
-from phasen_sb.signals.padding import frame_mask
+from phasen_sb.losses.inputs import REDUCTIONS, weigh_frames
 
-REDUCTIONS = ("mean", "batch")
-#: Mean power of the bands below which a target is silent: of a spectrogram at
-#: the level that the network works at, some 80 dB below it.
+#: Mean power of the bands below which a target is silent: about 80 dB below
+#: the level that the network works at.
 SILENCE = 1e-6
 
 
@@ -30,25 +29,25 @@ def log_spectral_loss(
     band_bins: int = 8,
     floor: float = 1e-6,
 ) -> torch.Tensor:
-    """Mean absolute difference of two log spectra, band by band.
+    """Compares the bands of two spectra on a logarithmic scale.
 
     Arguments
     ---------
     predictions : torch.Tensor
         Estimated spectrogram ``[B, T, F, 2]`` (real, imaginary).
     targets : torch.Tensor
-        Clean spectrogram ``[B, T, F, 2]``. A silent one (mean power below
-        1e-6) counts as 0: it has no envelope.
+        Clean spectrogram ``[B, T, F, 2]``. The loss of a silent one (mean
+        power below 1e-6) is 0: it has no envelope.
     length : torch.Tensor, optional
-        Relative lengths ``[B]``; frames past them do not count.
+        Relative lengths in frames, ``[B]``; padded frames do not count.
     allowed_len_diff : int
         Difference in T that is cut off instead of being an error.
     reduction : str
         ``mean``: scalar over all valid frames; ``batch``: one value for each
         utterance, ``[B]``.
     band_bins : int
-        Bins to a band, whose power is compared. Bins above the last whole
-        band join it; with fewer bins there is one band.
+        Bins in a band, whose mean power is compared. The last band also has
+        the bins that are left over.
     floor : float
         Share of the target's mean power, over all its frames and bands,
         below which differences fade: 1e-6 is -60 dB.
@@ -56,14 +55,15 @@ def log_spectral_loss(
     Returns
     -------
     torch.Tensor
-        Difference of the natural logarithms of the magnitudes: 1 is 8.7 dB.
+        Mean absolute difference of the natural logarithms of the magnitudes:
+        1 is 8.7 dB.
 
     Raises
     ------
     ValueError
         If the shapes are others, T differs by more than
-        ``allowed_len_diff``, ``reduction`` is unknown, ``band_bins`` is no
-        positive integer or ``floor`` not from 0 to below 1.
+        ``allowed_len_diff``, ``reduction`` is unknown, ``band_bins`` is not
+        a positive integer or ``floor`` is not from 0 to below 1.
 
     Example
     -------
@@ -76,19 +76,16 @@ def log_spectral_loss(
     choose("reduction", reduction, REDUCTIONS)
     _check(predictions, targets, band_bins, floor)
     predictions, targets = truncate(predictions, targets, allowed_len_diff)
-    mask = frame_mask(length, targets.shape[1])
-    if mask is None:
-        mask = targets.new_ones(1, 1, 1, 1)
-    mask = mask.to(targets.device).squeeze(1)  # [B, T, 1]
-    judged = _band_powers(predictions.float(), band_bins)
+    valid = weigh_frames(length, targets)  # [B, T, 1]
+    estimate = _band_powers(predictions.float(), band_bins)
     reference = _band_powers(targets.float(), band_bins)
-    count = mask.expand_as(reference).sum((1, 2), keepdim=True)
-    level = (reference * mask).sum((1, 2), keepdim=True) / count
+    count = valid.expand_as(reference).sum((1, 2), keepdim=True)
+    level = (reference * valid).sum((1, 2), keepdim=True) / count
     # The added constant keeps frames of digital silence finite.
     lowest = level * floor + torch.finfo(level.dtype).tiny
-    error = (judged + lowest).log() - (reference + lowest).log()
+    error = (estimate + lowest).log() - (reference + lowest).log()
     error = torch.where(level > SILENCE, error.abs() / 2, 0.0)
-    return reduce_loss(error * mask, mask.expand_as(error), reduction)
+    return reduce_loss(error * valid, valid.expand_as(error), reduction)
 
 
 def _check(predictions, targets, band_bins, floor):

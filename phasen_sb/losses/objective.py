@@ -1,7 +1,7 @@
-"""Objectives: what training makes small, in one YAML entry.
+"""The objective of a training: a weighted sum of losses, in one YAML entry.
 
-Any loss of SpeechBrain's convention ``(predictions, targets, length)`` serves,
-on the domain it is made for, and so does a weighted sum of several.
+Any loss of SpeechBrain's convention ``(predictions, targets, length)`` can be
+a term, on the domain it is made for.
 """
 
 import inspect
@@ -15,22 +15,23 @@ from phasen_sb.errors import choose
 from phasen_sb.signals.padding import clear_padding, count_frames, count_samples
 from phasen_sb.signals.spectra import magnitude
 
-#: What a loss compares, and how it is made of a complex spectrogram.
+#: Domains of losses that are computed from a complex spectrogram.
 SPECTRAL = {
     "spectrum": lambda spectrogram: spectrogram,
     "magnitude": magnitude,
     "log_magnitude": lambda spectrogram: torch.log1p(magnitude(spectrogram)),
 }
-#: The spectrum of the enhanced waveform. It differs from the network's own,
-#: which no waveform need have: parts of it cancel in the inverse STFT.
+#: The spectrum of the enhanced waveform. It differs from the network's, parts
+#: of which may cancel in the inverse STFT.
 CONSISTENT = "consistent_spectrum"
 DOMAINS = ("waveform", CONSISTENT, *SPECTRAL)
-#: Losses that make sense on waveforms alone.
+#: Losses whose domain is the waveform, unless another is given.
 WAVEFORM_LOSSES = ("stoi_loss", "si_snr_loss", "pesq_loss")
-#: Losses made after a metric, and what their results are marked with.
+#: Losses derived from a metric, and what results of training on them are
+#: marked with.
 METRIC_LOSSES = {"pesq_loss": "PESQ loss", "stoi_loss": "STOI loss"}
 PARTS = ("loss", "domain", "weight")
-#: What the log of the training says beside the terms.
+#: Names that the training's log uses for figures of its own.
 LOGGED = ("loss", "skipped_steps")
 
 
@@ -43,13 +44,18 @@ class Objective:
     Arguments
     ---------
     **terms : dict
-        For each name its parts: ``loss``, a callable ``(predictions, targets,
-        length)`` that gives a scalar; ``domain``, ``waveform`` (``[B,
-        samples]``), ``spectrum`` (``[B, T, F, 2]``, the network's),
+        For each name a mapping of ``loss``, a callable ``(predictions,
+        targets, length)`` that returns a scalar; ``domain``, ``waveform``
+        (``[B, samples]``), ``spectrum`` (``[B, T, F, 2]``, the network's),
         ``consistent_spectrum`` (that of the enhanced waveform), ``magnitude``
         or ``log_magnitude`` (``[B, T, F]``); ``weight``, 1 by default. Without
-        a domain, ``pesq_loss`` and SpeechBrain's ``stoi_loss`` and
-        ``si_snr_loss`` compare waveforms and all others spectra.
+        a domain, ``pesq_loss``, ``si_snr_loss`` and SpeechBrain's
+        ``stoi_loss`` compare waveforms and all others spectra.
+
+    Raises
+    ------
+    ValueError
+        If there is no term, or one lacks its loss or has unknown parts.
 
     Example
     -------
@@ -75,8 +81,8 @@ class Objective:
         for name, parts in terms.items():
             if name in LOGGED and len(terms) > 1:
                 raise ValueError(
-                    f"A term of the objective cannot be named {name!r}, under "
-                    "which the log has its own figure; name it otherwise."
+                    f"A term of the objective cannot be named {name!r}, which "
+                    "the log uses for its own figure; give it another name."
                 )
             if not isinstance(parts, Mapping) or "loss" not in parts:
                 raise ValueError(
@@ -86,25 +92,25 @@ class Objective:
             for part in parts:
                 choose(f"key of the objective's {name}", part, PARTS)
             loss = parts["loss"]
-            domain = parts.get("domain", _usual_domain(loss))
+            domain = parts.get("domain", _default_domain(loss))
             choose(f"domain of {name}", domain, DOMAINS)
             self.terms[name] = loss, domain, float(parts.get("weight", 1.0))
 
     @property
     def losses(self) -> list[str]:
-        """Names of the functions whose weight is not 0."""
+        """Names of the losses whose weight is not 0."""
         return [
             _name(loss) for loss, _, weight in self.terms.values() if weight
         ]
 
     @classmethod
-    def of(cls, compute_cost: "Callable | Objective") -> "Objective":
-        """Makes an objective of a YAML's ``compute_cost``.
+    def wrap(cls, compute_cost: "Callable | Objective") -> "Objective":
+        """Makes a YAML's ``compute_cost`` an objective.
 
         Arguments
         ---------
         compute_cost : callable or Objective
-            A single loss stands for an objective with it alone.
+            A single loss becomes the objective's only term.
 
         Returns
         -------
@@ -129,22 +135,22 @@ class Objective:
         wave : torch.Tensor
             Enhanced waveforms ``[B, samples]``.
         spectrogram : torch.Tensor or None
-            Enhanced spectrogram ``[B, T, F, 2]`` as the network gave it; None:
-            that of ``wave``.
+            The network's enhanced spectrogram ``[B, T, F, 2]``; None: that of
+            ``wave``.
         clean : torch.Tensor
             Clean waveforms ``[B, samples]``.
         lengths : torch.Tensor or None
-            Relative lengths ``[B]``; None: no padding.
+            Relative lengths in samples, ``[B]``; None: no padding.
         stft : torch.nn.Module
-            Analyses what is to be compared as a spectrum.
+            Analyses waveforms for losses on spectra.
 
         Returns
         -------
         loss : torch.Tensor
             The weighted sum, a scalar.
         terms : dict
-            Each term by name, unweighted and detached. A single loss is the
-            sum itself; of it, only the parts that it names are listed.
+            Each term by name, unweighted and detached, and the terms that a
+            loss returns itself. A single loss, the sum itself, is left out.
         """
         target = frames = consistent = None
         domains = {domain for _, domain, _ in self.terms.values()}
@@ -182,7 +188,7 @@ class Objective:
         return total, found
 
 
-def _usual_domain(loss):
+def _default_domain(loss):
     return "waveform" if _name(loss) in WAVEFORM_LOSSES else "spectrum"
 
 

@@ -1,18 +1,21 @@
 """PESQ's model of hearing as a loss.
 
+A model trained on it is metric-optimised: its PESQ says less about how it
+sounds than the PESQ of other models.
+
 Source: ITU-T P.862 and P.862.2 (wide band), the perceptual model without the
-alignment in time. What is trained on it is metric-optimised: its PESQ says
-less about how it sounds than that of others.
+alignment in time.
 """
 
 from functools import lru_cache
 
 import torch
-from speechbrain.nnet.losses import reduce_loss, truncate
+from speechbrain.nnet.losses import reduce_loss
 from torch.nn.functional import pad
 
 from phasen_sb.errors import choose
-from phasen_sb.losses import pesq_tables as bark
+from phasen_sb.losses import pesq_tables as tables
+from phasen_sb.losses.inputs import REDUCTIONS, align_waveforms
 from phasen_sb.signals.padding import count_samples
 
 SAMPLE_RATE = 16000
@@ -22,14 +25,14 @@ INTERVAL = 20  # frames; intervals overlap by half
 SPEECH_BAND = slice(12, 105)  # bins from 375 to 3250 Hz, which set the level
 SPEECH_POWER = 1e7  # the level that P.862 brings speech to
 SILENCE = 1e-8  # power in that band below which a target is silent, -80 dB
-LOWEST = 1e-14  # of a prediction that is brought to the level of speech
+LOWEST = 1e-14  # power below which a prediction is not amplified any more
 #: Wide-band input filter: numerator and denominator, in powers of 1/z.
 INPUT_FILTER = (2.740826, -5.4816519, 2.740826), (1.0, -1.9444777, 0.94597794)
-#: Shares of a frame's own gain and of the one before it, smoothed likewise.
+#: Shares of a frame's own gain and of the smoothed gain of the frame before.
 NEW, OLD = 0.8, 0.2
-#: Frames that such smoothing sees; those further back weigh below 1e-16.
+#: Frames that are smoothed over; earlier ones would weigh less than 1e-16.
 MEMORY = 24
-#: Disturbances of a frame count as this at the most.
+#: Greater disturbances of a frame count as this.
 GREATEST_DISTURBANCE = 45.0
 SYMMETRIC_WEIGHT, ASYMMETRIC_WEIGHT = 0.1, 0.0309
 EPS = 1e-15
@@ -43,38 +46,38 @@ def pesq_loss(
     reduction: str = "mean",
     sample_rate: int = SAMPLE_RATE,
 ) -> torch.Tensor:
-    """Measures how far PESQ's score is from its greatest, 4.5 before mapping.
+    """Measures how far PESQ's score is from its maximum, 4.5 before mapping.
 
-    Powers in Bark bands are turned into loudness; what differs by more than
-    masking hides is the disturbance. What has been added weighs more than what
-    is missing.
+    Powers in Bark bands are converted to loudness. Differences beyond what
+    masking hides are the disturbance; added sounds weigh more than missing
+    ones.
 
     PESQ forgives other levels, fixed filters and quick changes of gain. A
     network that is trained on it alone, or mostly, learns to boost one band
-    and to drop the others: SI-SDR fell from 12.7 to 2.2 dB while PESQ rose
-    from 1.67 to 2.40, in 800 steps. So it wants a loss beside it that forgives
-    none of these; ``hparams/phasen_pesq.yaml`` has several.
+    and to drop the others: in 800 steps SI-SDR fell from 12.7 to 2.2 dB while
+    PESQ rose from 1.67 to 2.40. So combine it with losses that forgive none of
+    these, as ``hparams/phasen_pesq.yaml`` does.
 
-    Values are those that PESQ has before its mapping, apart from these
-    differences: no alignment in time, the whole signal instead of what lies
-    between its first and last sounds, and all of it weighs alike.
+    Values are those of PESQ before its mapping, with these differences: there
+    is no alignment in time, and the whole signal counts, with the same weight
+    everywhere, instead of the part from its first to its last sound.
 
     Arguments
     ---------
     predictions : torch.Tensor
         Estimated waveforms ``[B, samples]``.
     targets : torch.Tensor
-        Clean waveforms ``[B, samples]``. A silent one (80 dB below 1 in the
-        band of speech) counts as 0.
+        Clean waveforms ``[B, samples]``. The loss of a silent one (80 dB
+        below 1 in the band of speech) is 0.
     length : torch.Tensor, optional
-        Relative lengths ``[B]``; samples past them do not count. What is
-        shorter than a frame of 32 ms counts as 0.
+        Relative lengths in samples, ``[B]``; padded samples do not count. The
+        loss of what is shorter than a frame of 32 ms is 0.
     allowed_len_diff : int
         Difference in samples that is cut off instead of being an error.
     reduction : str
         ``mean``: scalar; ``batch``: one value for each utterance, ``[B]``.
     sample_rate : int
-        Of the waveforms, in Hz. There is only one that PESQ's tables are for.
+        Sample rate (Hz). PESQ's tables are for 16000 Hz alone.
 
     Returns
     -------
@@ -96,9 +99,15 @@ def pesq_loss(
     >>> pesq_loss(noisy, clean, reduction="batch").shape
     torch.Size([2])
     """
-    choose("reduction", reduction, ("mean", "batch"))
-    _check(predictions, targets, sample_rate)
-    predictions, targets = truncate(predictions, targets, allowed_len_diff)
+    choose("reduction", reduction, REDUCTIONS)
+    if sample_rate != SAMPLE_RATE:
+        raise ValueError(
+            f"pesq_loss is for {SAMPLE_RATE} Hz and got {sample_rate} Hz; "
+            "train at that rate, or without this loss."
+        )
+    predictions, targets = align_waveforms(
+        "pesq_loss", predictions, targets, allowed_len_diff
+    )
     if length is None:
         length = targets.new_ones(targets.shape[0])
     samples = count_samples(length.to(targets.device), targets.shape[1])
@@ -106,20 +115,6 @@ def pesq_loss(
     with torch.autocast(targets.device.type, enabled=False):
         loss = _compare(predictions.float(), targets.float(), samples)
     return reduce_loss(loss, torch.ones_like(loss), reduction)
-
-
-def _check(predictions, targets, sample_rate):
-    if sample_rate != SAMPLE_RATE:
-        raise ValueError(
-            f"pesq_loss is for {SAMPLE_RATE} Hz and got {sample_rate} Hz; "
-            "train at that rate, or without this loss."
-        )
-    shapes = predictions.shape, targets.shape
-    if any(len(s) != 2 for s in shapes) or shapes[0][0] != shapes[1][0]:
-        raise ValueError(
-            "pesq_loss compares waveforms [B, samples] and got predictions "
-            f"{list(shapes[0])} and targets {list(shapes[1])}."
-        )
 
 
 def _compare(predictions, targets, samples):
@@ -132,7 +127,7 @@ def _compare(predictions, targets, samples):
     degraded, reference = (part * valid for part in powers.chunk(2))
 
     level = _level(reference, valid)
-    # Levels are no disturbance: both signals are brought to the same.
+    # Levels do not disturb: both signals are brought to the same.
     gain = SPEECH_POWER / level.clamp(min=SILENCE)
     degraded_gain = SPEECH_POWER / _level(degraded, valid).clamp(min=LOWEST)
     reference = _bands(reference * gain)
@@ -164,7 +159,7 @@ def _table(values, like):
     return _constant(tuple(values), like.dtype, like.device)
 
 
-# A table is copied to a GPU once; each copy would wait for it.
+# Copied to a GPU once: each copy synchronises with it.
 @lru_cache
 @torch.inference_mode(False)
 def _constant(values, dtype, device):
@@ -172,7 +167,7 @@ def _constant(values, dtype, device):
 
 
 def _bands(powers):
-    """Power in Bark bands behind the input filter, ``[B, frames, bands]``."""
+    """Power in Bark bands after the input filter, ``[B, frames, bands]``."""
     return powers @ _band_matrix(powers.dtype, powers.device)
 
 
@@ -184,14 +179,14 @@ def _band_matrix(dtype, device):
         torch.fft.rfft(torch.tensor(taps), WINDOW).abs().square()
         for taps in INPUT_FILTER
     )
-    factors = torch.tensor(bark.CORRECTIONS) * bark.POWER_SCALE
-    matrix = (above / below).unsqueeze(1) * bark.band_matrix() * factors
+    factors = torch.tensor(tables.CORRECTIONS) * tables.POWER_SCALE
+    matrix = (above / below).unsqueeze(1) * tables.band_matrix() * factors
     return matrix.to(device, dtype)
 
 
 def _audible(bands, factor):
     """Power in the bands above the threshold, ``[B, frames, bands]``."""
-    return bands * (bands > factor * _table(bark.THRESHOLDS, bands))
+    return bands * (bands > factor * _table(tables.THRESHOLDS, bands))
 
 
 def _total(bands):
@@ -199,7 +194,7 @@ def _total(bands):
 
 
 def _compensate(degraded, reference, valid):
-    # A fixed filter is no disturbance: it is put on the reference.
+    # A fixed filter does not disturb: the reference gets it, too.
     speech = _audible(reference, 1e2)[..., 1:].sum(2, keepdim=True) >= 1e7
     means = [
         (_audible(bands, 1e2) * speech).sum(1, keepdim=True)
@@ -208,7 +203,7 @@ def _compensate(degraded, reference, valid):
     ]
     response = (means[0] + 1e3) / (means[1] + 1e3)
     reference = reference * response.clamp(0.01, 100)
-    # Nor are slow changes of gain: they are taken off the degraded signal.
+    # Nor do slow changes of gain: they are undone in the degraded signal.
     now = (_total(reference) + 5e3) / (_total(degraded) + 5e3)
     return degraded * _smooth(now).clamp(3e-4, 5), reference
 
@@ -218,7 +213,7 @@ def _smooth(gains):
 
     As a convolution: a recursion would be a thousand small steps on a GPU.
     """
-    # Before the first frame the gain was the first's.
+    # Before the first frame its gain is repeated.
     past = gains[:, :1].expand(-1, MEMORY - 1, -1)
     views = torch.cat([past, gains], 1).unfold(1, MEMORY, 1)
     weights = [NEW * OLD**age for age in reversed(range(MEMORY))]
@@ -226,11 +221,11 @@ def _smooth(gains):
 
 
 def _loudness(bands):
-    thresholds = _table(bark.THRESHOLDS, bands)
-    exponents = (6 / (_table(bark.CENTRES, bands) + 2)).clamp(1, 2) ** 0.15
-    exponents = exponents * bark.ZWICKER_EXPONENT
+    thresholds = _table(tables.THRESHOLDS, bands)
+    exponents = (6 / (_table(tables.CENTRES, bands) + 2)).clamp(1, 2) ** 0.15
+    exponents = exponents * tables.ZWICKER_EXPONENT
     above = (0.5 + 0.5 * bands / thresholds).clamp(min=1) ** exponents - 1
-    return bark.LOUDNESS_SCALE * (2 * thresholds) ** exponents * above
+    return tables.LOUDNESS_SCALE * (2 * thresholds) ** exponents * above
 
 
 def _disturbances(degraded, reference):
@@ -242,7 +237,7 @@ def _disturbances(degraded, reference):
     added = ((degraded + 50) / (reference + 50)) ** 1.2
     added = torch.where(added < 3, 0, added.clamp(max=12))
 
-    widths = _table(bark.WIDTHS, degraded)[1:]
+    widths = _table(tables.WIDTHS, degraded)[1:]
     disturbance, added = disturbance[..., 1:] * widths, added[..., 1:]
     symmetric = (disturbance.square().sum(2) * widths.sum() + EPS).sqrt()
     asymmetric = (disturbance * added).sum(2)

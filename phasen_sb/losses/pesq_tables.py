@@ -1,7 +1,7 @@
-"""The Bark bands of PESQ's ear at 16 kHz.
+"""The tables of PESQ's Bark bands at 16 kHz.
 
-Source: ITU-T P.862, annex A's tables for 16 kHz: 49 bands over the 256 lowest
-bins of a transform of 512 samples.
+Source: ITU-T P.862, annex A: 49 bands over the 256 lowest bins of a transform
+of 512 samples.
 """
 
 import torch
@@ -13,7 +13,7 @@ BINS = (
     3, 3, 3, 3, 4, 3, 4, 5, 4, 5, 6, 6, 7, 8, 9, 9, 12, 12, 15, 16, 18, 21, 25,
     20,
 )
-#: Middle of each band in Bark.
+#: Centre of each band in Bark.
 CENTRES = (
     0.078672, 0.316341, 0.636559, 0.961246, 1.290450, 1.624217, 1.962597,
     2.305636, 2.653383, 3.005889, 3.363201, 3.725371, 4.092449, 4.464486,
@@ -45,7 +45,7 @@ THRESHOLDS = (
     0.524807, 0.512861, 0.47863, 0.42658, 0.371535, 0.363078, 0.416869,
     0.537032,
 )
-#: Factor on the power that each band's bins add up to.
+#: Factor on the summed power of each band's bins.
 CORRECTIONS = (
     100.0, 99.999992, 100.0, 100.000008, 100.000008, 100.000015, 99.999992,
     99.999969, 50.000027, 100.0, 99.999969, 100.000015, 99.999947, 100.000061,
@@ -64,17 +64,13 @@ ZWICKER_EXPONENT = 0.23
 
 
 def band_matrix() -> torch.Tensor:
-    """Gives the matrix that turns power spectra into power in Bark bands.
-
-    Returns
-    -------
-    torch.Tensor
-        Shape [257, 49]. The last bin is in no band.
+    """Makes the matrix ``[257, 49]`` from power spectra to Bark bands.
 
     Example
     -------
     >>> band_matrix().shape
     torch.Size([257, 49])
     """
+    # The last bin is in no band.
     matrix = torch.eye(len(BINS)).repeat_interleave(torch.tensor(BINS), dim=0)
     return torch.cat([matrix, matrix.new_zeros(1, len(BINS))])

@@ -1,15 +1,15 @@
-"""Scale-invariant signal-to-noise ratio of a whole batch at once.
+"""The scale-invariant signal-to-noise ratio as a loss.
 
 Source: Le Roux et al., "SDR - Half-baked or Well Done?", ICASSP 2019.
 """
 
 import torch
-from speechbrain.nnet.losses import reduce_loss, truncate
+from speechbrain.nnet.losses import reduce_loss
 
 from phasen_sb.errors import choose
+from phasen_sb.losses.inputs import REDUCTIONS, align_waveforms
 from phasen_sb.signals.padding import clear_padding
 
-REDUCTIONS = ("mean", "batch")
 #: Keeps quotients and logarithms of silence finite; SpeechBrain's.
 EPS = torch.finfo(torch.float64).eps
 
@@ -21,13 +21,13 @@ def si_snr_loss(
     allowed_len_diff: int = 3,
     reduction: str = "mean",
 ) -> torch.Tensor:
-    """Negative SI-SNR in dB, the mean of the utterances.
+    """Computes the negative SI-SNR (dB) of a whole batch at once.
 
-    The values of SpeechBrain's ``si_snr_loss`` (lengths are rounded, not cut,
-    to whole samples), which goes through a batch one utterance at a time and
-    gathers the results on the CPU: a GPU waits for it twice for each.
-    SpeechBrain's ``cal_si_snr`` knows no padding, takes means off and writes
-    into the estimates.
+    Values are those of SpeechBrain's ``si_snr_loss`` (with lengths rounded,
+    not truncated, to whole samples). That one computes one utterance at a
+    time, each of which synchronises with the GPU twice. SpeechBrain's
+    ``cal_si_snr`` ignores padding, subtracts means and overwrites the
+    estimates.
 
     Arguments
     ---------
@@ -36,7 +36,7 @@ def si_snr_loss(
     targets : torch.Tensor
         Clean waveforms ``[B, samples]``.
     length : torch.Tensor, optional
-        Relative lengths ``[B]``; samples past them do not count.
+        Relative lengths in samples, ``[B]``; padded samples do not count.
     allowed_len_diff : int
         Difference in samples that is cut off instead of being an error.
     reduction : str
@@ -60,13 +60,9 @@ def si_snr_loss(
     tensor(-20.)
     """
     choose("reduction", reduction, REDUCTIONS)
-    shapes = predictions.shape, targets.shape
-    if any(len(s) != 2 for s in shapes) or shapes[0][0] != shapes[1][0]:
-        raise ValueError(
-            "si_snr_loss compares waveforms [B, samples] and got predictions "
-            f"{list(shapes[0])} and targets {list(shapes[1])}."
-        )
-    predictions, targets = truncate(predictions, targets, allowed_len_diff)
+    predictions, targets = align_waveforms(
+        "si_snr_loss", predictions, targets, allowed_len_diff
+    )
     predictions = clear_padding(predictions, length)
     targets = clear_padding(targets, length)
     dot = (predictions * targets).sum(1, keepdim=True)

@@ -1,23 +1,25 @@
-"""A loss on spectrograms for recipes that compare waveforms."""
+"""A loss on spectrograms, for recipes that compare waveforms."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
 
 from phasen_sb.losses.compressed_complex import compressed_complex_loss
-from phasen_sb.signals.padding import clear_padding, count_frames, count_samples
+from phasen_sb.losses.objective import Objective
 
 
 class SpectralLoss:
-    """Analyses two waveforms and compares their spectrograms.
+    """Compares the spectrograms of waveforms, in other recipes than ours.
 
     Arguments
     ---------
     stft : torch.nn.Module
         SpeechBrain's ``STFT`` or :class:`phasen_sb.ConvSTFT`.
     loss : callable
-        On ``[B, T, F, 2]``, of SpeechBrain's convention.
+        Compares ``[B, T, F, 2]``: of ``(predictions, targets, length,
+        reduction)``, by SpeechBrain's convention.
 
     Example
     -------
@@ -41,12 +43,12 @@ class SpectralLoss:
         length: torch.Tensor | None = None,
         reduction: str = "mean",
     ) -> torch.Tensor:
-        """Compares ``[B, samples]`` with ``[B, samples]``.
+        """Analyses and compares waveforms.
 
         Arguments
         ---------
         predictions : torch.Tensor
-            Enhanced waveforms ``[B, samples]``.
+            Enhanced waveforms ``[B, samples]``; longer ones are cut.
         targets : torch.Tensor
             Clean waveforms ``[B, samples]``.
         length : torch.Tensor, optional
@@ -57,19 +59,12 @@ class SpectralLoss:
         Returns
         -------
         torch.Tensor
-            What the loss gives.
+            What the loss returns.
         """
-        samples = targets.shape[1]
-        stft = self.stft.to(targets.device)  # no Brain moves a loss
-        predictions = clear_padding(predictions[:, :samples], length)
-        spectrogram = stft(targets.float())
-        frames = None
+        loss = partial(self.loss, reduction=reduction)
+        objective = Objective(loss={"loss": loss, "domain": "spectrum"})
+        stft = self.stft.to(targets.device)  # a Brain does not move losses
         if length is not None:
-            counts = count_samples(length.to(targets.device), samples)
-            frames = count_frames(stft, counts) / spectrogram.shape[1]
-        return self.loss(
-            stft(predictions.float()),
-            spectrogram,
-            frames,
-            reduction=reduction,
-        )
+            length = length.to(targets.device)
+        wave = predictions[:, : targets.shape[1]].float()
+        return objective(wave, None, targets.float(), length, stft)[0]

@@ -91,7 +91,7 @@ def test_consistent_spectrum_is_that_of_the_waveform():
 @pytest.mark.parametrize("loss", [stoi_loss, si_snr_loss, pesq_loss])
 def test_bare_waveform_losses_find_their_domain(loss):
     wave, clean = signals()
-    objective = Objective.of(loss)
+    objective = Objective.wrap(loss)
     # No spectrum is computed where none is compared.
     found, _ = objective(wave, None, clean, None, stft=None)
     torch.testing.assert_close(found, loss(wave, clean, torch.ones(2)))
@@ -102,7 +102,7 @@ def test_default_loss_is_what_it_was():
     wave, clean = signals()
     lengths = torch.tensor([1.0, 0.6])
     network = STFT(wave) * 1.1
-    found, terms = Objective.of(compressed_complex_loss)(
+    found, terms = Objective.wrap(compressed_complex_loss)(
         wave, network, clean, lengths, STFT
     )
     frames = torch.tensor([81, 49]) / 81
@@ -131,10 +131,10 @@ def with_any_options(predictions, targets, length, **options):
 @pytest.mark.parametrize("loss", [Module(), with_any_options])
 def test_only_losses_that_offer_terms_are_asked_for_them(loss):
     wave, clean = signals()
-    found, terms = Objective.of(loss)(wave, None, clean, None, STFT)
+    found, terms = Objective.wrap(loss)(wave, None, clean, None, STFT)
     torch.testing.assert_close(found, mse_loss(STFT(wave), STFT(clean)))
     assert terms == {}
-    again, terms = Objective.of(ModuleWithTerms())(
+    again, terms = Objective.wrap(ModuleWithTerms())(
         wave, None, clean, None, STFT
     )
     assert again == found and terms == {"half": found / 2}
@@ -196,7 +196,7 @@ def test_one_entry_on_the_command_line(entry, tmp_path):
     hparams = Recipe.read("hparams/phasen.yaml", text).load()
     wave, clean = signals()
     stft = hparams["compute_stft"]
-    found, _ = Objective.of(hparams["compute_cost"])(
+    found, _ = Objective.wrap(hparams["compute_cost"])(
         wave, stft(wave), clean, None, stft
     )
     assert found.isfinite()

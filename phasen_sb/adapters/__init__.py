@@ -1,7 +1,7 @@
-"""PHASEN in the shapes that SpeechBrain's recipes ask a model for.
+"""PHASEN in the shapes that SpeechBrain's recipes expect of a model.
 
-One adapter a file; the YAML fragments in ``hparams/models`` build them, see
-README.md, "Swap PHASEN into other recipes".
+There is one adapter in each file. The YAML fragments in ``hparams/models``
+build them.
 """
 
 from phasen_sb.adapters.carrier import (

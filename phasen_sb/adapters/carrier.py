@@ -1,34 +1,34 @@
 """PHASEN as Encoder, MaskNet and Decoder of a SepFormer-style recipe.
 
 Such a recipe computes ``Decoder(Encoder(x) * MaskNet(Encoder(x)))``. PHASEN's
-result is no product with its input, so the encoding gets further channels
-that carry the utterance's level g, and the mask is zero on the others:
+result is not a product with its input, so the encoding has further channels,
+which carry the utterance's level g, and the mask is zero on the others:
 
     Encoder:  [Re X/g, Im X/g, g, g]
     MaskNet:  [0, 0, Re S, Im S]      S: PHASEN's spectrogram of X/g
     product:  [0, 0, g Re S, g Im S]
 
 The Decoder inverts the last two quarters: exactly PHASEN, level restored. All
-that is learned lies in the MaskNet, the one of the three that such recipes
-call as a module (and wrap for distributed training).
+weights are in the MaskNet, the only one of the three that such recipes call
+as a module (and wrap for distributed training).
 """
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from phasen_sb.signals.level import level
+from phasen_sb.signals.level import measure_level
 
 
 class CarrierEncoder(nn.Module):
-    """Spectrogram and level of waveforms, as channels.
+    """Encodes waveforms as channels of spectrogram and level.
 
     Arguments
     ---------
     stft : torch.nn.Module
         SpeechBrain's ``STFT`` or :class:`phasen_sb.ConvSTFT`, centred.
     normalize : bool
-        Divide each waveform by its RMS; the carrier brings it back.
+        Divide each waveform by its RMS, which the carrier channels restore.
 
     Example
     -------
@@ -50,7 +50,7 @@ class CarrierEncoder(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps ``[B, samples]`` to ``[B, 4 F, T]``, in fp32."""
         x = x.float()
-        gain = level(x) if self.normalize else torch.ones_like(x[:, :1])
+        gain = measure_level(x) if self.normalize else torch.ones_like(x[:, :1])
         # Whole hops: the decoder cannot know how many samples there were.
         x = F.pad(x / gain, (0, -x.shape[1] % self.stft.hop_length))
         spectrogram = self.stft(x)
@@ -60,7 +60,7 @@ class CarrierEncoder(nn.Module):
 
 
 class CarrierMaskNet(nn.Module):
-    """PHASEN between :class:`CarrierEncoder` and :class:`CarrierDecoder`.
+    """PHASEN between :class:`phasen_sb.CarrierEncoder` and its decoder.
 
     Arguments
     ---------
@@ -82,7 +82,7 @@ class CarrierMaskNet(nn.Module):
 
 
 class CarrierDecoder(nn.Module):
-    """Waveforms from the product of encoding and mask.
+    """Decodes the product of encoding and mask to waveforms.
 
     Arguments
     ---------

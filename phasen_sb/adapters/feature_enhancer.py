@@ -9,11 +9,11 @@ from phasen_sb.signals.padding import clear_padding
 
 
 class FeatureEnhancer(PhasenEnhancer):
-    """Waveform and log magnitudes, as MTL/ASR_enhance asks for them.
+    """Enhances to a waveform and log magnitudes, for MTL/ASR_enhance.
 
-    The recipe also calls ``.stft`` and ``.extract_feats`` of the model, which
-    DistributedDataParallel hides from it: there, as with SpeechBrain's own
-    ``EnhanceResnet``, they are reached as ``.module.stft``.
+    The recipe also uses ``stft`` and ``extract_feats`` of the model. As with
+    SpeechBrain's own ``EnhanceResnet``, DistributedDataParallel hides them:
+    then they are ``module.stft`` and ``module.extract_feats``.
 
     Arguments
     ---------
@@ -26,8 +26,7 @@ class FeatureEnhancer(PhasenEnhancer):
     normalize : bool
         See :class:`phasen_sb.PhasenEnhancer`.
     mask_weight : float
-        Share of the enhanced signal in the result; the noisy one has the
-        rest.
+        Share of the enhanced signal in the result; the rest is the noisy one.
 
     Example
     -------
@@ -78,5 +77,5 @@ class FeatureEnhancer(PhasenEnhancer):
         return wave, self.extract_feats(spectrogram)
 
     def extract_feats(self, spectrogram: torch.Tensor) -> torch.Tensor:
-        """``log1p`` of the magnitude, ``[B, T, F, 2]`` to ``[B, T, F]``."""
+        """Maps a spectrogram ``[B, T, F, 2]`` to ``log1p|S|`` ``[B, T, F]``."""
         return torch.log1p(spectral_magnitude(spectrogram, power=0.5))

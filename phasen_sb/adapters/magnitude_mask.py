@@ -1,24 +1,24 @@
 """PHASEN's amplitude stream as a mask on log magnitudes.
 
-For recipes that show a model ``log1p|X|`` and nothing else: spectral_mask,
-MetricGAN, and the inference class ``SpectralMaskEnhancement``. The phase
-stream has no input there, so it is left out; this is not the whole PHASEN.
+For recipes whose model sees ``log1p|X|`` alone: spectral_mask, MetricGAN, and
+the inference class ``SpectralMaskEnhancement``. They have no input for the
+phase stream, which is left out; this is not the whole PHASEN.
 """
 
 import torch
 from torch import nn
 
-from phasen_sb.adapters.log_mask import mask_for_log_magnitude
 from phasen_sb.network.blocks import TwoStreamBlock
 from phasen_sb.network.heads import AmplitudeHead
 from phasen_sb.network.layers import ConvNormAct
-from phasen_sb.signals.padding import frame_mask
+from phasen_sb.signals.padding import mark_valid_frames
+
+#: Below this, log1p(x) and x are the same in fp32.
+SMALLEST_FEATURE = 1e-6
 
 
 class MagnitudeMask(nn.Module):
-    """PHASEN's amplitude stream with FTBs, alone: no phase is seen here.
-
-    The arguments are those of :class:`phasen_sb.PHASEN`.
+    """Estimates a mask of log magnitudes, as PHASEN's amplitude stream does.
 
     Arguments
     ---------
@@ -41,7 +41,7 @@ class MagnitudeMask(nn.Module):
     mask_activation : str
         ``sigmoid`` or ``softplus``.
     frequency_transform : bool
-        Ablation: False puts 5x5 convolutions in the FTBs' place.
+        Ablation: False replaces the FTBs by 5x5 convolutions.
     initialization : str
         ``identity``: the mask starts near one; ``default``: PyTorch's.
 
@@ -123,14 +123,38 @@ class MagnitudeMask(nn.Module):
                 f"{self.n_bins}], got {list(features.shape)}."
             )
         features = features.float()
-        if lengths is not None:
-            lengths = lengths.to(features.device)
-        mask = frame_mask(lengths, features.shape[1])
-        if mask is not None:
-            features = features * mask[:, 0]
+        valid = mark_valid_frames(lengths, features.shape[1], features.device)
+        if valid is not None:
+            features = features * valid[:, 0]
         x = features.unsqueeze(1)  # [B, 1, T, F]
         for layer in self.stem:
-            x = layer(x, mask)
+            x = layer(x, valid)
         for block in self.blocks:
-            x, _ = block(x, None, mask)
-        return mask_for_log_magnitude(self.head(x, mask), features)
+            x, _ = block(x, None, valid)
+        return convert_mask(self.head(x, valid), features)
+
+
+def convert_mask(mask: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+    """Converts a mask of ``|X|`` to the factor on ``log1p|X|`` of its effect.
+
+    Arguments
+    ---------
+    mask : torch.Tensor
+        Mask of the linear magnitudes, not negative.
+    features : torch.Tensor
+        ``log1p|X|``, of the same shape.
+
+    Returns
+    -------
+    torch.Tensor
+        ``log1p(mask * |X|) / log1p|X|``, and its limit, the mask, in silence.
+
+    Example
+    -------
+    >>> x, mask = torch.tensor([0.0, 3.0]), torch.tensor([0.5, 0.5])
+    >>> factor = convert_mask(mask, torch.log1p(x))
+    >>> torch.expm1(factor * torch.log1p(x))
+    tensor([0.0000, 1.5000])
+    """
+    features = features.clamp(min=SMALLEST_FEATURE)
+    return torch.log1p(mask * torch.expm1(features)) / features

@@ -5,7 +5,7 @@ from torch import nn
 
 
 class WaveformMap(nn.Module):
-    """Maps ``[B, samples, 1]`` to the same shape, as waveform_map does.
+    """Enhances waveforms ``[B, samples, 1]``, as the waveform_map recipe does.
 
     Arguments
     ---------

@@ -1,10 +1,10 @@
 """Augmentation of pairs of noisy and clean speech, a batch at a time.
 
-Every draw comes from a seed of text: a resumed training hears what an unbroken
-one hears.
+Every draw is derived from a seed, a text, so that a resumed training sees the
+same data as an uninterrupted one.
 """
 
-from phasen_sb.augmentation.batches import AugmentedBatches, augmented
+from phasen_sb.augmentation.batches import AugmentedBatches, add_augmentation
 from phasen_sb.augmentation.effects import (
     Coloration,
     Hiss,
@@ -22,5 +22,5 @@ __all__ = [
     "Remix",
     "Reverberation",
     "Speed",
-    "augmented",
+    "add_augmentation",
 ]

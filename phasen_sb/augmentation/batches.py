@@ -1,28 +1,29 @@
-"""Augmentation where batches are made: in the data loader's processes."""
+"""Augmentation of batches in the data loader's processes."""
 
 from collections.abc import Callable
 
 from speechbrain.dataio.batch import PaddedBatch, PaddedData
 
 
-def augmented(
+def add_augmentation(
     collate: Callable,
     augmentation: Callable | None,
     seed: int,
     epoch_counter=None,
 ) -> Callable:
-    """Makes a loader's ``collate_fn`` augment what it makes.
+    """Adds augmentation to a loader's ``collate_fn``.
 
-    Arguments are those of :class:`AugmentedBatches`.
+    Arguments are those of
+    :class:`phasen_sb.augmentation.batches.AugmentedBatches`.
 
     Returns
     -------
     callable
-        ``collate`` itself if there is no augmentation, or it has one.
+        ``collate`` itself if ``augmentation`` is None, or it augments already.
 
     Example
     -------
-    >>> augmented(PaddedBatch, None, seed=1) is PaddedBatch
+    >>> add_augmentation(PaddedBatch, None, seed=1) is PaddedBatch
     True
     """
     if augmentation is None or isinstance(collate, AugmentedBatches):
@@ -33,29 +34,28 @@ def augmented(
 class AugmentedBatches:
     """Pads utterances to a batch and augments it; a loader's ``collate_fn``.
 
-    There it costs the training step nothing, on a GPU in particular, which
-    takes batches faster than one process could augment them.
+    In the loader's processes augmentation does not delay the training step; a
+    GPU takes batches faster than one process could augment them.
 
     Arguments
     ---------
     augmentation : callable
-        Such as :class:`phasen_sb.augmentation.Remix`: from noisy and clean
-        signals ``[B, samples]``, a seed and relative lengths to both signals.
+        Such as :class:`phasen_sb.Remix`: maps noisy and clean signals ``[B,
+        samples]``, a seed and relative lengths to both signals.
     seed : int
         Seed of the training.
     epoch_counter : EpochCounter, optional
-        Where the epoch is read: each has other draws. They hang on nothing
-        but the epoch and the utterances, so that a resumed training sees what
-        an unbroken one sees. Loader processes know the epoch in which they
-        were started, so ``persistent_workers`` must not be set.
+        Has the current epoch. Draws depend on it and on the utterances alone,
+        so that a resumed training sees the same data as an uninterrupted one.
+        Loader processes keep the epoch in which they were started, so
+        ``persistent_workers`` must not be set.
     collate : callable
-        Makes the batch that is augmented, of examples or, in a stream of
-        batches, of one.
+        Makes a batch of examples.
 
     Example
     -------
     >>> import torch
-    >>> from phasen_sb.augmentation import Remix
+    >>> from phasen_sb import Remix
     >>> pairs = [
     ...     {"id": name, "noisy_sig": torch.randn(count),
     ...      "clean_sig": torch.randn(count)}
@@ -79,13 +79,13 @@ class AugmentedBatches:
         self.collate = collate
 
     def __call__(self, examples: list[dict] | PaddedBatch) -> PaddedBatch:
-        """Makes a batch of examples with ``id, noisy_sig, clean_sig``."""
+        """Augments a batch, or examples, of ``id, noisy_sig, clean_sig``."""
         batch = examples
         if not isinstance(examples, PaddedBatch):
             batch = self.collate(examples)
         (noisy, lengths), (clean, _) = batch.noisy_sig, batch.clean_sig
         epoch = getattr(self.epoch_counter, "current", 0)
-        # "batch": a lone utterance's crop has a generator of its own.
+        # "batch": the crop of an utterance has a generator of its own.
         seed = f"{self.seed} {epoch} batch {' '.join(batch.id)}"
         noisy, clean = self.augmentation(noisy, clean, seed, lengths)
         batch.noisy_sig = PaddedData(noisy, lengths)

@@ -19,7 +19,7 @@ from phasen_sb.losses.compressed_complex import compressed_complex_loss
 from phasen_sb.losses.objective import Objective
 from phasen_sb.optimized import optimize
 from phasen_sb.signals.conv_stft import ConvSTFT
-from phasen_sb.signals.level import level
+from phasen_sb.signals.level import measure_level
 from phasen_sb.training.compilation import compile_network
 from phasen_sb.utils.hardware import PRECISIONS
 
@@ -217,7 +217,7 @@ def _training_step(model, noisy, workload):
         budget = 0.5 if workload.device == "cpu" else 1.0
         compile_network(model.network, activation_memory_budget=budget)
     clean = 0.5 * noisy
-    gain = level(noisy)
+    gain = measure_level(noisy)
 
     def loss():
         if workload.engine == "other":
@@ -229,7 +229,7 @@ def _training_step(model, noisy, workload):
         wave, spectrogram = model(noisy / gain)
         return objective(wave, spectrogram, clean / gain, None, stft)[0]
 
-    objective = Objective.of(compressed_complex_loss)
+    objective = Objective.wrap(compressed_complex_loss)
     stft = getattr(model, "stft", None)
     stft = (stft or ConvSTFT(SAMPLE_RATE)).to(workload.device)
 

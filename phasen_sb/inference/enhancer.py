@@ -33,7 +33,7 @@ from phasen_sb.inference.recording_statistics import measure_recording
 from phasen_sb.inference.reports import EnhancedFile, PeakMeter
 from phasen_sb.models.enhancer import PhasenEnhancer
 from phasen_sb.models.loading import read_model
-from phasen_sb.signals.level import level
+from phasen_sb.signals.level import measure_level
 from phasen_sb.utils.files import remove_partial
 from phasen_sb.utils.hardware import choose_hardware
 
@@ -321,7 +321,7 @@ class Enhancer(WaveformEnhancement):
         x = torch.from_numpy(wave.astype(np.float32))[None].to(self.device)
         with torch.inference_mode():
             if model.normalize:
-                x = x / level(x)
+                x = x / measure_level(x)
             mask = model.network(model.stft(x)).mask[0]
         if mask.dim() == 3:  # complex
             mask = mask.square().sum(-1).sqrt()

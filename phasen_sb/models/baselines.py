@@ -11,8 +11,12 @@ from torch import nn
 
 from phasen_sb.errors import UserError
 from phasen_sb.network.phasen import PhasenOutput
-from phasen_sb.signals.level import level
-from phasen_sb.signals.padding import apply_mask, clear_padding, frame_mask
+from phasen_sb.signals.level import measure_level
+from phasen_sb.signals.padding import (
+    clear_padded_frames,
+    clear_padding,
+    mark_valid_frames,
+)
 from phasen_sb.signals.spectra import magnitude, unit_phase
 
 
@@ -51,9 +55,9 @@ class LogMagnitudeNetwork(nn.Module):
         enhanced = torch.expm1(factor * features)
         phase = unit_phase(spectrogram)
         found = enhanced.unsqueeze(-1) * phase
-        if lengths is not None:
-            mask = frame_mask(lengths.to(found.device), found.shape[1])
-            found = apply_mask(found, mask.transpose(1, 2))
+        valid = mark_valid_frames(lengths, found.shape[1], found.device)
+        if valid is not None:
+            found = clear_padded_frames(found, valid.transpose(1, 2))
         mask = enhanced / magnitude(spectrogram)
         return PhasenOutput(found, mask, phase)
 
@@ -117,7 +121,7 @@ class WaveformModel(nn.Module):
         """
         samples = x.shape[1]
         x = clear_padding(x.float(), lengths)
-        gain = level(x, lengths) if self.normalize else 1.0
+        gain = measure_level(x, lengths) if self.normalize else 1.0
         wave = self.network(F.pad(x / gain, (0, self.padding)))
         if isinstance(wave, tuple):
             wave = wave[0]

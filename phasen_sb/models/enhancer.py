@@ -14,7 +14,7 @@ from torch import nn
 from phasen_sb.errors import UserError
 from phasen_sb.models.loading import read_model
 from phasen_sb.signals.istft import ISTFT
-from phasen_sb.signals.level import level
+from phasen_sb.signals.level import measure_level
 from phasen_sb.signals.padding import clear_padding, count_frames, count_samples
 
 
@@ -138,7 +138,7 @@ class PhasenEnhancer(nn.Module):
             x = clear_padding(x, lengths)
         gain = None
         if self.normalize:
-            gain = level(x, lengths)
+            gain = measure_level(x, lengths)
             x = x / gain
         spectrogram = self._analyse(x)
         del x  # the network needs the memory
@@ -183,9 +183,9 @@ class PhasenEnhancer(nn.Module):
     def _synthesise_at_once(self, spectrogram, frames, counts, samples):
         """The same without a loop, which would synchronise with the GPU."""
         index = torch.arange(spectrogram.shape[1], device=frames.device)
-        mask = (index < frames[:, None])[..., None]
+        valid = (index < frames[:, None])[..., None]
         with torch.autocast(spectrogram.device.type, enabled=False):
-            wave = self.istft.overlap_add(spectrogram.float(), samples, mask)
+            wave = self.istft.overlap_add(spectrogram.float(), samples, valid)
         index = torch.arange(samples, device=counts.device)
         return wave.masked_fill(index >= counts[:, None], 0.0)
 

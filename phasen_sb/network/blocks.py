@@ -1,8 +1,9 @@
-"""The blocks of PHASEN, usable by themselves.
+"""The blocks of PHASEN, which other networks can use, too.
 
-All work on ``[B, C, T, F]`` (batch, channel, frame, frequency bin) and take an
-optional frame mask (:func:`phasen_sb.signals.padding.frame_mask`), with which
-padded frames stay zero and influence nothing.
+All work on ``[B, C, T, F]`` (batch, channel, frame, frequency bin) and
+optionally take which frames are ``valid``
+(:func:`phasen_sb.signals.padding.mark_valid_frames`): then padded frames stay
+zero and influence nothing.
 
 Source: Yin, Luo, Xiong, Zeng, "PHASEN: A Phase-and-Harmonics-Aware Speech
 Enhancement Network", AAAI 2020, https://arxiv.org/abs/1911.04697
@@ -23,13 +24,13 @@ from phasen_sb.network.layers import (
     Linear,
 )
 from phasen_sb.network.norms import FrameLayerNorm, GlobalLayerNorm
-from phasen_sb.signals.padding import apply_mask
+from phasen_sb.signals.padding import clear_padded_frames
 
 ATTENTIONS = ("channel", "bin")
 
 
 class FrequencyTransformBlock(nn.Module):
-    """FTB: lets every frequency bin see every other, to catch harmonics.
+    """FTB: every frequency bin sees every other, to capture harmonics.
 
     Paper, section "Frequency Transformation Block": a time-frequency
     attention weighs the input, a trainable matrix mixes all bins of a frame,
@@ -47,7 +48,12 @@ class FrequencyTransformBlock(nn.Module):
         ``channel``: one weight per channel and frame; ``bin``: one per frame
         and frequency bin.
     attention_kernel : int
-        Frames that the attention's convolution spans.
+        Frames that the attention's convolution spans, odd.
+
+    Raises
+    ------
+    phasen_sb.errors.UserError
+        If ``attention`` is unknown.
 
     Example
     -------
@@ -79,7 +85,7 @@ class FrequencyTransformBlock(nn.Module):
         self.join = ConvNormAct(2 * channels, channels, (1, 1), JointConv)
 
     def forward(
-        self, x: torch.Tensor, mask: torch.Tensor | None = None
+        self, x: torch.Tensor, valid: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Transforms the amplitude stream.
 
@@ -87,20 +93,20 @@ class FrequencyTransformBlock(nn.Module):
         ---------
         x : torch.Tensor
             ``[B, C, T, F]``, zero on padded frames.
-        mask : torch.Tensor, optional
-            Frame mask ``[B, 1, T, 1]``.
+        valid : torch.Tensor, optional
+            ``[B, 1, T, 1]``: 1.0 on valid frames, 0.0 on padded ones.
 
         Returns
         -------
         torch.Tensor
-            ``[B, C, T, F]``.
+            ``[B, C, T, F]``
         """
-        squeezed = self.squeeze(x, mask)  # [B, C_r, T, F]
+        squeezed = self.squeeze(x, valid)  # [B, C_r, T, F]
         folded = squeezed.permute(0, 2, 1, 3).flatten(2)  # [B, T, C_r*F]
-        weights = self.weigh(folded.transpose(1, 2).unsqueeze(3), mask)
+        weights = self.weigh(folded.transpose(1, 2).unsqueeze(3), valid)
         if self.attention == "bin":
             weights = weights.transpose(1, 3)  # [B, 1, T, F]
-        return self.join((self._mix(x * weights), x), mask)
+        return self.join((self._mix(x * weights), x), valid)
 
     def _mix(self, x):
         """Mixes the bins of each frame, all ``[B, C, T, F]``."""
@@ -117,8 +123,8 @@ class FrequencyTransformBlock(nn.Module):
 class InformationCommunication(nn.Module):
     """Gates one stream by the other: ``target * tanh(conv1x1(source))``.
 
-    Paper, section "Information Communication". Two of them join two streams;
-    both read the streams as they were before the exchange.
+    Paper, section "Information Communication". There are two of them, one in
+    each direction; both read the streams as they were before the exchange.
 
     Arguments
     ---------
@@ -154,7 +160,7 @@ class InformationCommunication(nn.Module):
         self, source: torch.Tensor, target: torch.Tensor
     ) -> torch.Tensor:
         """Gates ``target`` (``[B, C_t, T, F]``) by ``source`` (``C_s``)."""
-        # A CPU's tanh is five times slower in bf16 than in fp32.
+        # On CPUs tanh is five times slower in bf16 than in fp32.
         gate = torch.tanh(self.conv(source).float())
         return target * gate.to(target.dtype)
 
@@ -169,7 +175,7 @@ class PhaseConv(nn.Module):
     out_channels : int
         Output channels.
     kernel_size : tuple of int
-        Kernel as (time, frequency).
+        Kernel as (time, frequency), both odd.
     norm : str
         ``global``: over channel, time and frequency; ``global_unbiased``: the
         same with the reference code's n - 1 variance; ``frame``: over channel
@@ -178,6 +184,11 @@ class PhaseConv(nn.Module):
         Normalise before the convolution instead of after it.
     initialization : str
         ``identity``: two channels pass; ``default``: PyTorch's.
+
+    Raises
+    ------
+    phasen_sb.errors.UserError
+        If ``norm`` is unknown.
 
     Example
     -------
@@ -219,20 +230,25 @@ class PhaseConv(nn.Module):
             self.norm = GlobalLayerNorm(normed, eps, unbiased)
 
     def forward(
-        self, x: torch.Tensor, mask: torch.Tensor | None = None
+        self, x: torch.Tensor, valid: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Maps ``[B, C_in, T, F]`` to ``[B, C_out, T, F]``."""
+        """Maps ``[B, C_in, T, F]`` to ``[B, C_out, T, F]``.
+
+        Both are zero on padded frames, where ``valid`` (``[B, 1, T, 1]``) is.
+        """
         if self.norm is not None and self.norm_first:
-            x = self.norm(x, mask)
-        x = apply_mask(self.conv(x), mask)
+            x = self.norm(x, valid)
+        x = clear_padded_frames(self.conv(x), valid)
         if self.norm is not None and not self.norm_first:
-            x = self.norm(x, mask)
+            x = self.norm(x, valid)
         return x
 
 
 class TwoStreamBlock(nn.Module):
-    """TSB: amplitude convolutions between two FTBs, phase convolutions,
-    and the exchange between both streams at the end.
+    """TSB: a block of both streams, which exchange information at its end.
+
+    The amplitude stream has convolutions between two FTBs, the phase stream
+    convolutions alone.
 
     Arguments
     ---------
@@ -245,15 +261,15 @@ class TwoStreamBlock(nn.Module):
     phase_kernels : list of tuple of int
         Kernels of the phase stream's convolutions, (time, frequency).
     phase_norm : str
-        See :class:`PhaseConv`.
+        See :class:`phasen_sb.PhaseConv`.
     phase_norm_first : bool
-        See :class:`PhaseConv`.
+        See :class:`phasen_sb.PhaseConv`.
     attention : str
-        See :class:`FrequencyTransformBlock`.
+        See :class:`phasen_sb.FrequencyTransformBlock`.
     attention_channels : int
-        See :class:`FrequencyTransformBlock`.
+        See :class:`phasen_sb.FrequencyTransformBlock`.
     frequency_transform : bool
-        False puts a 5x5 convolution in each FTB's place.
+        False replaces each FTB by a 5x5 convolution.
     amplitude_to_phase : bool
         Whether the amplitude stream gates the phase stream.
     phase_to_amplitude : bool
@@ -330,7 +346,7 @@ class TwoStreamBlock(nn.Module):
         self,
         amplitude: torch.Tensor,
         phase: torch.Tensor | None,
-        mask: torch.Tensor | None = None,
+        valid: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Transforms both streams.
 
@@ -340,8 +356,8 @@ class TwoStreamBlock(nn.Module):
             ``[B, C_A, T, F]``, zero on padded frames.
         phase : torch.Tensor or None
             ``[B, C_P, T, F]``, zero on padded frames; None with one stream.
-        mask : torch.Tensor, optional
-            Frame mask ``[B, 1, T, 1]``.
+        valid : torch.Tensor, optional
+            ``[B, 1, T, 1]``: 1.0 on valid frames, 0.0 on padded ones.
 
         Returns
         -------
@@ -351,11 +367,11 @@ class TwoStreamBlock(nn.Module):
             ``[B, C_P, T, F]``
         """
         for layer in self.amplitude:
-            amplitude = layer(amplitude, mask)
+            amplitude = layer(amplitude, valid)
         if self.phase is None:
             return amplitude, None
         for layer in self.phase:
-            phase = layer(phase, mask)
+            phase = layer(phase, valid)
         before = amplitude, phase
         if self.phase_to_amplitude is not None:
             amplitude = self.phase_to_amplitude(before[1], amplitude)

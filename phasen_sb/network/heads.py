@@ -1,4 +1,4 @@
-"""The amplitude head: from the amplitude stream to the mask.
+"""The head of the amplitude stream, which estimates the mask.
 
 Source: Yin et al., "PHASEN", AAAI 2020, section "Network Overview".
 """
@@ -16,7 +16,7 @@ MASK_ACTIVATIONS = {"sigmoid": torch.sigmoid, "softplus": nn.Softplus()}
 
 
 class AmplitudeHead(nn.Module):
-    """Recurrent layer over time and dense layers that give the mask.
+    """Estimates the mask: a recurrent layer over time and dense layers.
 
     Arguments
     ---------
@@ -37,7 +37,12 @@ class AmplitudeHead(nn.Module):
     activation : str or None
         Of the mask, ``sigmoid`` or ``softplus``; None: complex mask.
     initialization : str
-        ``identity`` or ``default``.
+        ``identity``: the mask starts near one; ``default``: PyTorch's.
+
+    Raises
+    ------
+    phasen_sb.errors.UserError
+        If ``recurrent`` or ``activation`` is unknown.
 
     Example
     -------
@@ -84,44 +89,44 @@ class AmplitudeHead(nn.Module):
         )
 
     def forward(
-        self, x: torch.Tensor, mask: torch.Tensor | None = None
+        self, x: torch.Tensor, valid: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Gives the mask, in fp32 whatever the precision of the input.
+        """Estimates the mask, in fp32 whatever the precision of the input.
 
         Arguments
         ---------
         x : torch.Tensor
             ``[B, C_A, T, F]``, zero on padded frames.
-        mask : torch.Tensor, optional
-            Frame mask ``[B, 1, T, 1]``.
+        valid : torch.Tensor, optional
+            ``[B, 1, T, 1]``: 1.0 on valid frames, 0.0 on padded ones.
 
         Returns
         -------
         torch.Tensor
-            ``[B, T, outputs]``; padded frames hold no meaning.
+            ``[B, T, outputs]``; what padded frames hold is of no meaning.
         """
-        x = self.squeeze(x, mask)
-        # (channel, bin) folds with the channel fastest: bin * 8 + channel.
+        x = self.squeeze(x, valid)
+        # Bins and channels become one axis: bin * 8 + channel.
         x = x.permute(0, 2, 3, 1).flatten(2)  # [B, T, F*8]
         if x.device.type == "cpu":
             # PyTorch's bf16 recurrence on CPUs is slower than its fp32 one.
             with torch.autocast("cpu", enabled=False):
-                x = self._recur(x.float(), mask)
+                x = self._recur(x.float(), valid)
         else:
-            x = self._recur(x, mask)
+            x = self._recur(x, valid)
         x = self.dense(x).float()
         if self.activation is None:
             return x
         return MASK_ACTIVATIONS[self.activation](x)
 
-    def _recur(self, x, mask):
-        if mask is None:
+    def _recur(self, x, valid):
+        if valid is None:
             return self.recurrent(x)[0]
         # Packed, so that the backward direction starts at each utterance's
         # own last frame.
         packed = pack_padded_sequence(
             x,
-            mask.sum((1, 2, 3)).long().cpu(),
+            valid.sum((1, 2, 3)).long().cpu(),
             batch_first=True,
             enforce_sorted=False,
         )

@@ -1,27 +1,27 @@
 """The ``identity`` initialisation: an untrained PHASEN returns its input.
 
-Started from PyTorch's default initialisation, the network first has to learn
-to let speech through. Here the mask starts near one and the phase stream as a
-wire: two of its channels carry the real and imaginary part through delta
-kernels and near-constant gates, so that the first prediction of the clean
-phase is the noisy phase. Every other weight starts at random, some scaled
-down, so that gradients reach all of them from the first step.
+From PyTorch's default initialisation the network would first have to learn to
+let speech through. Here the mask starts near one, and two channels of the
+phase stream pass the real and imaginary part on, through delta kernels and
+nearly constant gates, so that the first estimate of the clean phase is the
+noisy phase. All other weights start at random, some scaled down, so that
+gradients reach them from the first step.
 
-Each function here changes a layer in place after PyTorch's own
-initialisation; :class:`phasen_sb.network.layers.Conv2d` and ``Linear``
-call it at every reset.
+Each function changes a layer in place after PyTorch's own initialisation;
+:class:`phasen_sb.network.layers.Conv2d` and
+:class:`phasen_sb.network.layers.Linear` call it at every reset.
 """
 
 import torch
 from torch import nn
 
-#: Channels that carry the real and the imaginary part.
-WIRED_CHANNELS = 2
-#: Scale of the random weights that lead into the wired channels.
+#: Channels that pass the real and the imaginary part on.
+PASSED_CHANNELS = 2
+#: Scale of the random weights around them.
 LEAK = 0.1
-#: tanh(1.5) = 0.905: far from zero, not yet saturated.
+#: Of a gate, whose tanh(1.5) = 0.905 is far from zero and not yet saturated.
 GATE_BIAS = 1.5
-#: Of the mask's last layer; sigmoid(3) = 0.953.
+#: Of the mask's last layer: sigmoid(3) = 0.953, softplus(0.541) = 1.
 MASK_BIAS = {"sigmoid": 3.0, "softplus": 0.541}
 
 INITIALIZATIONS = ("identity", "default")
@@ -41,14 +41,22 @@ def delta_kernel(conv: nn.Conv2d) -> None:
     """
     time, frequency = (size // 2 for size in conv.kernel_size)
     conv.bias.zero_()
-    conv.weight[:WIRED_CHANNELS] *= LEAK
-    for channel in range(WIRED_CHANNELS):
+    conv.weight[:PASSED_CHANNELS] *= LEAK
+    for channel in range(PASSED_CHANNELS):
         conv.weight[channel, channel, time, frequency] = 1.0
 
 
 @torch.no_grad()
 def open_gate(conv: nn.Conv2d) -> None:
-    """Makes ``tanh(conv(x))`` nearly constant, positive and trainable."""
+    """Makes ``tanh(conv(x))`` nearly constant, positive and trainable.
+
+    Example
+    -------
+    >>> from phasen_sb.network.layers import Conv2d
+    >>> conv = Conv2d(2, 4, (1, 1), initializer=open_gate)
+    >>> conv(torch.zeros(1, 2, 1, 1)).tanh().mean().round(decimals=3)
+    tensor(0.9050, grad_fn=<RoundBackward1>)
+    """
     conv.weight *= LEAK
     conv.bias.fill_(GATE_BIAS)
 

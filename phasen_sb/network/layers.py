@@ -1,8 +1,7 @@
-"""Layers that keep padding out of an utterance.
+"""Convolutions and dense layers in the network's layout and initialisation.
 
-Given a frame mask (`phasen_sb.signals.padding`) their output is zero on padded
-frames. They reset to the initialisation they were built with, so that recipes
-which call every ``reset_parameters`` keep it.
+They reset to the initialisation they were built with, so that recipes which
+call every ``reset_parameters`` keep it.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from torch import nn
 
 from phasen_sb.network.memory_layout import swap_axes
 from phasen_sb.network.norms import BatchNorm
-from phasen_sb.signals.padding import apply_mask
+from phasen_sb.signals.padding import clear_padded_frames
 
 
 class Conv2d(nn.Conv2d):
@@ -30,6 +29,11 @@ class Conv2d(nn.Conv2d):
     initializer : callable, optional
         Called with the layer after PyTorch's own initialisation, at each
         reset.
+
+    Raises
+    ------
+    ValueError
+        If a kernel size is even.
 
     Example
     -------
@@ -60,7 +64,7 @@ class Conv2d(nn.Conv2d):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Redoes the initialisation the layer was built with."""
+        """Repeats the initialisation that the layer was built with."""
         super().reset_parameters()
         if self.initializer is not None:
             self.initializer(self)
@@ -74,19 +78,19 @@ class Conv2d(nn.Conv2d):
 
 
 class FrameConv(Conv2d):
-    """Convolution over time of whole frames, ``[B, C_in, T, 1]``.
+    """Convolution over time alone, of thousands of channels.
 
-    Of thousands of channels, which a product of matrices takes faster than a
-    convolution: the backward pass forty times, on a CPU in bf16.
+    Products of matrices compute it faster than a convolution does: in bf16 on
+    a CPU, the backward pass is forty times faster.
 
     Arguments
     ---------
     in_channels : int
-        Values of a frame.
+        Input channels: all values of a frame.
     out_channels : int
         Output channels.
     kernel_size : tuple of int
-        Frames that it sees, odd, and 1.
+        Kernel as (time, 1), odd.
 
     Example
     -------
@@ -103,7 +107,7 @@ class FrameConv(Conv2d):
         weight = self.weight[..., 0].permute(2, 0, 1).flatten(0, 1)
         shares = F.linear(x[..., 0].transpose(1, 2), weight)
         shares = shares.unflatten(2, (taps, outputs))
-        # What a frame's tap sees is the share of another frame.
+        # A tap of one frame sees the share that another frame contributes.
         shares = F.pad(shares, (0, 0, 0, 0, taps // 2, taps // 2))
         frames = x.shape[2]
         out = sum(shares[:, i : i + frames, i] for i in range(taps))
@@ -112,9 +116,9 @@ class FrameConv(Conv2d):
 
 
 class JointConv(Conv2d):
-    """1x1 convolution of two inputs as if they lay side by side.
+    """1x1 convolution of two inputs as if their channels were concatenated.
 
-    They need not be copied to do so, nor their gradients be taken apart.
+    Neither they nor their gradients are copied for that.
 
     Arguments
     ---------
@@ -135,7 +139,7 @@ class JointConv(Conv2d):
     """
 
     def forward(self, x: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        """Maps two of ``[B, C_in / 2, T, F]`` to ``[B, C_out, T, F]``."""
+        """Maps two ``[B, C_in / 2, T, F]`` to ``[B, C_out, T, F]``."""
         halves = self.weight.chunk(2, dim=1)
         one, other = (
             swap_axes(F.conv2d(swap_axes(part), half, bias))
@@ -147,7 +151,7 @@ class JointConv(Conv2d):
 
 
 class Linear(nn.Linear):
-    """Dense layer that resets to the initialisation it was built with.
+    """Dense layer with an initialisation of its own.
 
     Arguments
     ---------
@@ -181,14 +185,14 @@ class Linear(nn.Linear):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Redoes the initialisation the layer was built with."""
+        """Repeats the initialisation that the layer was built with."""
         super().reset_parameters()
         if self.initializer is not None:
             self.initializer(self)
 
 
 class ConvNormAct(nn.Module):
-    """Convolution, batch norm and ReLU: the amplitude stream's unit.
+    """Convolution, batch norm and ReLU, as in the amplitude stream.
 
     Arguments
     ---------
@@ -197,9 +201,9 @@ class ConvNormAct(nn.Module):
     out_channels : int
         Output channels.
     kernel_size : tuple of int
-        Kernel as (time, frequency).
+        Kernel as (time, frequency), both odd.
     conv : type
-        The convolution's class: `Conv2d` or one of its subclasses here.
+        The convolution's class.
 
     Example
     -------
@@ -220,7 +224,12 @@ class ConvNormAct(nn.Module):
         self.norm = BatchNorm(out_channels)
 
     def forward(
-        self, x: torch.Tensor, mask: torch.Tensor | None = None
+        self, x: torch.Tensor, valid: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Maps what the convolution takes to ``[B, C_out, T, F]``."""
-        return apply_mask(F.relu(self.norm(self.conv(x), mask)), mask)
+        """Maps what the convolution takes to ``[B, C_out, T, F]``.
+
+        Both are zero on padded frames, where ``valid`` (``[B, 1, T, 1]``) is.
+        """
+        return clear_padded_frames(
+            F.relu(self.norm(self.conv(x), valid)), valid
+        )

@@ -1,19 +1,19 @@
-"""How activations ``[B, C, T, F]`` lie in memory.
+"""The order of activations ``[B, C, T, F]`` in memory: ``[B, F, T, C]``.
 
-As ``[B, F, T, C]``: convolutions want channels innermost, and are up to four
-times faster along an axis of any length, time, than along the 257 bins, a
-prime. PyTorch's operators know such a layout, ``channels_last``, only of
-tensors whose axes are in that order, so layers call them on swapped axes.
+Convolutions are fastest with channels innermost, and up to four times faster
+with time next to them than with the 257 bins, a prime. PyTorch's operators
+recognise such a layout, ``channels_last``, by the order of the axes, so layers
+call them on swapped axes.
 """
 
 import torch
 
 
 def swap_axes(x: torch.Tensor) -> torch.Tensor:
-    """Swaps time and frequency, in shape alone: before and after an operator.
+    """Swaps time and frequency, as a view: before and after an operator.
 
-    Not while PyTorch compiles: it lays tensors out itself, and swapped axes
-    only hide from it which of them belong to one another.
+    Not while PyTorch compiles: it chooses layouts itself, and swapped axes
+    only hide from it which of them correspond.
 
     Example
     -------
@@ -24,7 +24,7 @@ def swap_axes(x: torch.Tensor) -> torch.Tensor:
 
 
 def time_innermost(x: torch.Tensor) -> torch.Tensor:
-    """Lays ``[B, C, T, F]`` out in memory as the network's layers keep it.
+    """Reorders ``[B, C, T, F]`` in memory, as the network's layers keep it.
 
     Shape and values stay.
 

@@ -1,7 +1,7 @@
-"""Norms whose statistics leave padded frames out.
+"""Norms of activations ``[B, C, T, F]``, whose statistics exclude padding.
 
-Activations are ``[B, C, T, F]``; masks are those of
-`phasen_sb.signals.padding`.
+Valid frames are those of
+:func:`phasen_sb.signals.padding.mark_valid_frames`.
 """
 
 import math
@@ -11,21 +11,21 @@ import torch.nn.functional as F
 from torch import nn
 
 from phasen_sb.network.memory_layout import swap_axes, time_innermost
-from phasen_sb.signals.padding import apply_mask
+from phasen_sb.signals.padding import clear_padded_frames
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation whose statistics leave padded frames out.
+    """Batch normalisation whose statistics exclude padded frames.
 
     In training mode the statistics are those of all *valid* frames of the
-    batch, as if the utterances were laid end to end: padding has no
-    influence, the other utterances of the batch do, as in any batch norm. In
+    batch, as if the utterances were laid end to end: other utterances of the
+    batch have an influence, as in any batch norm, but padding has none. In
     evaluation mode the running statistics are used and every utterance comes
     out as it does alone.
 
-    It is no ``torch.nn.BatchNorm2d`` on purpose: SpeechBrain turns those into
-    ``SyncBatchNorm`` under DDP, which refuses CPU tensors and knows no mask.
-    Under DDP each process normalises its own batch.
+    This is deliberately not a ``torch.nn.BatchNorm2d``: under DDP SpeechBrain
+    turns those into ``SyncBatchNorm``, which refuses CPU tensors and cannot
+    exclude padding. Under DDP each process normalises its own batch.
 
     Arguments
     ---------
@@ -63,7 +63,7 @@ class BatchNorm(nn.Module):
         self.running_var.fill_(1.0)
 
     def forward(
-        self, x: torch.Tensor, mask: torch.Tensor | None = None
+        self, x: torch.Tensor, valid: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Normalises ``[B, C, T, F]``.
 
@@ -71,20 +71,20 @@ class BatchNorm(nn.Module):
         ---------
         x : torch.Tensor
             Activations ``[B, C, T, F]``.
-        mask : torch.Tensor, optional
-            Frame mask ``[B, 1, T, 1]``, see :func:`frame_mask`.
+        valid : torch.Tensor, optional
+            ``[B, 1, T, 1]``: 1.0 on valid frames, 0.0 on padded ones.
 
         Returns
         -------
         torch.Tensor
-            ``[B, C, T, F]``; padded frames hold no meaning.
+            ``[B, C, T, F]``; what padded frames hold is of no meaning.
         """
-        if mask is None or not self.training:
+        if valid is None or not self.training:
             return self._normalize(x)
         if torch.compiler.is_compiling() or x.device.type != "cpu":
-            return self._normalize_masked(x, mask)
+            return self._normalize_valid(x, valid)
         # End to end: PyTorch's own kernel then does the rest.
-        counts = mask.sum((1, 2, 3)).long().tolist()
+        counts = valid.sum((1, 2, 3)).long().tolist()
         joined = torch.cat(
             [one[:, :count] for one, count in zip(x, counts, strict=True)], 1
         )
@@ -94,31 +94,19 @@ class BatchNorm(nn.Module):
             [F.pad(part, (0, 0, 0, frames - part.shape[1])) for part in parts]
         )
 
-    def _normalize_masked(
-        self, x: torch.Tensor, mask: torch.Tensor
+    def _normalize_valid(
+        self, x: torch.Tensor, valid: torch.Tensor
     ) -> torch.Tensor:
-        """Does in sizes known beforehand what `forward` does by joining.
+        """Normalises by the statistics of valid frames, without joining them.
 
-        Slower on a CPU, but no graph can be compiled around a number of
-        frames that hangs on the mask's values, and a GPU would wait for them.
-
-        Arguments
-        ---------
-        x : torch.Tensor
-            Activations ``[B, C, T, F]``.
-        mask : torch.Tensor
-            Frame mask ``[B, 1, T, 1]``.
-
-        Returns
-        -------
-        torch.Tensor
-            ``[B, C, T, F]``.
+        That is slower on a CPU. But sizes that depend on values cannot be
+        compiled, and reading the values synchronises with a GPU.
         """
         over = (0, 2, 3)
-        count = mask.sum() * x.shape[3]
-        mean = (x * mask).sum(over, keepdim=True) / count
-        # As short as the input: backward keeps it.
-        centred = ((x - mean) * mask).to(x.dtype)
+        count = valid.sum() * x.shape[3]
+        mean = (x * valid).sum(over, keepdim=True) / count
+        # In the input's precision, since it is kept for the backward pass.
+        centred = ((x - mean) * valid).to(x.dtype)
         norm = torch.linalg.vector_norm(
             centred, dim=over, keepdim=True, dtype=torch.float32
         )
@@ -134,19 +122,8 @@ class BatchNorm(nn.Module):
         return (centred * scale + self.bias[:, None, None]).to(x.dtype)
 
     def _normalize(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalises ``[B, C, T, F]``, of which every value counts.
-
-        Arguments
-        ---------
-        x : torch.Tensor
-            Activations.
-
-        Returns
-        -------
-        torch.Tensor
-            As ``x``; training mode updates the running statistics.
-        """
-        # A single value has no variance: an utterance of one frame, alone.
+        """Normalises ``[B, C, T, F]``, all frames of which are valid."""
+        # A single value, such as one frame of one bin, has no variance.
         several = x.numel() > x.shape[1]
         out = F.batch_norm(
             swap_axes(x),
@@ -162,7 +139,7 @@ class BatchNorm(nn.Module):
 
 
 class _LayerNorm(nn.Module):
-    """Scale and shift per channel and epsilon of the layer norms."""
+    """The parameters of a layer norm: scale and shift of each channel."""
 
     def __init__(self, num_channels: int, eps: float = 1e-8):
         super().__init__()
@@ -180,8 +157,8 @@ class _LayerNorm(nn.Module):
 class GlobalLayerNorm(_LayerNorm):
     """Normalises each utterance over channel, time and frequency.
 
-    Source: the normalisation of Luo and Mesgarani, "Conv-TasNet" (2019),
-    eq. 12 to 14, which PHASEN's phase stream uses.
+    PHASEN's phase stream uses it. Source: Luo and Mesgarani, "Conv-TasNet"
+    (2019), eq. 12 to 14.
 
     Arguments
     ---------
@@ -206,7 +183,7 @@ class GlobalLayerNorm(_LayerNorm):
         self.unbiased = unbiased
 
     def forward(
-        self, x: torch.Tensor, mask: torch.Tensor | None = None
+        self, x: torch.Tensor, valid: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Normalises ``[B, C, T, F]``, each utterance over its valid frames.
 
@@ -214,8 +191,8 @@ class GlobalLayerNorm(_LayerNorm):
         ---------
         x : torch.Tensor
             Activations ``[B, C, T, F]``, zero on padded frames.
-        mask : torch.Tensor, optional
-            Frame mask ``[B, 1, T, 1]``.
+        valid : torch.Tensor, optional
+            ``[B, 1, T, 1]``: 1.0 on valid frames, 0.0 on padded ones.
 
         Returns
         -------
@@ -223,7 +200,7 @@ class GlobalLayerNorm(_LayerNorm):
             ``[B, C, T, F]``, zero on padded frames.
         """
         channels, frames, bins = x.shape[1:]
-        if mask is None:
+        if valid is None:
             weight, eps = self.weight, self.eps
             if self.unbiased:
                 count = channels * frames * bins
@@ -238,21 +215,21 @@ class GlobalLayerNorm(_LayerNorm):
             )
             return swap_axes(out)
         wide = x.float()
-        count = mask.sum((1, 2, 3), keepdim=True) * channels * bins
+        count = valid.sum((1, 2, 3), keepdim=True) * channels * bins
         mean = wide.sum((1, 2, 3), keepdim=True) / count
-        centred = (wide - mean) * mask
+        centred = (wide - mean) * valid
         square = centred.square().sum((1, 2, 3), keepdim=True)
         var = square / (count - 1 if self.unbiased else count)
         out = centred * torch.rsqrt(var + self.eps)
         out = out * self.weight[:, None, None] + self.bias[:, None, None]
-        return apply_mask(out, mask).to(x.dtype)
+        return clear_padded_frames(out, valid).to(x.dtype)
 
 
 class FrameLayerNorm(_LayerNorm):
     """Normalises each frame over channel and frequency.
 
     The public reproduction that reached the paper's score normalises the
-    phase stream so. No statistics cross frames.
+    phase stream like this. Frames do not share statistics.
 
     Arguments
     ---------
@@ -269,15 +246,15 @@ class FrameLayerNorm(_LayerNorm):
     """
 
     def forward(
-        self, x: torch.Tensor, mask: torch.Tensor | None = None
+        self, x: torch.Tensor, valid: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Normalises ``[B, C, T, F]``; padded frames come out zero."""
         wide = x.float()
-        # Over the outermost axis in memory first: that is the fast one.
+        # The outermost axis in memory first: that one is the fastest.
         mean = wide.mean(3, keepdim=True).mean(1, keepdim=True)
         square = wide.square().mean(3, keepdim=True).mean(1, keepdim=True)
         variance = (square - mean.square()).clamp(min=0)
         scale = self.weight[:, None, None] * torch.rsqrt(variance + self.eps)
         shift = self.bias[:, None, None] - mean * scale
         scale, shift = time_innermost(scale), time_innermost(shift)
-        return apply_mask((wide * scale + shift).to(x.dtype), mask)
+        return clear_padded_frames((wide * scale + shift).to(x.dtype), valid)

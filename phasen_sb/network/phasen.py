@@ -1,7 +1,7 @@
 """PHASEN: the two-stream network from complex spectrogram to spectrogram.
 
 Two published readings of the paper exist; both are options of one class, see
-``hparams/phasen.yaml`` (``seed``) and ``hparams/phasen_paper.yaml``.
+``hparams/phasen.yaml`` and ``hparams/phasen_paper.yaml``.
 
 Source: Yin, Luo, Xiong, Zeng, "PHASEN: A Phase-and-Harmonics-Aware Speech
 Enhancement Network", AAAI 2020, https://arxiv.org/abs/1911.04697
@@ -19,17 +19,18 @@ from phasen_sb.network.heads import AmplitudeHead
 from phasen_sb.network.initialization import INITIALIZATIONS, delta_kernel
 from phasen_sb.network.layers import Conv2d, ConvNormAct
 from phasen_sb.network.memory_layout import time_innermost
-from phasen_sb.signals.padding import apply_mask, frame_mask
+from phasen_sb.signals.padding import clear_padded_frames, mark_valid_frames
 from phasen_sb.signals.spectra import compress, magnitude, unit_phase
 
 PHASE_INPUTS = ("complex", "unit")
 
 
 class PhasenOutput(NamedTuple):
-    """What :class:`PHASEN` returns.
+    """What :class:`phasen_sb.PHASEN` returns.
 
-    ``spectrogram`` and ``phase`` are ``[B, T, F, 2]``; ``mask`` is
-    ``[B, T, F]``, positive, or ``[B, T, F, 2]``, complex, with one stream.
+    ``spectrogram`` and ``phase`` are ``[B, T, F, 2]`` (real, imaginary). With
+    two streams ``mask`` is ``[B, T, F]``, positive; with one it is
+    ``[B, T, F, 2]``, complex.
     """
 
     spectrogram: torch.Tensor
@@ -44,9 +45,9 @@ class PHASEN(nn.Module):
     mask from the amplitude stream, times a unit-modulus estimate of the clean
     phase from the phase stream; see ``input_share``.
 
-    Padding never leaks: with ``lengths`` an utterance of a padded batch comes
-    out as it does alone (in training mode, up to batch norm, whose statistics
-    come from the valid frames of the whole batch).
+    Padding has no influence: with ``lengths`` an utterance of a padded batch
+    comes out as it does alone (in training mode, up to batch norm, whose
+    statistics come from the valid frames of the whole batch).
 
     Arguments
     ---------
@@ -76,7 +77,7 @@ class PHASEN(nn.Module):
         The phase kernels of a block, (time, frequency).
     phase_norm : str
         ``global``, ``global_unbiased``, ``frame`` or ``none``, see
-        :class:`phasen_sb.network.blocks.PhaseConv`.
+        :class:`phasen_sb.PhaseConv`.
     phase_norm_first : bool
         Normalise before each phase convolution of a block, not after it.
     input_power : float
@@ -88,11 +89,11 @@ class PHASEN(nn.Module):
     mask_activation : str
         ``sigmoid`` or ``softplus`` (masks above one).
     input_share : float
-        Share of the input in the output; the paper has none. 0.002 leaves the
-        noise 54 dB down, and weak highs of speech that a mask takes for noise
-        do not vanish: so CSIG, which looks at their shape, rises.
+        Share of the input in the output; the paper has none. With 0.002 the
+        noise is 54 dB down, and weak high frequencies of speech that the mask
+        takes for noise do not vanish, which raises CSIG.
     frequency_transform : bool
-        Ablation: False puts 5x5 convolutions in the FTBs' place.
+        Ablation: False replaces the FTBs by 5x5 convolutions.
     amplitude_to_phase : bool
         Ablation: False removes that direction of the exchange.
     phase_to_amplitude : bool
@@ -103,6 +104,11 @@ class PHASEN(nn.Module):
     initialization : str
         ``identity``: untrained, the network returns its input; ``default``:
         PyTorch's.
+
+    Raises
+    ------
+    ValueError
+        If an option has a value that it cannot have.
 
     Example
     -------
@@ -160,7 +166,6 @@ class PHASEN(nn.Module):
         self.input_power = input_power
         self.input_share = input_share
         self.phase_input = choose("phase_input", phase_input, PHASE_INPUTS)
-        wired = initialization == "identity"
 
         self.amplitude_stem = nn.ModuleList(
             [
@@ -213,7 +218,9 @@ class PHASEN(nn.Module):
                 phase_channels,
                 2,
                 (1, 1),
-                initializer=delta_kernel if wired else None,
+                initializer=delta_kernel
+                if initialization == "identity"
+                else None,
             )
 
     def phase_stream_parameters(self) -> Iterator[nn.Parameter]:
@@ -251,26 +258,26 @@ class PHASEN(nn.Module):
             If the shape does not end in ``(n_fft / 2 + 1, 2)``.
         """
         check_spectrogram(spectrogram, self.n_bins)
-        if lengths is not None:
-            lengths = lengths.to(spectrogram.device)
-        mask = frame_mask(lengths, spectrogram.shape[1])
-        if mask is not None:
-            spectrogram = spectrogram * mask.transpose(1, 2)
+        valid = mark_valid_frames(
+            lengths, spectrogram.shape[1], spectrogram.device
+        )
+        if valid is not None:
+            spectrogram = spectrogram * valid.transpose(1, 2)
         visible = compress(spectrogram, self.input_power)
         x = time_innermost(visible.permute(0, 3, 1, 2))  # [B, 2, T, F]
 
         amplitude = x
         for layer in self.amplitude_stem:
-            amplitude = layer(amplitude, mask)
-        phase = self._phase_features(x, spectrogram, mask)
+            amplitude = layer(amplitude, valid)
+        phase = self._phase_features(x, spectrogram, valid)
         amplitude_skip, phase_skip = amplitude, phase
         for i, block in enumerate(self.blocks):
             if i > 0 and self.long_skips:
                 amplitude = amplitude + amplitude_skip
                 phase = None if phase is None else phase + phase_skip
-            amplitude, phase = block(amplitude, phase, mask)
+            amplitude, phase = block(amplitude, phase, valid)
 
-        estimate = self.amplitude_head(amplitude, mask)
+        estimate = self.amplitude_head(amplitude, valid)
         if self.phase_head is None:
             return enhance(spectrogram, estimate, None, self.input_share)
         # fp32 from here on, whatever autocast chose above.
@@ -281,14 +288,14 @@ class PHASEN(nn.Module):
     if TYPE_CHECKING:  # to PyTorch, calling a module returns Any
         __call__ = forward
 
-    def _phase_features(self, x, spectrogram, mask):
+    def _phase_features(self, x, spectrogram, valid):
         if self.phase_stem is None:
             return None
         if self.phase_input == "unit":
             x = time_innermost(unit_phase(spectrogram).permute(0, 3, 1, 2))
-            x = apply_mask(x, mask)
+            x = clear_padded_frames(x, valid)
         for layer in self.phase_stem:
-            x = layer(x, mask)
+            x = layer(x, valid)
         return x
 
 
@@ -307,23 +314,24 @@ def enhance(
     phase: torch.Tensor | None,
     input_share: float = 0.0,
 ) -> PhasenOutput:
-    """Puts the heads' estimates to use.
+    """Applies the estimates of both heads to the noisy spectrogram.
 
     Arguments
     ---------
     spectrogram : torch.Tensor
-        The noisy one, ``[..., T, F, 2]``.
+        Noisy complex spectrogram ``[..., T, F, 2]``.
     estimate : torch.Tensor
-        The mask: ``[..., T, F]`` or, of one stream, complex, ``[..., T,
-        2 * F]``, real parts, then imaginary parts.
+        The mask: with two streams ``[..., T, F]``; with one, complex,
+        ``[..., T, 2 * F]``, real parts before imaginary parts.
     phase : torch.Tensor or None
         Unit-modulus phase ``[..., T, F, 2]``; None with one stream.
     input_share : float
-        See :class:`PHASEN`.
+        See :class:`phasen_sb.PHASEN`.
 
     Returns
     -------
     PhasenOutput
+        Enhanced spectrogram, mask and phase.
 
     Example
     -------

@@ -37,7 +37,7 @@ from phasen_sb.optimized.streams import (
     Stream,
     fitting,
 )
-from phasen_sb.signals.padding import frame_mask
+from phasen_sb.signals.padding import mark_valid_frames
 from phasen_sb.signals.spectra import compress, unit_phase
 
 #: Up to so many frames the stems' outputs are kept for the long skips. Beyond,
@@ -151,8 +151,8 @@ class TiledPHASEN(Fixed):
         frames = spectrogram.shape[1]
         counts = [frames] * len(spectrogram)
         if lengths is not None:
-            mask = frame_mask(lengths, frames)
-            counts = mask.sum((1, 2, 3)).long().tolist()
+            valid = mark_valid_frames(lengths, frames)
+            counts = valid.sum((1, 2, 3)).long().tolist()
         with torch.autocast("cpu", enabled=False), torch.no_grad():
             outputs = [
                 self._enhance(one[:count].float())

@@ -1,1 +1,1 @@
-"""Spectra, the STFT and its inverse, padding, level."""
+"""Spectra, the STFT and its inverse, padding and level."""

@@ -1,8 +1,7 @@
-"""Front ends: windows, convolutional STFT, and safe complex arithmetic.
+"""The STFT and its inverse as convolutions, whose kernels can be trained.
 
-SpeechBrain's ``STFT`` and :class:`phasen_sb.ISTFT` are the default front end.
-:class:`ConvSTFT` and :class:`ConvISTFT` take the same arguments and shapes, so
-one YAML line swaps them in; their kernels can be trained.
+They take the arguments and give the shapes of SpeechBrain's ``STFT`` and
+:class:`phasen_sb.ISTFT`, the default front end: one YAML line swaps them in.
 """
 
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from phasen_sb.signals.windows import sqrt_hann_window
 
 
 class _ConvFourier(nn.Module):
-    """What analysis and synthesis share: geometry, window, kernel."""
+    """The geometry, window and kernel of both."""
 
     def __init__(
         self,
@@ -87,12 +86,18 @@ class ConvSTFT(_ConvFourier):
     n_fft : int
         FFT size (samples).
     window_fn : callable
-        Gives the window of a length in samples.
+        Makes a window, ``[samples]``, of a number of samples.
     center : bool
         True: frame t is centred at sample t * hop, zeros pad the ends. False:
         no padding, T = (samples - window) // hop + 1 frames.
     trainable : bool
         Make the kernels parameters.
+
+    Raises
+    ------
+    ValueError
+        If ``n_fft`` is odd, or the hop longer than the window or the window
+        than ``n_fft``.
 
     Example
     -------
@@ -146,9 +151,9 @@ class ConvISTFT(_ConvFourier):
     n_fft : int
         FFT size (samples).
     window_fn : callable
-        Gives the window of a length in samples.
+        Makes a window, ``[samples]``, of a number of samples.
     center : bool
-        As in :class:`ConvSTFT`.
+        As in :class:`phasen_sb.ConvSTFT`.
     trainable : bool
         Make the kernels parameters.
     synthesis : str
@@ -157,6 +162,11 @@ class ConvISTFT(_ConvFourier):
         public reference code does. Both undo an untouched spectrogram.
     epsilon : float
         Added to the summed squared window.
+
+    Raises
+    ------
+    ValueError
+        As :class:`phasen_sb.ConvSTFT`, and if ``synthesis`` is unknown.
 
     Example
     -------

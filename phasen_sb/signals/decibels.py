@@ -1,4 +1,4 @@
-"""Spectrograms to look at, in dB."""
+"""Spectrograms in dB, for pictures."""
 
 import numpy as np
 
@@ -6,14 +6,14 @@ import numpy as np
 def spectrogram_decibels(
     wave: np.ndarray, sample_rate: int, hop: int | None = None
 ) -> np.ndarray:
-    """Level (dB) in windows of 25 ms.
+    """Computes a spectrogram of windows of 25 ms.
 
     Arguments
     ---------
     wave : np.ndarray
-        ``[samples]``.
+        ``[samples]``
     sample_rate : int
-        Of the samples (Hz).
+        Sample rate (Hz).
     hop : int, optional
         Samples from window to window, which may leave gaps; by default a
         quarter of a window.
@@ -21,7 +21,7 @@ def spectrogram_decibels(
     Returns
     -------
     np.ndarray
-        ``[bins, frames]``.
+        Levels (dB), ``[bins, frames]``.
 
     Example
     -------
@@ -30,7 +30,7 @@ def spectrogram_decibels(
     >>> decibels.shape, int(decibels[:, 50].argmax())  # bins of 40 Hz
     ((201, 161), 100)
     """
-    from scipy.signal import stft
+    from scipy.signal import stft  # slow to import; few commands draw
 
     window = round(0.025 * sample_rate)
     wave = np.pad(wave, (0, max(0, window - len(wave))))

@@ -1,6 +1,6 @@
-"""SpeechBrain's inverse STFT, without what waits for a GPU.
+"""SpeechBrain's inverse STFT, without synchronising with the GPU.
 
-A wait leaves a GPU idle until new work has been prepared for it.
+After each synchronisation a GPU is idle until it is given new work.
 """
 
 import torch
@@ -9,14 +9,13 @@ from speechbrain.processing import features
 
 
 class ISTFT(features.ISTFT):
-    """SpeechBrain's ``ISTFT``; beyond a CPU without reading what it computes.
+    """SpeechBrain's ``ISTFT``, which on a GPU does not synchronise.
 
-    ``torch.istft`` asks a GPU whether the summed windows vanish somewhere, and
-    waits until all that was to be computed before has been.
+    ``torch.istft`` checks whether the summed windows vanish somewhere, for
+    which it waits until the GPU has computed them.
 
-    Arguments and shapes are SpeechBrain's, and so are the values, where the
-    summed windows vanish nowhere; if they do, a CPU raises an error as
-    ``torch.istft`` does, a GPU none.
+    Arguments, shapes and values are SpeechBrain's. Only where the summed
+    windows vanish, a CPU raises ``torch.istft``'s error and a GPU does not.
 
     Example
     -------
@@ -38,9 +37,9 @@ class ISTFT(features.ISTFT):
         self,
         x: torch.Tensor,
         sig_length: int | None = None,
-        mask: torch.Tensor | None = None,
+        valid: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """What :meth:`forward` does beyond a CPU, on any device.
+        """Does on any device what :meth:`forward` does on a GPU.
 
         Arguments
         ---------
@@ -48,9 +47,9 @@ class ISTFT(features.ISTFT):
             ``[B, T, F, 2]``, real and imaginary part.
         sig_length : int, optional
             Samples to return: cut, or filled with zeros, at the end.
-        mask : torch.Tensor, optional
-            ``[B, T, 1]``, True on the frames that an utterance has. Others do
-            not count, nor do their windows.
+        valid : torch.Tensor, optional
+            ``[B, T, 1]``, True on the frames that an utterance has. Neither
+            the others nor their windows are added.
 
         Returns
         -------
@@ -60,7 +59,8 @@ class ISTFT(features.ISTFT):
         Raises
         ------
         ValueError
-            If ``n_fft`` does not fit the bins, or the window not ``n_fft``.
+            If ``n_fft`` does not match the bins, or is shorter than the
+            window.
         """
         n_fft = self.n_fft or 2 * (x.shape[2] - 1)
         if x.shape[2] != n_fft // 2 + 1 or self.win_length > n_fft:
@@ -74,9 +74,9 @@ class ISTFT(features.ISTFT):
         window = F.pad(self.window.to(x.device), (left, right))
         frames = torch.fft.irfft(torch.complex(x[..., 0], x[..., 1]), n_fft)
         squares = window.square().expand(1, x.shape[1], n_fft)
-        if mask is not None:
-            frames = frames.masked_fill(~mask, 0.0)
-            squares = squares * mask
+        if valid is not None:
+            frames = frames.masked_fill(~valid, 0.0)
+            squares = squares * valid
         length = n_fft + (x.shape[1] - 1) * self.hop_length
         wave, envelope = (
             F.fold(

@@ -4,12 +4,14 @@ import torch
 
 from phasen_sb.signals.padding import count_samples
 
-# An RMS below this (-160 dB of full scale) is silence: not amplified.
+#: A waveform of a lower RMS (-160 dB of full scale) is silent: not amplified.
 SILENCE_RMS = 1e-8
 
 
-def level(x: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
-    """Root mean square of each waveform, padding excluded.
+def measure_level(
+    x: torch.Tensor, lengths: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Measures the root mean square of each waveform, without its padding.
 
     Arguments
     ---------
@@ -21,18 +23,20 @@ def level(x: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
     Returns
     -------
     torch.Tensor
-        ``[B, 1]``, at least 1e-8, so that silence can be divided by it.
+        ``[B, 1]``, at least ``SILENCE_RMS``, so that silence can be divided
+        by it.
 
     Example
     -------
-    >>> level(torch.tensor([[3.0, -3.0, 0.0, 0.0]]), torch.tensor([0.5]))
+    >>> wave = torch.tensor([[3.0, -3.0, 0.0, 0.0]])
+    >>> measure_level(wave, torch.tensor([0.5]))
     tensor([[3.]])
     """
     x = x.float()
     count = torch.full_like(x[:, :1], x.shape[1])
     if lengths is not None:
         count = count_samples(lengths.to(x.device), x.shape[1]).unsqueeze(1)
-    # Scaled by the peak first: squares of a faint signal would underflow.
+    # Divided by the peak first: squares of a faint signal would underflow.
     peak = x.abs().amax(1, keepdim=True).clamp(min=SILENCE_RMS)
     mean = (x / peak).square().sum(1, keepdim=True) / count.clamp(min=1)
     return (peak * mean.sqrt()).clamp(min=SILENCE_RMS)

@@ -1,61 +1,71 @@
-"""Which frames of a padded batch belong to an utterance.
+"""Padding: which samples and frames of a batch belong to an utterance.
+
+Lengths are relative, as SpeechBrain's batches give them: ``[B]``, in (0, 1],
+as shares of the longest utterance. None means that nothing is padded.
 
 Inside the network every activation is ``[B, C, T, F]`` (batch, channel,
 frame, frequency bin) and is zero on the frames past an utterance's end. A
 convolution then sees past the end of a padded utterance exactly what it sees
-past the end of a lone one.
+past the end of an unpadded one.
 """
 
 import torch
 from torch import nn
 
 
-def frame_mask(
-    lengths: torch.Tensor | None, frames: int
+def mark_valid_frames(
+    lengths: torch.Tensor | None,
+    frames: int,
+    device: torch.device | str | None = None,
 ) -> torch.Tensor | None:
     """Marks the frames that belong to each utterance.
 
     Arguments
     ---------
     lengths : torch.Tensor or None
-        Relative lengths in (0, 1], ``[B]``; None: no padding anywhere.
+        Relative lengths in frames, ``[B]``.
     frames : int
-        Number of frames of the padded batch, T.
+        Frames of the padded batch, T.
+    device : torch.device, optional
+        Of the result; that of ``lengths`` by default.
 
     Returns
     -------
     torch.Tensor or None
-        Float mask ``[B, 1, T, 1]``, one on valid frames, of which every
-        utterance has at least one; None if ``lengths`` is None.
+        ``[B, 1, T, 1]``, 1.0 on valid frames, of which every utterance has at
+        least one, and 0.0 on padded ones; None if ``lengths`` is None.
 
     Example
     -------
-    >>> frame_mask(torch.tensor([1.0, 0.5]), 4).squeeze()
+    >>> mark_valid_frames(torch.tensor([1.0, 0.5]), 4).squeeze()
     tensor([[1., 1., 1., 1.],
             [1., 1., 0., 0.]])
     """
     if lengths is None:
         return None
+    lengths = lengths.to(device or lengths.device)
     # Relative lengths are float quotients: only rounding gives the count back.
     count = torch.round(lengths * frames).clamp(min=1)
     index = torch.arange(frames, device=lengths.device)
     return (index < count.unsqueeze(1)).float()[:, None, :, None]
 
 
-def apply_mask(x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """Zeroes the padded frames of ``x`` (``[B, C, T, F]``); None: no-op."""
-    return x if mask is None else x * mask.to(x.dtype)
+def clear_padded_frames(
+    x: torch.Tensor, valid: torch.Tensor | None
+) -> torch.Tensor:
+    """Zeroes the padded frames of ``[B, C, T, F]``; ``valid`` None: no-op."""
+    return x if valid is None else x * valid.to(x.dtype)
 
 
 def count_frames(stft: nn.Module, samples: torch.Tensor) -> torch.Tensor:
-    """Frames that an STFT makes of waveforms of the given lengths.
+    """Counts the frames that an STFT makes of waveforms.
 
     Arguments
     ---------
     stft : torch.nn.Module
-        SpeechBrain's ``STFT`` or :class:`ConvSTFT`.
+        SpeechBrain's ``STFT`` or :class:`phasen_sb.ConvSTFT`.
     samples : torch.Tensor
-        Lengths in samples, at least 1.
+        Their lengths in samples, at least 1.
 
     Returns
     -------
@@ -64,6 +74,7 @@ def count_frames(stft: nn.Module, samples: torch.Tensor) -> torch.Tensor:
 
     Example
     -------
+    >>> from phasen_sb import ConvSTFT
     >>> count_frames(ConvSTFT(16000), torch.tensor([1, 100, 16000]))
     tensor([  1,   2, 161])
     """
@@ -74,7 +85,7 @@ def count_frames(stft: nn.Module, samples: torch.Tensor) -> torch.Tensor:
 
 
 def count_samples(lengths: torch.Tensor, samples: int) -> torch.Tensor:
-    """Relative lengths ``[B]`` as numbers of samples, at least 1.
+    """Converts relative lengths ``[B]`` to numbers of samples, at least 1.
 
     Example
     -------
@@ -87,14 +98,14 @@ def count_samples(lengths: torch.Tensor, samples: int) -> torch.Tensor:
 def clear_padding(
     x: torch.Tensor, lengths: torch.Tensor | None
 ) -> torch.Tensor:
-    """Zeroes what lies past each waveform's length.
+    """Zeroes the padding of waveforms.
 
     Arguments
     ---------
     x : torch.Tensor
         ``[B, samples]``
     lengths : torch.Tensor or None
-        Relative lengths ``[B]``; None: no padding.
+        Relative lengths in samples, ``[B]``; None: no padding.
 
     Returns
     -------

@@ -1,29 +1,30 @@
-"""Safe complex arithmetic on spectra ``[..., 2]`` (real, imaginary)."""
+"""Arithmetic on complex spectra ``[..., 2]`` (real, imaginary).
+
+Values and gradients are finite at zero, too.
+"""
 
 import torch
 
-# Smallest squared modulus told from zero; 1e-15 in modulus, a normal float32.
+#: Smallest squared modulus told from zero, a normal float32: 1e-15, squared.
 TINY = 1e-30
 
 
 def magnitude(z: torch.Tensor) -> torch.Tensor:
-    """Modulus of ``[..., 2]`` (real, imaginary), with finite gradients at 0.
+    """Modulus ``[...]`` of ``[..., 2]``: at least 1e-15, of gradient 0 there.
 
     Example
     -------
     >>> magnitude(torch.tensor([3.0, 4.0]))
     tensor(5.)
     """
-    # Clamped, not shifted: silence keeps magnitude zero (to 1e-15) and the
-    # gradient there is exactly zero instead of 0 / 0.
+    # Clamped, not shifted: at zero the gradient is 0 instead of 0 / 0.
     return z.square().sum(-1).clamp(min=TINY).sqrt()
 
 
 def unit_phase(z: torch.Tensor, eps: float = 1e-12) -> torch.Tensor:
-    """Divides ``[..., 2]`` (real, imaginary) by its modulus.
+    """Divides ``[..., 2]`` by its modulus; where that vanishes, 0 comes out.
 
-    The epsilon inside the root bounds the gradient by ``eps ** -0.5`` where
-    the modulus vanishes; there the result goes to zero.
+    ``eps``, added to the squared modulus, bounds gradients by ``eps ** -0.5``.
 
     Example
     -------

@@ -1,4 +1,4 @@
-"""Windows of the STFT, and where they live."""
+"""Windows of the STFT, and the device that they are on."""
 
 import torch
 from speechbrain.processing import features
@@ -6,9 +6,19 @@ from torch import nn
 
 
 def sqrt_hann_window(window_length: int) -> torch.Tensor:
-    """Square root of a periodic Hann window.
+    """Makes the square root of a periodic Hann window.
 
     Used at analysis and synthesis, the product of both is the Hann window.
+
+    Arguments
+    ---------
+    window_length : int
+        Samples.
+
+    Returns
+    -------
+    torch.Tensor
+        ``[window_length]``
 
     Example
     -------
@@ -21,17 +31,17 @@ def sqrt_hann_window(window_length: int) -> torch.Tensor:
 
 
 def move_windows(module: nn.Module, device: torch.device | str) -> None:
-    """Takes windows of SpeechBrain's STFTs along to a device.
+    """Moves the windows of SpeechBrain's STFTs to a device.
 
-    They are no buffers: each call would copy them, for which a GPU is waited
-    for.
+    They are not buffers, so ``module.to(device)`` leaves them where they are,
+    and each call copies them, which synchronises with the GPU.
 
     Arguments
     ---------
     module : torch.nn.Module
-        What holds the STFTs, or is one.
+        An STFT, or a module that has some.
     device : torch.device
-        Where to.
+        The device.
 
     Example
     -------

@@ -11,14 +11,14 @@ from speechbrain.dataio.dataloader import LoopedLoader
 from speechbrain.dataio.dataset import FilteredSortedDynamicItemDataset
 from torch.utils.data import DataLoader
 
-from phasen_sb.augmentation import augmented
+from phasen_sb.augmentation import add_augmentation
 from phasen_sb.data.length_batches import length_batches
 from phasen_sb.errors import UserError
 from phasen_sb.losses.objective import Objective
 from phasen_sb.metrics.metric_report import MetricReport
 from phasen_sb.metrics.pool import MetricPool
 from phasen_sb.metrics.selection import SELECTION_METRIC, selection_score
-from phasen_sb.signals.level import SILENCE_RMS, level
+from phasen_sb.signals.level import SILENCE_RMS, measure_level
 from phasen_sb.signals.windows import move_windows
 from phasen_sb.training import processes
 from phasen_sb.training.averaging import WeightAverage
@@ -71,7 +71,7 @@ class EnhancementBrain(SafeStepsBrain):
         self.averaged = WeightAverage(self.enhancer, self.hparams.average_decay)
         if self.checkpointer is not None:
             self.checkpointer.add_recoverable("averaged", self.averaged)
-        self.objective = Objective.of(self.hparams.compute_cost)
+        self.objective = Objective.wrap(self.hparams.compute_cost)
         self.loss_stft = self.hparams.compute_stft
         if any(p.requires_grad for p in self.loss_stft.parameters()):
             # Trainable kernels would learn to make the loss's spectrograms
@@ -108,7 +108,7 @@ class EnhancementBrain(SafeStepsBrain):
             lengths = batch.noisy_sig.lengths
         if self.hparams.normalize:
             # The loss compresses magnitudes and so depends on the level.
-            gain = level(noisy, lengths)
+            gain = measure_level(noisy, lengths)
             # Speech whose noisy version is silent must not be amplified.
             gain = torch.where(gain > SILENCE_RMS, gain, 1.0)
         else:
@@ -249,7 +249,7 @@ class EnhancementBrain(SafeStepsBrain):
                 "the crops and mixtures of the first; leave it out."
             )
         hparams = self.hparams
-        return augmented(
+        return add_augmentation(
             collate, hparams.augmentation, hparams.seed, hparams.epoch_counter
         )
 

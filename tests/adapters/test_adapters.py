@@ -20,7 +20,7 @@ from speechbrain.processing.features import STFT, spectral_magnitude
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from phasen_sb.adapters.log_mask import mask_for_log_magnitude
+from phasen_sb.adapters.magnitude_mask import convert_mask
 from phasen_sb.configuration.reading import find_hparams
 from phasen_sb.errors import UserError
 from phasen_sb.network.phasen import PhasenOutput
@@ -104,7 +104,7 @@ def test_every_fragment_is_tested():
     assert {path.stem for path in MODELS.glob("*.yaml")} == set(FILLED)
 
 
-# ------------------------------------------------------------- all the slots
+# ---------------------------------------------------------- all the adapters
 
 
 @pytest.mark.parametrize("name", FILLED)
@@ -174,7 +174,7 @@ def test_mask_is_exact_through_log1p(value):
     magnitude[0] = 0
     mask = torch.full_like(magnitude, value, requires_grad=True)
     feature = torch.log1p(magnitude)
-    factor = mask_for_log_magnitude(mask, feature)
+    factor = convert_mask(mask, feature)
     expected = torch.log1p(value * magnitude)
     assert (factor * feature - expected).abs().max() < 2e-6
     factor.sum().backward()

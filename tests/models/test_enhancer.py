@@ -15,7 +15,7 @@ from phasen_sb import (
     sqrt_hann_window,
 )
 from phasen_sb.data import sample_corpus
-from phasen_sb.signals.level import level
+from phasen_sb.signals.level import measure_level
 
 GEOMETRY = {
     "sample_rate": 16000,
@@ -140,7 +140,7 @@ def test_level_is_the_rms_without_padding(scale):
     x[1, 40:] = 0
     expected = torch.stack([x[0].square().mean(), x[1, :40].square().mean()])
     expected = (expected.sqrt() * scale).float().clamp(min=1e-8)
-    actual = level((scale * x).float(), torch.tensor([1.0, 0.4]))
+    actual = measure_level((scale * x).float(), torch.tensor([1.0, 0.4]))
     assert torch.allclose(actual[:, 0], expected, rtol=1e-5)
 
 

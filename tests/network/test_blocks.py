@@ -13,7 +13,7 @@ from phasen_sb import (
 )
 from phasen_sb.network.memory_layout import time_innermost
 from phasen_sb.network.norms import BatchNorm
-from phasen_sb.signals.padding import apply_mask, frame_mask
+from phasen_sb.signals.padding import clear_padded_frames, mark_valid_frames
 
 B, C, T, F = 2, 3, 11, 7
 
@@ -190,16 +190,16 @@ def in_memory_order(x):
     return x.permute(0, 3, 2, 1).is_contiguous()
 
 
-def streams_and_gradients(block, mask):
+def streams_and_gradients(block, valid):
     """What a block gives, and all gradients, by name."""
     amplitude, phase = (
-        apply_mask(time_innermost(random(B, channels, T, F)), mask)
+        clear_padded_frames(time_innermost(random(B, channels, T, F)), valid)
         for channels in (C, 2)
     )
     named = {"amplitude": amplitude, "phase": phase}
     for stream in named.values():
         stream.requires_grad_()
-    outputs = block(amplitude, phase, mask)
+    outputs = block(amplitude, phase, valid)
     named |= dict(block.named_parameters())
     loss = sum(out.square().mean() for out in outputs)
     grads = torch.autograd.grad(loss, named.values())
@@ -207,20 +207,20 @@ def streams_and_gradients(block, mask):
 
 
 @pytest.mark.parametrize("norm", ["global", "frame"])
-@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("padded", [False, True])
 def test_the_layout_in_memory_is_kept_and_changes_nothing(
-    norm, masked, monkeypatch
+    norm, padded, monkeypatch
 ):
     torch.manual_seed(0)
     block = TwoStreamBlock(C, 2, n_bins=F, phase_norm=norm)
-    mask = frame_mask(torch.tensor([1.0, 0.6]), T) if masked else None
-    outputs, grads = streams_and_gradients(block, mask)
-    if not masked:
+    valid = mark_valid_frames(torch.tensor([1.0, 0.6]), T) if padded else None
+    outputs, grads = streams_and_gradients(block, valid)
+    if not padded:
         kept = [*outputs, grads["amplitude"], grads["phase"]]
         assert all(in_memory_order(x) for x in kept)
     # A compiler lays out by itself: there, nothing is swapped.
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    plain, plain_grads = streams_and_gradients(block, mask)
+    plain, plain_grads = streams_and_gradients(block, valid)
     torch.testing.assert_close(outputs, plain, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(grads, plain_grads, rtol=1e-3, atol=1e-5)
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from phasen_sb.network.layers import Conv2d, ConvNormAct, Linear
 from phasen_sb.network.norms import BatchNorm, FrameLayerNorm, GlobalLayerNorm
-from phasen_sb.signals.padding import frame_mask
+from phasen_sb.signals.padding import mark_valid_frames
 
 FRAMES = [9, 4, 1]
 
@@ -17,7 +17,7 @@ def batch():
     """Three utterances of 9, 4 and 1 frames with garbage behind them."""
     generator = torch.Generator().manual_seed(0)
     x = 3 * torch.randn(3, 4, 9, 5, generator=generator) + 2
-    return x, frame_mask(torch.tensor(FRAMES) / 9, 9)
+    return x, mark_valid_frames(torch.tensor(FRAMES) / 9, 9)
 
 
 def randomize(module):
@@ -33,77 +33,65 @@ def assert_close(actual, expected, tolerance=1e-5):
     assert torch.allclose(actual, expected, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("frames", [1, 7, 161, 481, 1601])
-def test_frame_mask_gives_every_frame_count_back(frames):
-    counts = torch.arange(1, frames + 1)
-    mask = frame_mask(counts / frames, frames)
-    assert mask.shape == (frames, 1, frames, 1)
-    assert torch.equal(mask.sum((1, 2, 3)).long(), counts)
-    assert torch.equal(mask[0].flatten().nonzero(), torch.tensor([[0]]))
-
-
-def test_frame_mask_leaves_every_utterance_a_frame():
-    mask = frame_mask(torch.tensor([1.0, 1e-4]), 10)
-    assert mask.sum((1, 2, 3)).tolist() == [10, 1]
-
-
 def test_batch_norm_trains_on_the_valid_frames_laid_end_to_end(batch):
-    x, mask = batch
+    x, valid = batch
     norm = randomize(BatchNorm(4, momentum=0.25))
     old_mean, old_var = norm.running_mean.clone(), norm.running_var.clone()
-    out = norm(x, mask)
+    out = norm(x, valid)
 
-    valid = np.concatenate(
+    joined = np.concatenate(
         [x[i, :, :frames].numpy() for i, frames in enumerate(FRAMES)], axis=1
     ).astype(np.float64)  # [C, 14, F]
-    mean, var = valid.mean((1, 2)), valid.var((1, 2))
-    unbiased = valid.var((1, 2), ddof=1)
+    mean, var = joined.mean((1, 2)), joined.var((1, 2))
+    unbiased = joined.var((1, 2), ddof=1)
     expected = (x.numpy() - mean[:, None, None]) / np.sqrt(
         var[:, None, None] + 1e-5
     )
     expected = expected * norm.weight.detach().numpy()[:, None, None]
     expected = expected + norm.bias.detach().numpy()[:, None, None]
-    assert_close(out * mask, expected * mask.numpy())
+    assert_close(out * valid, expected * valid.numpy())
     assert_close(norm.running_mean, 0.75 * old_mean.numpy() + 0.25 * mean)
     assert_close(norm.running_var, 0.75 * old_var.numpy() + 0.25 * unbiased)
 
 
 def test_compiled_batch_norm_is_the_same(batch):
-    x, mask = batch
+    x, valid = batch
     results = []
     for compiled in (False, True):
         norm = randomize(BatchNorm(4, momentum=0.25))
         if compiled:
             norm.compile(backend="eager", fullgraph=True)
         wave = x.clone().requires_grad_()
-        out = norm(wave, mask) * mask
+        out = norm(wave, valid) * valid
         out.square().sum().backward()
         results.append([out, wave.grad, norm.weight.grad, *norm.buffers()])
     for ours, expected in zip(*results, strict=True):
         assert_close(ours, expected.detach(), 1e-4)
 
 
-@pytest.mark.parametrize("masked", [False, True])
-def test_batch_norm_equals_pytorchs(batch, masked):
+@pytest.mark.parametrize("with_lengths", [False, True])
+def test_batch_norm_equals_pytorchs(batch, with_lengths):
     x, _ = batch
     ours, theirs = BatchNorm(4), nn.BatchNorm2d(4)
-    mask = frame_mask(torch.ones(3), 9) if masked else None
+    valid = mark_valid_frames(torch.ones(3), 9) if with_lengths else None
     for step in range(3):
-        assert torch.allclose(ours(x + step, mask), theirs(x + step), atol=1e-5)
+        assert torch.allclose(
+            ours(x + step, valid), theirs(x + step), atol=1e-5
+        )
     ours.eval(), theirs.eval()
-    assert torch.allclose(ours(x, mask), theirs(x), atol=1e-5)
+    assert torch.allclose(ours(x, valid), theirs(x), atol=1e-5)
     ours.reset_parameters(), theirs.reset_parameters()
-    assert torch.allclose(ours(x, mask), theirs(x), atol=1e-5)
+    assert torch.allclose(ours(x, valid), theirs(x), atol=1e-5)
 
 
-@pytest.mark.parametrize("masked", [False, True])
-def test_batch_norm_of_a_single_value_uses_the_running_statistics(masked):
+@pytest.mark.parametrize("with_lengths", [False, True])
+def test_batch_norm_of_a_single_value_uses_the_running_statistics(with_lengths):
     norm = randomize(BatchNorm(4))
     before = {name: value.clone() for name, value in norm.state_dict().items()}
     x = torch.randn(1, 4, 1, 1)
-    mask = frame_mask(torch.ones(1), 1) if masked else None
-    out = norm(x, mask)
-    assert torch.allclose(out, norm.eval()(x, mask))
+    valid = mark_valid_frames(torch.ones(1), 1) if with_lengths else None
+    out = norm(x, valid)
+    assert torch.allclose(out, norm.eval()(x, valid))
     assert all(torch.equal(v, before[k]) for k, v in norm.state_dict().items())
 
 
@@ -124,10 +112,10 @@ def numpy_layer_norm(x, norm, axes, eps, ddof=0):
     ],
 )
 def test_layer_norms_equal_numpy_on_each_utterance(batch, norm, axes, ddof):
-    x, mask = batch
+    x, valid = batch
     randomize(norm)
-    padded = norm(x * mask, mask)
-    assert not padded[mask.expand_as(padded) == 0].any()
+    padded = norm(x * valid, valid)
+    assert not padded[valid.expand_as(padded) == 0].any()
     for i, frames in enumerate(FRAMES):
         alone = x[i, :, :frames]
         expected = numpy_layer_norm(alone, norm, axes, 0.3, ddof)
@@ -136,10 +124,10 @@ def test_layer_norms_equal_numpy_on_each_utterance(batch, norm, axes, ddof):
 
 
 def test_conv_norm_act_is_zero_on_padding(batch):
-    x, mask = batch
+    x, valid = batch
     unit = randomize(ConvNormAct(4, 6, (3, 5))).eval()
-    padded = unit(x * mask, mask)
-    assert not padded[mask.expand_as(padded) == 0].any()
+    padded = unit(x * valid, valid)
+    assert not padded[valid.expand_as(padded) == 0].any()
     for i, frames in enumerate(FRAMES):
         alone = unit(x[i : i + 1, :, :frames])
         assert torch.allclose(padded[i, :, :frames], alone[0], atol=1e-5)

@@ -17,7 +17,7 @@ from torchaudio.functional import fftconvolve
 
 
 class Effect(ABC):
-    """Applies :meth:`change` to a random share of the signals.
+    """Applies ``change`` to a random share of the signals.
 
     Arguments
     ---------

@@ -138,7 +138,7 @@ def compressed_complex_loss(
         peak = (square * valid).amax((1, 2), keepdim=True)
         floored = torch.maximum(square, peak * magnitude_floor**2)
         factor = floored.pow((power - 1) / 2)
-        # The factor of a silent target would be that of eps.
+        # The factor of a silent target would depend on eps alone.
         own_factor = torch.where(peak > 2 * eps, factor, own_factor)
     own_factor, factor = own_factor.unsqueeze(-1), factor.unsqueeze(-1)
     phase = predictions * own_factor - targets * factor  # [B, T, F, 2]

@@ -17,8 +17,8 @@ def align_waveforms(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Cuts waveforms ``[B, samples]`` to the same length.
 
-    Raises ValueError, which names the loss, if shapes are others or lengths
-    differ by more than ``allowed_len_diff`` samples.
+    Raises ValueError, which names the loss, if their shapes are others or
+    their lengths differ by more than ``allowed_len_diff`` samples.
 
     Example
     -------

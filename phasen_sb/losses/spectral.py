@@ -11,15 +11,17 @@ from phasen_sb.losses.objective import Objective
 
 
 class SpectralLoss:
-    """Compares the spectrograms of waveforms, in other recipes than ours.
+    """Compares the spectrograms of waveforms.
+
+    For SpeechBrain's recipes; ours have :class:`phasen_sb.Objective`.
 
     Arguments
     ---------
     stft : torch.nn.Module
         SpeechBrain's ``STFT`` or :class:`phasen_sb.ConvSTFT`.
     loss : callable
-        Compares ``[B, T, F, 2]``: of ``(predictions, targets, length,
-        reduction)``, by SpeechBrain's convention.
+        Maps ``(predictions, targets, length, reduction)`` to the loss;
+        predictions and targets are ``[B, T, F, 2]``.
 
     Example
     -------

@@ -28,7 +28,7 @@ class ISTFT(features.ISTFT):
     def forward(
         self, x: torch.Tensor, sig_length: int | None = None
     ) -> torch.Tensor:
-        """Synthesises waveforms; see :meth:`overlap_add`."""
+        """Synthesises waveforms; see :meth:`phasen_sb.ISTFT.overlap_add`."""
         if x.device.type == "cpu" or x.dim() != 4 or not self.onesided:
             return super().forward(x, sig_length)
         return self.overlap_add(x, sig_length)
@@ -39,7 +39,7 @@ class ISTFT(features.ISTFT):
         sig_length: int | None = None,
         valid: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Does on any device what :meth:`forward` does on a GPU.
+        """Does on any device what ``forward`` does on a GPU.
 
         Arguments
         ---------

@@ -5,7 +5,7 @@ Values and gradients are finite at zero, too.
 
 import torch
 
-#: Smallest squared modulus told from zero, a normal float32: 1e-15, squared.
+#: Squared moduli below this count as zero: 1e-15, squared; a normal float32.
 TINY = 1e-30
 
 

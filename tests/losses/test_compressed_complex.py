@@ -5,16 +5,13 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from helpers.signals import noise
 from speechbrain.utils.metric_stats import MetricStats
 
 from phasen_sb import compressed_complex_loss
 
 FRAMES = [10, 6, 1]
 LENGTHS = torch.tensor(FRAMES) / 10
-
-
-def noise(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture

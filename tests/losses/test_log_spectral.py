@@ -4,16 +4,13 @@ import math
 
 import pytest
 import torch
+from helpers.signals import noise
 from torch.nn.functional import pad
 
 from phasen_sb import log_spectral_loss
 
 
-def noise(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def test_levels_are_told_in_nepers():
+def test_levels_differ_in_nepers():
     clean = noise(2, 9, 257, 2)
     for gain in (0.1, 3.0):
         found = log_spectral_loss(gain * clean, clean, floor=0)

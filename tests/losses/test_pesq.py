@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from helpers.signals import noise
 
 from phasen_sb import pesq_loss
 from phasen_sb.data import sample_corpus
@@ -14,10 +15,6 @@ from phasen_sb.losses.pesq import (
     _smooth,
 )
 from phasen_sb.metrics import pesq
-
-
-def noise(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Norms against numpy; what is padded neither counts nor comes out."""
+"""Norms against numpy; padding neither counts nor comes out."""
 
 import numpy as np
 import pytest

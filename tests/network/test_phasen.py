@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
+from helpers.signals import noise
 from speechbrain.lobes.models.dual_path import SepformerWrapper
 from torch.export._patches import register_lstm_while_loop_decomposition
 
@@ -50,10 +51,6 @@ variants = pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
 def small(n_fft=16, **options):
     torch.manual_seed(0)
     return PHASEN(n_fft=n_fft, **{**options, **SMALL})
-
-
-def noise(*shape, seed=1):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.signals import noise
 from speechbrain.processing.features import ISTFT, STFT
 
 from phasen_sb import ConvISTFT, ConvSTFT, sqrt_hann_window
@@ -16,10 +17,6 @@ ODD = SEED | {"win_length": 24.9375, "hop_length": 4.8125}
 geometries = pytest.mark.parametrize(
     "geometry", [SEED, PAPER, ODD], ids=["seed", "paper", "odd"]
 )
-
-
-def noise(*shape):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
 
 def relative_error(actual, expected):

@@ -1,4 +1,4 @@
-"""The inverse STFT that no GPU is waited for in is SpeechBrain's."""
+"""The inverse STFT that does not synchronise equals SpeechBrain's."""
 
 import pytest
 import torch
@@ -73,7 +73,7 @@ def test_sizes_that_do_not_fit_are_refused():
 
 
 def test_windows_that_vanish_leave_finite_values():
-    """On a CPU ``torch.istft`` raises an error; a GPU cannot without a wait."""
+    """Where ``torch.istft`` raises an error, which would synchronise."""
     x = torch.randn(1, 20, 201, 2, requires_grad=True)
     istft = ISTFT(16000, center=False, window_fn=sqrt_hann_window)
     wave = istft.overlap_add(x)

@@ -1,5 +1,7 @@
-"""Fast evaluation of a trained enhancer on a CPU: the same weights, the same
-function, another order of work.
+"""Fast evaluation of a trained enhancer on a CPU.
+
+:func:`phasen_sb.optimize` makes an enhancer of the same weights that computes
+the same function in another order.
 """
 
 import copy
@@ -14,9 +16,9 @@ from phasen_sb.utils.hardware import PRECISIONS, fastest_precision
 
 
 def is_optimizable(enhancer: nn.Module) -> bool:
-    """Whether :func:`optimize` knows the classes of a model.
+    """Whether :func:`phasen_sb.optimize` takes a model of these classes.
 
-    No subclasses: they may compute something else.
+    It takes no subclasses, since they may compute something else.
 
     Example
     -------
@@ -29,19 +31,19 @@ def is_optimizable(enhancer: nn.Module) -> bool:
 def optimize(
     enhancer: PhasenEnhancer, precision: str = "auto"
 ) -> PhasenEnhancer:
-    """Makes a trained enhancer fast and frugal on a CPU.
+    """Makes a copy of a trained enhancer that is fast and frugal on a CPU.
 
-    Batch norms are folded, frames packed, and the layers run over tiles that
+    Batch norms are folded, frames are packed, and layers compute tiles that
     stay in the cache; see :class:`phasen_sb.optimized.network.TiledPHASEN`.
 
     Arguments
     ---------
     enhancer : PhasenEnhancer
-        The enhancer, with a :class:`phasen_sb.PHASEN` on the CPU. It is left
-        as it is; weights are copied.
+        The enhancer, with a :class:`phasen_sb.PHASEN` on the CPU. It is not
+        changed, and shares no weights with the result.
     precision : str
-        ``fp32``, ``bf16``, or ``auto``: bf16 where the CPU computes it, which
-        AMX and AVX512-BF16 do.
+        ``fp32``, ``bf16``, or ``auto``: bf16 if the CPU has instructions for
+        it (AMX or AVX512-BF16), else fp32.
 
     Returns
     -------
@@ -49,15 +51,17 @@ def optimize(
         With the same interface, for inference alone. It can be copied and
         pickled, but not moved to another device or cast.
 
-        Its ``state_dict`` holds the folded weights as they are laid out here
-        for this precision, plain tensors all: for another enhancer that was
-        optimized alike, not for a trained one. Where layouts differ,
-        ``load_state_dict`` raises. To keep a model, keep the trained enhancer.
+        Its ``state_dict`` holds the folded weights in the layout of this
+        machine and precision. It fits other enhancers that were optimized in
+        the same way, not trained ones; where layouts differ,
+        ``load_state_dict`` raises an error. To store a model, store the
+        trained enhancer.
 
     Raises
     ------
     ValueError
-        If enhancer or network are of another class, or not on the CPU.
+        If enhancer or network are of another class or not on the CPU, or the
+        precision is unknown.
 
     Example
     -------

@@ -11,13 +11,13 @@ from phasen_sb.errors import UserError
 class Fixed(nn.Module):
     """A module that cannot be moved or cast; see :func:`phasen_sb.optimize`.
 
-    Its tensors are read through pointers, or lie as a library laid them out:
+    Its tensors are read through pointers, or have the layout of a library:
     moved or cast, they would be misread.
 
     Raises
     ------
     phasen_sb.errors.UserError
-        By ``to``, ``cuda``, ``half`` and their like, if they were to change
+        By ``to``, ``cuda``, ``half`` and the like, if they would change
         anything.
 
     Example
@@ -30,14 +30,14 @@ class Fixed(nn.Module):
     its precision; move or cast the trained one.
     """
 
-    #: The precision; some tensors are fp32 all the same.
+    #: The precision; some tensors are fp32 in any case.
     dtype = torch.float32
 
     def _apply(
         self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True
     ) -> nn.Module:
         for dtype in (self.dtype, torch.float32):
-            # Of four axes: those are what a memory format moves.
+            # Four axes, since memory formats apply to those.
             probe = torch.empty(2, 2, 2, 2, dtype=dtype)
             there = fn(probe)
             is_same = there.device == probe.device and there.dtype == dtype

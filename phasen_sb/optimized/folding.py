@@ -1,6 +1,6 @@
-"""Folding: a trained network's modules as the operations that tiles need.
+"""Folding: from a trained network's modules to operations on tiles.
 
-Batch norms become part of the convolutions in front of them.
+Batch norms become part of the convolutions before them.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ from phasen_sb.network.layers import ConvNormAct
 from phasen_sb.network.norms import BatchNorm
 from phasen_sb.optimized.kernels import choose_operations
 
-#: A convolution or frequency transform of the chosen operations.
+#: A convolution or frequency transform, native or portable.
 Operation = Any
 
 
@@ -26,7 +26,8 @@ class Attention(nn.Module):
     """A frequency transformation block.
 
     ``shares`` maps a frame to what it contributes to the attention of the
-    frames around it, of which each sees ``taps``; ``transform`` does the rest.
+    frames around it, each of which sees ``taps`` frames; ``transform`` does
+    the rest.
     """
 
     def __init__(self, shares: Operation, taps: int, transform: Operation):
@@ -37,7 +38,7 @@ class Attention(nn.Module):
 
 
 class PhaseUnit(nn.Module):
-    """A convolution of the phase stream and its norm, None without one."""
+    """A convolution of the phase stream and its norm, or None."""
 
     def __init__(
         self, conv: Operation, norm: nn.Module | None, norm_first: bool
@@ -65,8 +66,8 @@ class Block(nn.Module):
         self.amplitude_to_phase = amplitude_to_phase
 
 
-class Folder:
-    """Folds modules for a precision.
+class Folding:
+    """Folds modules for a precision, one method for each kind of module.
 
     Arguments
     ---------
@@ -76,7 +77,7 @@ class Folder:
     Example
     -------
     >>> block = TwoStreamBlock(24, 12, n_bins=17).eval()
-    >>> folded = Folder(torch.float32).block(block)
+    >>> folded = Folding(torch.float32).block(block)
     >>> [type(layer).__name__ for layer in folded.amplitude]
     ['Attention', 'Conv', 'Conv', 'Conv', 'Attention']
     """
@@ -92,16 +93,16 @@ class Folder:
         after: str = "",
         dense: bool = True,
     ) -> Operation:
-        """A convolution, the batch norm behind it, and what follows."""
+        """Folds a convolution, the batch norm after it, and what follows."""
         weight, bias = fold_batch_norm(conv, norm)
         return self.operations.Conv(weight, bias, self.dtype, after, dense)
 
     def gate(self, exchange: InformationCommunication | None):
-        """The exchange between streams."""
+        """Folds an exchange between streams."""
         return exchange and self.conv(exchange.conv, after="gate")
 
     def attention(self, block: FrequencyTransformBlock) -> Attention:
-        """A frequency transformation block."""
+        """Folds a frequency transformation block."""
         weight, bias = fold_batch_norm(block.weigh.conv, block.weigh.norm)
         outputs, _, taps, _ = weight.shape
         bins = block.transform.in_features
@@ -127,17 +128,17 @@ class Folder:
         )
 
     def amplitude(self, layer: nn.Module) -> Attention | Operation:
-        """A layer of the amplitude stream."""
+        """Folds a layer of the amplitude stream."""
         if isinstance(layer, ConvNormAct):
             return self.conv(layer.conv, layer.norm, "relu")
         return self.attention(layer)
 
     def phase(self, unit: PhaseConv) -> PhaseUnit:
-        """A layer of the phase stream."""
+        """Folds a layer of the phase stream."""
         return PhaseUnit(self.conv(unit.conv), unit.norm, unit.norm_first)
 
     def block(self, block: TwoStreamBlock) -> Block:
-        """A two-stream block."""
+        """Folds a two-stream block."""
         return Block(
             [self.amplitude(layer) for layer in block.amplitude],
             [self.phase(unit) for unit in block.phase or []],
@@ -149,19 +150,19 @@ class Folder:
 def fold_batch_norm(
     conv: nn.Conv2d, norm: BatchNorm | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """One convolution's weight and bias in place of convolution and norm.
+    """Computes the convolution that replaces a convolution and its norm.
 
     Arguments
     ---------
     conv : torch.nn.Conv2d
         The convolution.
     norm : BatchNorm or None
-        The batch norm behind it, with its running statistics.
+        The batch norm after it, with its running statistics.
 
     Returns
     -------
     weight : torch.Tensor
-        As the convolution's, fp32.
+        Of the convolution's shape, fp32.
     bias : torch.Tensor
         ``[C_out]``, fp32.
 

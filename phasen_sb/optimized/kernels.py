@@ -1,4 +1,4 @@
-"""The choice of what computes tiles: compiled kernels, or PyTorch."""
+"""The choice between compiled kernels and PyTorch's operators."""
 
 from types import ModuleType
 
@@ -10,7 +10,7 @@ from phasen_sb.optimized.portable import operations as portable
 
 
 def choose_operations(dtype: torch.dtype) -> ModuleType:
-    """The fastest operations for a precision that are installed and run here.
+    """Chooses the fastest operations for a precision on this machine.
 
     Example
     -------
@@ -20,14 +20,14 @@ def choose_operations(dtype: torch.dtype) -> ModuleType:
     return portable if find_kind(dtype) is None else native
 
 
-def operations_of(conv: portable.Conv | native.Conv) -> ModuleType:
-    """The operations that a convolution is of.
+def find_operations(conv: portable.Conv | native.Conv) -> ModuleType:
+    """Finds the operations that a convolution belongs to.
 
     Example
     -------
     >>> zeros = torch.zeros(1, 1, 1, 1)
     >>> conv = portable.Conv(zeros, zeros.flatten(), torch.float32)
-    >>> operations_of(conv) is portable
+    >>> find_operations(conv) is portable
     True
     """
     return native if isinstance(conv, native.Conv) else portable

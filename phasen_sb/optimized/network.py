@@ -1,10 +1,10 @@
 """TiledPHASEN: the trained network, evaluated tile by tile.
 
-The same function as :class:`phasen_sb.PHASEN` in evaluation mode, from the
-same weights. Batch norms are folded into the convolutions, and layers run on
-tiles that stay in the cache, by compiled kernels or by PyTorch. Only where a
-global layer norm needs the statistics of the whole recording is a stream
-written to memory.
+It computes the same function as :class:`phasen_sb.PHASEN` in evaluation mode.
+Batch norms are folded into the convolutions, and layers compute tiles that
+stay in the cache, by compiled kernels or by PyTorch. A stream is written to
+memory only where a global layer norm needs the statistics of the whole
+recording, and between blocks.
 """
 
 import copy
@@ -23,8 +23,8 @@ from phasen_sb.network.phasen import (
     enhance,
 )
 from phasen_sb.optimized.fixed import Fixed
-from phasen_sb.optimized.folding import Attention, Block, Folder, PhaseUnit
-from phasen_sb.optimized.kernels import operations_of
+from phasen_sb.optimized.folding import Attention, Block, Folding, PhaseUnit
+from phasen_sb.optimized.kernels import find_operations
 from phasen_sb.optimized.norms import Affine, FrameNorm, GlobalMoments
 from phasen_sb.optimized.portable.packing import PACKED
 from phasen_sb.optimized.streams import (
@@ -33,15 +33,16 @@ from phasen_sb.optimized.streams import (
     Grid,
     Spectrum,
     Stored,
-    StoredInThreeBytes,
+    StoredFloat24,
     Stream,
-    fitting,
+    choose_tile_size,
 )
 from phasen_sb.signals.padding import mark_valid_frames
 from phasen_sb.signals.spectra import compress, unit_phase
 
-#: Up to so many frames the stems' outputs are kept for the long skips. Beyond,
-#: they are computed anew: a tenth more time, half as much memory.
+#: The stems' outputs of up to so many frames are kept for the long skips. Those
+#: of longer recordings are computed again for each block, which takes a tenth
+#: more time and half as much memory.
 KEPT_FRAMES = 4000
 
 
@@ -51,15 +52,15 @@ class TiledPHASEN(Fixed):
     Arguments
     ---------
     network : PHASEN
-        The network. Its weights are copied: later training does not reach
-        this object.
+        The network. Its weights are copied, so that later training does not
+        change this object.
     dtype : torch.dtype
         ``torch.float32`` or ``torch.bfloat16``: of all convolutions, products
         and stored streams. Statistics, masks and phases are fp32.
     tile_frames : sequence of int, optional
-        Sizes of tiles, in frames, of which the one is taken that a recording
-        fills best; at least what the longest kernel sees twice, in fours.
-        By default what suits the operations that compute them.
+        Sizes of tiles (frames), of which the cheapest for a recording is used.
+        They are rounded up to multiples of four and to twice the reach of the
+        longest kernel. By default they suit the operations.
 
     Example
     -------
@@ -86,7 +87,7 @@ class TiledPHASEN(Fixed):
         self.phase_input = network.phase_input
         self.input_power = network.input_power
         self.input_share = network.input_share
-        fold = Folder(dtype)
+        fold = Folding(dtype)
         self.amplitude_stem = nn.ModuleList(
             map(fold.amplitude, network.amplitude_stem)
         )
@@ -94,10 +95,10 @@ class TiledPHASEN(Fixed):
         self.phase_stem, self.phase_head = None, None
         if network.phase_stem is not None:
             self.phase_stem = nn.ModuleList(map(fold.phase, network.phase_stem))
-            self.phase_head = Folder(torch.float32).conv(
+            self.phase_head = Folding(torch.float32).conv(
                 network.phase_head, dense=False
             )
-        # A layer keeps what its kernel sees twice: no more than a tile.
+        # The frames that a kernel sees in two tiles must fit into one.
         reach = _longest_kernel(network) // 2
         least = 2 * (reach + -reach % PACKED)
         sizes = tile_frames or fold.operations.TILE_FRAMES[dtype]
@@ -122,13 +123,13 @@ class TiledPHASEN(Fixed):
 
     @property
     def operations(self) -> ModuleType:
-        """What computes the tiles."""
-        return operations_of(self.squeeze)
+        """The module of operations that compute the tiles."""
+        return find_operations(self.squeeze)
 
     def forward(
         self, spectrogram: torch.Tensor, lengths: torch.Tensor | None = None
     ) -> PhasenOutput:
-        """Enhances a batch of spectrograms, one after the other.
+        """Enhances spectrograms, one after the other.
 
         Arguments
         ---------
@@ -167,60 +168,68 @@ class TiledPHASEN(Fixed):
 
     def _enhance(self, spectrogram):
         frames = len(spectrogram)
-        grid = Grid(frames, fitting(frames, self.tiles), self.operations)
-        stems = self._stems(grid, spectrogram)
-        # Overwritten in place by each block; read ahead of where it writes.
-        amplitudes, phases = self._memory(grid)
+        grid = Grid(
+            frames, choose_tile_size(frames, self.tiles), self.operations
+        )
+        stems = self._make_stems(grid, spectrogram)
+        # Each block overwrites it in place, behind the frames that it reads.
+        amplitudes, phases = self._allocate_memory(grid)
         amplitude, phase = stems()
         skips = None, None
         for block, moments in zip(self.blocks, self.moments, strict=True):
             for layer in block.amplitude:
-                amplitude = self._layer(grid, amplitude, layer)
+                amplitude = self._apply_layer(grid, amplitude, layer)
             for layer, moment in zip(block.phase, moments, strict=True):
-                phase = self._phase(grid, phase, layer, phases, moment)
-            exchange = self._exchange(grid, block, amplitude, phase)
+                phase = self._apply_phase_unit(
+                    grid, phase, layer, phases, moment
+                )
+            exchange = self._make_exchange(grid, block, amplitude, phase)
             if block is self.blocks[-1]:
                 break
             if self.long_skips:
                 skips = stems()
             self._write(exchange, (amplitudes, phases), skips)
             amplitude, phase = amplitudes, phases
-        features, phase = self._heads(grid, exchange, amplitudes, phases)
-        # Copies free the larger memory that these lie in.
+        features, phase = self._compute_heads(
+            grid, exchange, amplitudes, phases
+        )
+        # Copies, so that the larger memory of the streams is freed.
         del amplitude, amplitudes, phases, stems, skips, exchange
         features = features.clone()
         phase = None if phase is None else phase.clone()
-        estimate = self._estimate(features)
+        estimate = self._estimate_mask(features)
         return enhance(spectrogram, estimate, phase, self.input_share)
 
-    def _memory(self, grid):
-        """Memory for both streams."""
+    def _allocate_memory(self, grid):
+        """Allocates memory for both streams of a recording."""
         channels = self.amplitude_stem[-1].channels
         if self.dtype == torch.float32:
-            amplitudes = StoredInThreeBytes(grid, self.n_bins, channels)
+            amplitudes = StoredFloat24(grid, self.n_bins, channels)
         else:
-            amplitudes = self._store(grid, channels)
+            amplitudes = self._allocate(grid, channels)
         if self.phase_stem is None:
             return amplitudes, None
-        return amplitudes, self._store(grid, self.phase_stem[-1].conv.channels)
+        return amplitudes, self._allocate(
+            grid, self.phase_stem[-1].conv.channels
+        )
 
-    def _store(self, grid, channels):
+    def _allocate(self, grid, channels):
         return Stored(grid, self.n_bins, channels, self.dtype)
 
-    def _tile(self, frames, channels):
+    def _empty_tile(self, frames, channels):
         shape = self.n_bins, frames, channels
         return self.operations.empty_tile(shape, self.dtype)
 
-    def _stems(self, grid, spectrogram):
-        """What gives both stems' outputs, anew for each block."""
+    def _make_stems(self, grid, spectrogram):
+        """Makes a function that returns streams of both stems' outputs."""
 
         def visible(frames):
             return compress(frames, self.input_power)
 
-        def fresh():
+        def compute():
             amplitude = Spectrum(grid, spectrogram, visible)
             for layer in self.amplitude_stem:
-                amplitude = self._layer(grid, amplitude, layer)
+                amplitude = self._apply_layer(grid, amplitude, layer)
             if self.phase_stem is None:
                 return amplitude, None
             is_unit = self.phase_input == "unit"
@@ -228,39 +237,39 @@ class TiledPHASEN(Fixed):
                 grid, spectrogram, unit_phase if is_unit else visible
             )
             for layer in self.phase_stem:
-                phase = self._convolution(grid, phase, layer.conv)
+                phase = self._apply_conv(grid, phase, layer.conv)
             return amplitude, phase
 
         if not self.long_skips or grid.frames > KEPT_FRAMES:
-            return fresh
+            return compute
         kept = []
-        for stream in fresh():
-            kept.append(stream and self._store(grid, stream.conv.channels))
+        for stream in compute():
+            kept.append(stream and self._allocate(grid, stream.conv.channels))
             for start in grid.starts() if stream else ():
                 stream(start, kept[-1].tile(start))
         return lambda: tuple(kept)
 
-    def _layer(self, grid, source, layer):
+    def _apply_layer(self, grid, source, layer):
         if not isinstance(layer, Attention):
-            return self._convolution(grid, source, layer)
-        seen = self._tile(
+            return self._apply_conv(grid, source, layer)
+        seen = self._empty_tile(
             grid.tile + layer.taps // 2, layer.shares.squeeze.in_channels
         )
         return FrequencyTransform(grid, source, layer, seen)
 
-    def _convolution(self, grid, source, conv):
-        seen = self._tile(grid.tile + 2 * conv.reach, conv.in_channels)
+    def _apply_conv(self, grid, source, conv):
+        seen = self._empty_tile(grid.tile + 2 * conv.reach, conv.in_channels)
         return Convolution(grid, source, conv, seen)
 
-    def _phase(self, grid, source, unit: PhaseUnit, memory, moments):
+    def _apply_phase_unit(self, grid, source, unit: PhaseUnit, memory, moments):
         if unit.norm is not None and unit.norm_first:
-            source = self._norm(grid, source, unit.norm, memory, moments)
-        source = self._convolution(grid, source, unit.conv)
+            source = self._apply_norm(grid, source, unit.norm, memory, moments)
+        source = self._apply_conv(grid, source, unit.conv)
         if unit.norm is not None and not unit.norm_first:
-            source = self._norm(grid, source, unit.norm, memory, moments)
+            source = self._apply_norm(grid, source, unit.norm, memory, moments)
         return source
 
-    def _norm(self, grid, source: Stream, norm, memory: Stored, moments):
+    def _apply_norm(self, grid, source: Stream, norm, memory: Stored, moments):
         if isinstance(norm, FrameLayerNorm):
             return FrameNorm(grid, source, norm)
         total, squares = 0.0, 0.0
@@ -281,11 +290,11 @@ class TiledPHASEN(Fixed):
         shift = norm.bias - mean * scale
         return Affine(grid, memory, scale, shift)
 
-    def _exchange(self, grid, block: Block, amplitude, phase):
-        """What writes a tile of both streams behind their gates."""
-        a = self._tile(grid.tile, self.squeeze.in_channels)
+    def _make_exchange(self, grid, block: Block, amplitude, phase):
+        """Makes a function that writes a tile of both streams, gated."""
+        a = self._empty_tile(grid.tile, self.squeeze.in_channels)
         if phase is not None:
-            p = self._tile(grid.tile, self.phase_head.in_channels)
+            p = self._empty_tile(grid.tile, self.phase_head.in_channels)
 
         def exchange(start, a_place, p_place, a_added=None, p_added=None):
             amplitude(start, a)
@@ -298,38 +307,39 @@ class TiledPHASEN(Fixed):
         return exchange
 
     def _write(self, exchange, memory, skips):
-        """Puts a block's streams into memory, the skips added."""
+        """Writes a block's streams, with the skips added, to memory."""
         for start in memory[0].grid.starts():
             places = [stream and stream.tile(start) for stream in memory]
-            added = [self._read(skip, start) for skip in skips]
+            added = [self._read_skip(skip, start) for skip in skips]
             exchange(start, *places, *added)
             for stream in memory:
                 if stream is not None:
                     stream.keep(start)
 
-    def _read(self, skip: Stream | None, start):
+    def _read_skip(self, skip: Stream | None, start):
         if skip is None or isinstance(skip, Stored):
             return skip and skip.tile(start)
-        place = self._tile(skip.grid.tile, skip.conv.channels)
+        place = self._empty_tile(skip.grid.tile, skip.conv.channels)
         skip(start, place)
         return place
 
-    def _heads(self, grid, exchange, amplitudes, phases):
-        """Features of the mask ``[T, F * C]`` and the phase ``[T, F, 2]``."""
+    def _compute_heads(self, grid, exchange, amplitudes, phases):
+        """Computes features of the mask ``[T, F * C]`` and the phase."""
         frames = len(grid.starts()) * grid.tile
         memory = [stream.x for stream in (amplitudes, phases) if stream]
-        # In the streams' memory: tiles get smaller, so writing stays behind.
+        # In the streams' memory: results are smaller than the tiles that they
+        # overwrite, so they stay behind the frames that are read.
         channels = self.squeeze.channels
         features = _reuse(memory[0], frames, self.n_bins * channels, self.dtype)
         angles = None
         if phases is not None:
             angles = _reuse(memory[1], frames, 2 * self.n_bins, torch.float32)
             shape = self.n_bins, grid.tile, self.phase_head.in_channels
-            wide = operations_of(self.phase_head).empty_tile(
+            wide = find_operations(self.phase_head).empty_tile(
                 shape, torch.float32
             )
         a, p = (
-            stream and self._tile(grid.tile, stream.channels)
+            stream and self._empty_tile(grid.tile, stream.channels)
             for stream in (amplitudes, phases)
         )
         for start in grid.starts():
@@ -343,15 +353,15 @@ class TiledPHASEN(Fixed):
                 self.phase_head(wide, places.transpose(0, 1))
                 places.copy_(unit_phase(places))
         if angles is not None:
-            # Behind the features: the phase stream's memory is freed before
-            # what is left in the other is copied.
+            # Moved behind the features, so that the phase stream's memory is
+            # freed before the features are copied.
             place = memory[0].flatten()[features.nbytes // memory[0].itemsize :]
             place = _reuse(place, *angles.shape, angles.dtype)
             angles = place.copy_(angles)[: grid.frames]
             angles = angles.view(-1, self.n_bins, 2)
         return features[: grid.frames], angles
 
-    def _estimate(self, features):
+    def _estimate_mask(self, features):
         x = self.dense(self.recurrent(features)).float()
         if self.activation is None:
             return x
@@ -376,7 +386,7 @@ def _longest_kernel(network):
 
 
 def _reuse(memory, rows, width, dtype):
-    """``[rows, width]`` in memory that is there, if it is large enough."""
+    """Views memory as ``[rows, width]``; allocates if it is too small."""
     memory = memory.flatten()
     values = max(dtype.itemsize // memory.itemsize, 1)
     memory = memory[-memory.storage_offset() % values :]

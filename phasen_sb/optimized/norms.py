@@ -1,4 +1,4 @@
-"""Streams that normalise: see :mod:`phasen_sb.optimized.streams`."""
+"""The norms of streams (:mod:`phasen_sb.optimized.streams`)."""
 
 import torch
 from torch import nn
@@ -7,7 +7,7 @@ from phasen_sb.optimized.streams import Grid, Stream
 
 
 class Affine:
-    """Scales and shifts a stream, as a norm does.
+    """Scales and shifts the channels of a stream.
 
     Arguments
     ---------
@@ -18,7 +18,7 @@ class Affine:
     scale : torch.Tensor
         ``[C]``, fp32.
     shift : torch.Tensor
-        Likewise.
+        ``[C]``, fp32.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Affine:
 
 
 class FrameNorm:
-    """Normalises each frame of a stream over channel and bin.
+    """Normalises each frame of a stream over channels and bins.
 
     Arguments
     ---------
@@ -49,7 +49,7 @@ class FrameNorm:
     source : callable
         The stream.
     norm : phasen_sb.network.norms.FrameLayerNorm
-        Scale, shift and eps.
+        Has scale, shift and epsilon.
     """
 
     def __init__(
@@ -69,10 +69,10 @@ class FrameNorm:
 
 
 class GlobalMoments(nn.Module):
-    """Moments of a global layer norm's input, on their way to the norm.
+    """Passes the moments of its input to a global layer norm.
 
-    A module of its own so that a forward hook can put those of a whole
-    recording in place of those of a chunk.
+    It is a module so that a forward hook can replace the moments of a chunk by
+    those of the whole recording.
     """
 
     def forward(

@@ -1,11 +1,11 @@
-"""Streams: layers that are asked for one tile of frames after the other.
+"""Streams: layers that compute one tile of frames after the other.
 
-A stream is called with the first frame of a tile and with the place,
-``[F, tile, channels]``, that it is to write this tile to. Tiles are asked for
-in order. A layer asks the stream in front of it for the frames that its kernel
-sees ahead and keeps those that it will see again, so nothing is computed twice
-and all that is worked on stays in the cache. Frames outside of the recording
-are zero, as the padding of a convolution over the whole recording is.
+A stream is called with the first frame of a tile and with the memory,
+``[F, tile, channels]``, to write the tile to; tiles are requested in order.
+A layer requests from its source the frames ahead that its kernel sees, and
+keeps those that it will see again. So nothing is computed twice, and the data
+in use stays in the cache. Frames outside the recording are zero, like the
+padding of a convolution over the whole recording.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,18 +19,19 @@ from phasen_sb.optimized.portable.packing import PACKED
 
 #: Frames are computed in multiples of this.
 GRAIN = 16
-#: What goes on to a tile costs as much as so many frames.
+#: The overhead of each tile, in frames.
 TILE_COST = 12
 
 Stream = Callable[[int, torch.Tensor], None]
 
 
-def fitting(frames: int, sizes: Sequence[int]) -> int:
-    """The size of tiles that a recording fills best.
+def choose_tile_size(frames: int, sizes: Sequence[int]) -> int:
+    """Chooses the size of tiles, in frames, that costs a recording least.
 
     Example
     -------
-    >>> fitting(641, (96, 112, 128)), fitting(9601, (96, 112, 128))
+    >>> sizes = (96, 112, 128)
+    >>> choose_tile_size(641, sizes), choose_tile_size(9601, sizes)
     (112, 128)
     """
 
@@ -44,7 +45,7 @@ def fitting(frames: int, sizes: Sequence[int]) -> int:
 class Grid(NamedTuple):
     """The tiles of one recording, and the operations that compute them.
 
-    ``frames`` are those of the recording, ``tile`` those of a tile.
+    ``frames`` is the length of the recording, ``tile`` that of a tile.
     """
 
     frames: int
@@ -52,14 +53,14 @@ class Grid(NamedTuple):
     operations: ModuleType
 
     def starts(self) -> range:
-        """First frames of its tiles."""
+        """The first frame of each tile."""
         return range(0, self.frames, self.tile)
 
     def inside(self, start: int) -> slice:
-        """The frames of a tile that hold the recording, a few more at its end.
+        """The frames of a tile that are in the recording, rounded up.
 
-        There are few different sizes: a library may compile kernels for each.
-        All are multiples of what convolutions pack.
+        So there are few different sizes, for each of which a library may
+        compile kernels, and convolutions can pack frames.
         """
         first = min(max(-start, 0), self.tile) // PACKED * PACKED
         end = min(max(self.frames - start, 0), self.tile)
@@ -67,14 +68,14 @@ class Grid(NamedTuple):
         return slice(first, min(first + frames, self.tile))
 
     def read(self, source: Stream, start: int, place: torch.Tensor) -> None:
-        """Asks a stream for a tile, unless all of it lies outside."""
+        """Requests a tile of a stream, unless it is outside the recording."""
         if -self.tile < start < self.frames:
             source(start, place)
         else:
             self.operations.clear(place)
 
     def clear(self, tile: torch.Tensor, start: int) -> None:
-        """Zeroes, in place, what of a tile lies outside of the recording."""
+        """Zeroes, in place, the frames of a tile outside the recording."""
         if start < 0:
             self.operations.clear(tile[:, :-start])
         if start + self.tile > self.frames:
@@ -82,7 +83,7 @@ class Grid(NamedTuple):
 
 
 class Spectrum:
-    """A spectrogram, prepared tile by tile.
+    """A stream of a spectrogram's frames.
 
     Arguments
     ---------
@@ -91,7 +92,7 @@ class Spectrum:
     spectrogram : torch.Tensor
         ``[T, F, 2]``
     prepare : callable
-        What to do with frames of it.
+        Is applied to its frames.
     """
 
     def __init__(
@@ -117,9 +118,9 @@ class Spectrum:
 
 
 def as_pairs(x: torch.Tensor) -> torch.Tensor:
-    """``[A, B, 2]`` as one number each, ``[A, B]``: one move, not two.
+    """Views pairs ``[A, B, 2]`` as single numbers ``[A, B]``, copied at once.
 
-    Pairs lie together, at an even place in memory.
+    The values of a pair must be adjacent, at an even offset in memory.
 
     Example
     -------
@@ -131,9 +132,7 @@ def as_pairs(x: torch.Tensor) -> torch.Tensor:
 
 
 class Stored:
-    """A stream in memory, whole: what must be known before more is computed.
-
-    Tile by tile in memory, each as ``[F, tile, C]``.
+    """A stream stored for the whole recording, in tiles ``[F, tile, C]``.
 
     Arguments
     ---------
@@ -156,11 +155,11 @@ class Stored:
         self.x = grid.operations.empty_tile(shape, dtype)
 
     def tile(self, start: int) -> torch.Tensor:
-        """The tile itself, to read it or to write to it."""
+        """The memory of a tile, to read or to write."""
         return self.x[start // self.grid.tile]
 
     def keep(self, start: int) -> None:
-        """Keeps what was written to a tile."""
+        """Stores what was written to the memory of a tile."""
 
     def __call__(self, start: int, place: torch.Tensor) -> None:
         tile = self.grid.tile
@@ -179,11 +178,11 @@ class Stored:
         self.grid.operations.copy(frames, place)
 
 
-class StoredInThreeBytes(Stored):
-    """A stream of fp32, whole, in three quarters of the memory.
+class StoredFloat24(Stored):
+    """A stream of fp32, stored as 24-bit floats: three quarters of the memory.
 
-    Values have 16 significant bits, not 24: rounding them changes what the
-    network returns by about as much as other orders of summing do.
+    Values have 16 significant bits instead of 24. That changes the network's
+    results about as much as another order of summation does.
 
     Arguments
     ---------
@@ -202,20 +201,19 @@ class StoredInThreeBytes(Stored):
         self.written = grid.operations.empty_tile(tile, torch.float32)
 
     def tile(self, start: int) -> torch.Tensor:
-        """Memory to write a tile to, which :meth:`keep` keeps."""
+        """Memory to write a tile to, before ``keep``."""
         return self.written
 
     def keep(self, start: int) -> None:
-        """Keeps what was written to a tile."""
-        place = super().tile(start)
-        self.grid.operations.to_three_bytes(self.written, place)
+        """Stores what was written to the memory of a tile."""
+        self.grid.operations.to_float24(self.written, super().tile(start))
 
     def _read(self, frames, place):
-        self.grid.operations.from_three_bytes(frames, place)
+        self.grid.operations.from_float24(frames, place)
 
 
 class Convolution:
-    """A convolution on a stream.
+    """A convolution of a stream.
 
     Arguments
     ---------
@@ -224,9 +222,9 @@ class Convolution:
     source : callable
         The stream that it reads.
     conv : Conv
-        Its kernel.
+        The convolution of a tile.
     seen : torch.Tensor
-        Memory for what the kernel sees of the source,
+        Memory for the frames of the source that the kernel sees,
         ``[F, tile + 2 * reach, C]``.
     """
 
@@ -256,14 +254,14 @@ class Convolution:
         self.grid.clear(place, start)
 
     def _look(self, start):
-        """Goes on by a tile, which begins at a frame ahead."""
+        """Moves on to the tile that starts at a frame ahead."""
         tile, reach, seen = self.grid.tile, self.conv.reach, self.seen
         self.grid.operations.copy(seen[:, tile:], seen[:, : 2 * reach])
         self.grid.read(self.source, start, seen[:, 2 * reach :])
 
 
 class FrequencyTransform:
-    """A frequency transformation block on a stream.
+    """A frequency transformation block of a stream.
 
     Arguments
     ---------
@@ -274,8 +272,8 @@ class FrequencyTransform:
     weights : Attention
         Its weights.
     seen : torch.Tensor
-        Memory for what it sees of the source, ``[F, tile + reach, C]``; the
-        attention reaches half of its taps.
+        Memory for the frames of the source that it sees,
+        ``[F, tile + reach, C]``; the attention reaches half of its taps.
     """
 
     def __init__(
@@ -288,9 +286,9 @@ class FrequencyTransform:
         self.grid = grid
         self.source = source
         self.weights = weights
-        self.seen = seen  # of the input, from the tile's first frame on
+        self.seen = seen  # from the first frame of the tile
         self.reach = weights.taps // 2
-        # From that many frames before the tile on.
+        # From the first frame that the attention of the tile reaches.
         self.shares = seen.new_zeros(
             grid.tile + 2 * self.reach, weights.shares.count
         )
@@ -299,7 +297,7 @@ class FrequencyTransform:
     def __call__(self, start: int, place: torch.Tensor) -> None:
         tile, reach, seen = self.grid.tile, self.reach, self.seen
         if self.is_first:
-            # Where zero weights meet it: what memory held may be no number.
+            # Memory may hold NaN, which zero weights do not remove.
             seen[:, tile:] = 0
             self._look(start + reach - tile)
             self.is_first = False
@@ -313,13 +311,13 @@ class FrequencyTransform:
         self.grid.clear(place, start)
 
     def _look(self, start):
-        """Goes on by a tile, which begins at a frame ahead."""
+        """Moves on to the tile that starts at a frame ahead."""
         tile, reach, seen = self.grid.tile, self.reach, self.seen
         self.grid.operations.copy(seen[:, tile:], seen[:, :reach])
         ahead, shares = seen[:, reach:], self.shares[2 * reach :]
         self.shares[: 2 * reach] = self.shares[tile:]
         self.grid.read(self.source, start, ahead)
         self.weights.shares(ahead, shares)
-        # Outside of the recording there is nothing to attend to.
+        # Frames outside the recording contribute nothing.
         shares[: max(-start, 0)] = 0
         shares[max(self.grid.frames - start, 0) :] = 0

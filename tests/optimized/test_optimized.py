@@ -12,7 +12,7 @@ import phasen_sb
 from phasen_sb import PHASEN, ConvISTFT, ConvSTFT, PhasenEnhancer
 from phasen_sb.errors import UserError
 from phasen_sb.network.norms import BatchNorm
-from phasen_sb.optimized import PRECISIONS, folding, optimize
+from phasen_sb.optimized import folding, optimize
 from phasen_sb.optimized.native import (
     library,
     operations as native,
@@ -20,6 +20,7 @@ from phasen_sb.optimized.native import (
 from phasen_sb.optimized.network import KEPT_FRAMES, TiledPHASEN
 from phasen_sb.optimized.portable import convolution, operations as portable
 from phasen_sb.optimized.streams import Grid
+from phasen_sb.utils.hardware import PRECISIONS
 
 SMALL = {
     "n_fft": 32,
@@ -129,7 +130,7 @@ def test_what_memory_held_before_does_not_matter(name, operations, monkeypatch):
 
                 def filled(shape, dtype, value=value):
                     tile = empty_tile(shape, dtype)
-                    if dtype == torch.uint8:  # of a value that is no number
+                    if dtype == torch.uint8:  # of NaN
                         value = 255 if value else 0
                     return tile.fill_(value)
 
@@ -177,11 +178,11 @@ def test_the_size_of_the_tiles_does_not_matter(tile_frames):
     assert distance(network(x).spectrogram, tiled(x).spectrogram) < 2e-5
 
 
-def test_between_blocks_amplitudes_take_three_bytes():
+def test_between_blocks_amplitudes_are_24_bit_floats():
     for dtype, size in ((torch.float32, 3), (torch.bfloat16, 2)):
         tiled = TiledPHASEN(trained(), dtype, tile_frames=[32])
         grid = Grid(96, 32, tiled.operations)
-        amplitudes, _ = tiled._memory(grid)
+        amplitudes, _ = tiled._allocate_memory(grid)
         assert amplitudes.x.nbytes == size * 96 * 17 * 24
 
 
@@ -319,7 +320,7 @@ def test_states_of_other_shapes_are_refused(operations):
         tiled.load_state_dict(other.state_dict())
 
 
-def test_kernels_are_looked_for_anew_where_it_is_loaded(monkeypatch):
+def test_loading_looks_for_kernels_again(monkeypatch):
     stored = pickle.dumps(library.Compiled(torch.bfloat16))
     monkeypatch.setattr(library, "find_kind", lambda dtype: library.BF16)
     assert pickle.loads(stored).kind == library.BF16

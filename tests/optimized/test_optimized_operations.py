@@ -173,7 +173,7 @@ def test_norms(dtype):
 
 @pytest.mark.parametrize("operations", [native, portable])
 @pytest.mark.parametrize("shape", [(3, 16, 24), (5, 7, 3), (2, 1, 1)], ids=str)
-def test_three_bytes_round_fp32_to_16_bits(shape, operations):
+def test_24_bit_floats_have_16_significant_bits(shape, operations):
     if operations is native and library.find_kind(torch.float32) is None:
         pytest.skip("no such kernels")
     torch.manual_seed(0)
@@ -181,8 +181,8 @@ def test_three_bytes_round_fp32_to_16_bits(shape, operations):
     x.view(-1)[0] = -torch.inf
     kept = torch.zeros(*shape[:2], 3 * shape[2], dtype=torch.uint8)
     back = torch.empty(shape)
-    operations.to_three_bytes(x, kept)
-    operations.from_three_bytes(kept, back)
+    operations.to_float24(x, kept)
+    operations.from_float24(kept, back)
     mantissa, exponent = x.double().frexp()
     magnitude = (mantissa.abs() * 2**16 + 0.5).floor() / 2**16
     rounded = torch.ldexp(magnitude, exponent) * x.sign()
@@ -191,14 +191,14 @@ def test_three_bytes_round_fp32_to_16_bits(shape, operations):
 
 
 @pytest.mark.parametrize("operations", [native, portable])
-def test_three_bytes_of_some_frames(operations):
+def test_24_bit_floats_of_some_frames(operations):
     if operations is native and library.find_kind(torch.float32) is None:
         pytest.skip("no such kernels")
     x = torch.arange(120.0).view(2, 12, 5)
     kept = torch.zeros(2, 12, 15, dtype=torch.uint8)
-    operations.to_three_bytes(x, kept)
+    operations.to_float24(x, kept)
     place = torch.full((2, 9, 5), -1.0)
-    operations.from_three_bytes(kept[:, 5:], place[:, 1:8])
+    operations.from_float24(kept[:, 5:], place[:, 1:8])
     assert torch.equal(place[:, 1:8], x[:, 5:])
     assert (place[:, 0] == -1).all() and (place[:, 8:] == -1).all()
 
@@ -218,7 +218,7 @@ def test_recurrent_layer(units, dtype, monkeypatch):
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 @pytest.mark.parametrize("taps", [1, 5])
-def test_what_is_no_number_does_not_vanish(taps, value, dtype):
+def test_nan_and_infinity_do_not_vanish(taps, value, dtype):
     weight, bias = torch.ones(24, 24, taps, 1), torch.zeros(24)
     conv = native.Conv(weight, bias, dtype, "relu")
     x = tile(16, 32 + 2 * conv.reach, 24, dtype=dtype)

@@ -1,8 +1,8 @@
 // Convolution of a tile [bins, rows, columns], with what follows it.
 //
-// Rows are computed in blocks: up to 15 more rows than asked for, and up to 31
-// values behind the last that a row sees, are read, but do not matter as long
-// as the values are finite.
+// Rows are computed in blocks. So up to 15 more rows than asked for are read,
+// and up to 31 values behind the last one that a row sees; they do not matter
+// as long as they are finite.
 #pragma once
 
 #include <vector>
@@ -28,12 +28,12 @@ struct Convolution {
   After after;
   const T* gated;  // what is multiplied by the tanh of the result
   int64_t gated_bin, gated_row;
-  const T* added;  // nothing, or what is added in the end
+  const T* added;  // what is added in the end, or null
   int64_t added_bin, added_row;
 };
 
-// Writes one vector of results, of the channels from a place on, and applies
-// what follows the convolution.
+// Applies what follows the convolution to one vector of results, of channels
+// from `at` on, and writes it.
 template <typename T>
 inline void finish(const Convolution<T>& c, int64_t bin, int64_t row,
                    int64_t at, __mmask16 mask, __m512 value) {

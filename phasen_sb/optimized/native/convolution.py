@@ -1,4 +1,4 @@
-"""Convolutions by the compiled kernels, each in the cheapest of its layouts."""
+"""Convolutions by the compiled kernels, each in its cheapest layout."""
 
 import ctypes
 from typing import NamedTuple
@@ -13,19 +13,18 @@ from phasen_sb.optimized.native.library import (
     VECTOR,
     Compiled,
     call,
-    structure,
+    declare_structure,
 )
 from phasen_sb.optimized.native.winograd import MADE, TAPS, transform_kernel
 from phasen_sb.optimized.portable.packing import PACKED, pack_kernel
 
-#: Frames, or bins, that may go into a row; tiles are multiples of so many
-#: frames.
+#: Numbers of frames, or of bins, that can share a row.
 PACKS = tuple(2**n for n in range(PACKED.bit_length()))
-#: What Winograd's transforms of a vector cost, in products for a frame: of the
-#: input, for each five of taps, and of the output.
+#: The cost of Winograd's transforms of a vector, in products for a frame: of
+#: the input, for each five of taps, and of the output.
 INPUT_COST, OUTPUT_COST = 350, 500
 
-_Convolution = structure(
+_Convolution = declare_structure(
     "_Convolution",
     {
         "x": POINTER,
@@ -51,18 +50,18 @@ _Convolution = structure(
         "added_row": INT,
     },
 )
-_Winograd = structure(
+_Winograd = declare_structure(
     "_Winograd",
     {"of": _Convolution, "fives": INT, "packed": INT, "channels": INT},
 )
 
 
-def right_side(matrices: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Matrices ``[..., depth, columns]``, laid out for the kernels.
+def lay_out(matrices: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Lays matrices ``[..., depth, columns]`` out as kernels read them.
 
     Example
     -------
-    >>> right_side(torch.randn(5, 144, 24), torch.float32).shape
+    >>> lay_out(torch.randn(5, 144, 24), torch.float32).shape
     torch.Size([5, 144, 32])
     """
     depth = DEPTH if dtype == torch.bfloat16 else 1
@@ -77,12 +76,12 @@ def right_side(matrices: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 class Layout(NamedTuple):
     """A way to compute a convolution.
 
-    A row of the output holds some ``frames`` of some ``bins``; ``reach`` is
-    what it sees on either side, in frames. At the start of the depth, ``edge``
-    deep, the last third of the outputs is zero, and at its end the first.
-    ``cost`` is in products for a frame and bin, ``fives`` those of taps that
-    Winograd's filtering takes. All follow from the kernel's shape alone, so
-    that another kernel of that shape can take the place of the first.
+    A row of the output holds ``frames`` times ``bins`` and sees ``reach``
+    frames on either side. Over the first ``edge`` of the depth the last third
+    of the outputs has zero weights, over the last ``edge`` the first third.
+    ``cost`` is in products for a frame and bin; ``fives`` is the number of
+    fives of taps in Winograd's filtering, 0 without it. All depend on the
+    kernel's shape alone, so that another kernel of that shape can replace it.
     """
 
     frames: int
@@ -93,38 +92,38 @@ class Layout(NamedTuple):
     fives: int = 0
 
 
-def _direct(weight, frames, dtype):
-    """A weight, laid out for the kernels, and its layout."""
-    edge = _edge(_by_bins(torch.ones_like(weight), frames)[0])
-    weight, reach = _by_bins(weight, frames)
-    weight = right_side(weight, dtype)
-    # Tiles compute the edges, too.
+def _lay_out_rows(weight, frames, dtype):
+    """Lays a weight out for rows of frames; returns it and its layout."""
+    edge = _find_edge(_pack(torch.ones_like(weight), frames)[0])
+    weight, reach = _pack(weight, frames)
+    weight = lay_out(weight, dtype)
+    # AMX tiles compute the edges, too.
     skipped = edge if dtype == torch.float32 else 0
-    cost = _products(weight, skipped) / frames
+    cost = _count_products(weight, skipped) / frames
     return weight, Layout(frames, 1, reach, edge, cost)
 
 
-def _by_bins(weight, frames):
+def _pack(weight, frames):
     weight, reach = pack_kernel(weight, frames)
     # [frames * C_out, frames * C_in, bins, rows] to [bins, depth, outputs].
     return weight.permute(2, 3, 1, 0).flatten(1, 2), reach
 
 
-def _winograd(weight, bins):
+def _lay_out_winograd(weight, bins):
     outputs, inputs, taps, _ = weight.shape
     fives = taps // TAPS
-    # Ones are zero at none of the points.
+    # At no point is a kernel of ones zero.
     ones = transform_kernel(torch.ones_like(weight), bins)
-    edge = _edge(ones.flatten(0, 1))
-    weight = right_side(transform_kernel(weight, bins), torch.float32)
-    cost = _products(weight, edge) / (MADE * bins)
+    edge = _find_edge(ones.flatten(0, 1))
+    weight = lay_out(transform_kernel(weight, bins), torch.float32)
+    cost = _count_products(weight, edge) / (MADE * bins)
     cost += -(-inputs // VECTOR) * fives * INPUT_COST
     cost += -(-outputs // VECTOR) * OUTPUT_COST
     return weight, Layout(1, bins, taps // 2, edge, cost, fives)
 
 
-def _edge(weight):
-    """The edge of ``[kernels, depth, outputs]``."""
+def _find_edge(weight):
+    """Finds the edge of ``[kernels, depth, outputs]``."""
     _, depth, outputs = weight.shape
     if outputs != 3 * VECTOR:
         return 0
@@ -133,10 +132,10 @@ def _edge(weight):
         for part in (slice(-VECTOR, None), slice(VECTOR))
     ]
     edges = [int(filled[0].argmax()), int(filled[1].flip(0).argmax())]
-    return min(*edges, depth // 2) // 2 * 2  # bf16 comes in pairs
+    return min(*edges, depth // 2) // 2 * 2  # bf16 is read in pairs
 
 
-def _products(weight, edge):
+def _count_products(weight, edge):
     kernels = weight[..., 0, 0].numel()
     return weight.numel() - 2 * edge * VECTOR * kernels
 
@@ -167,10 +166,10 @@ class Conv(Compiled):
         super().__init__(dtype)
         self.channels, self.in_channels, taps, self.kernel_bins = weight.shape
         packs = PACKS if dense else (1,)
-        choices = [_direct(weight, pack, dtype) for pack in packs]
+        choices = [_lay_out_rows(weight, pack, dtype) for pack in packs]
         if dense and dtype == torch.float32 and taps % TAPS == 0:
             choices += [
-                _winograd(weight, bins)
+                _lay_out_winograd(weight, bins)
                 for bins in PACKS
                 if bins == 1 or bins * self.channels <= 3 * VECTOR
             ]
@@ -193,19 +192,19 @@ class Conv(Compiled):
         layout = self.layout
         assert frames % (MADE if layout.fives else layout.frames) == 0
         arguments = _Convolution(
-            *self._place(x),
+            *self._locate(x),
             self.weight.data_ptr(),
             self.kernel_bins,
             self.weight.shape[-2],
             layout.edge,
             len(self.bias),
             self.bias.data_ptr(),
-            *self._place(out),
+            *self._locate(out),
             bins,
             frames // layout.frames,
             self.after,
-            *self._place(gated),
-            *self._place(added),
+            *self._locate(gated),
+            *self._locate(added),
         )
         if not layout.fives:
             return call("phasen_convolve", self.kind, arguments)
@@ -213,7 +212,7 @@ class Conv(Compiled):
         arguments = _Winograd(arguments, *sizes)
         return call("phasen_convolve_winograd", self.kind, arguments)
 
-    def _place(self, tile):
+    def _locate(self, tile):
         if tile is None:
             return None, 0, 0
         row = self.layout.frames * tile.stride(1)

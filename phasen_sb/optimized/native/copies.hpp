@@ -1,7 +1,7 @@
 // Copies of tiles [bins, values], each bin by the thread that computes it.
 //
-// Values that another core has written cost more than the copy itself. Some
-// copies keep the upper three bytes of fp32 alone.
+// Reading what another core has written costs more than the copy itself. Some
+// copies convert between fp32 and 24-bit floats, its upper three bytes.
 #pragma once
 
 #include <cstring>
@@ -11,7 +11,7 @@
 namespace phasen {
 
 struct Copy {
-  const char* x;  // nothing: zeros
+  const char* x;  // null: zeros
   int64_t x_bin;
   char* y;
   int64_t y_bin;
@@ -32,7 +32,8 @@ inline __mmask64 first_bytes(int64_t count) {
   return count >= 64 ? ~0ull : (1ull << count) - 1;
 }
 
-inline void to_three_bytes(const Copy& t, int threads) {
+// Rounds fp32 to 24-bit floats.
+inline void to_float24(const Copy& t, int threads) {
   const __m512i upper = _mm512_broadcast_i32x4(_mm_setr_epi8(
       1, 2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15, -1, -1, -1, -1));
   const __m512i together = _mm512_setr_epi32(
@@ -51,7 +52,8 @@ inline void to_three_bytes(const Copy& t, int threads) {
   }
 }
 
-inline void from_three_bytes(const Copy& t, int threads) {
+// 24-bit floats to fp32.
+inline void from_float24(const Copy& t, int threads) {
   const __m512i apart = _mm512_setr_epi32(
       0, 1, 2, 0, 3, 4, 5, 0, 6, 7, 8, 0, 9, 10, 11, 0);
   const __m512i upper = _mm512_broadcast_i32x4(_mm_setr_epi8(

@@ -13,7 +13,7 @@ inline bool has_tiles() {
   unsigned a, b, c, d;
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
   const unsigned wanted = 1u << 22 | 1u << 24;  // AMX-BF16, AMX-TILE
-  // Linux lends the tiles' state to those who ask.
+  // Linux permits tiles only to processes that ask for them.
   return (d & wanted) == wanted && !syscall(SYS_arch_prctl, 0x1023, 18);
 }
 

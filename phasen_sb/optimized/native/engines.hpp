@@ -1,10 +1,10 @@
-// Products of short blocks of rows, the inside of all that is computed here.
+// Products of short blocks of rows, the inner loops of most kernels.
 //
 // An engine accumulates, over several taps, rows of A times a matrix B:
 //   out[row, column] = sum over taps, k of a[row * a_row + k] * b[k, column]
-// Rows of A may overlap, which makes a convolution over contiguous frames of
-// such a product without any copy. B lies as [k, columns] in fp32 and, pairs of
-// k beside each other, as [k / 2, columns, 2] in bf16.
+// Rows of A may overlap: so such a product convolves contiguous frames without
+// copying them. B is [k, columns] in fp32 and, with adjacent pairs of k,
+// [k / 2, columns, 2] in bf16.
 #pragma once
 
 #include "values.hpp"
@@ -20,8 +20,8 @@ inline int vectors_from(int64_t column, int64_t columns) {
   return (left < MOST_COLUMNS ? left : MOST_COLUMNS) / WIDTH;
 }
 
-// Size of k. At so many k at its start the last of three vectors of B is zero,
-// and at so many at its end the first: kernels that slide have such edges.
+// Sizes of k. Of three vectors of B the last one is zero for the first `edge` k,
+// and the first one for the last `edge`, as in kernels of packed frames.
 struct Depth {
   int64_t size, edge;
 };
@@ -82,7 +82,7 @@ struct Vectors {
         _mm512_store_ps(out + r * MOST_COLUMNS + n * WIDTH, sum[r][n]);
   }
 
-  // How many rows the next block takes, of so many that are left.
+  // Rows of the next block, if so many are left.
   static int rows(int64_t left) { return left > 2 ? 8 : 2; }
 
   static void block(const Tap<T>* taps, int count, const Depth& depth,
@@ -106,7 +106,7 @@ struct Tiles {
   static constexpr int GRAIN = 32;
 
   static void begin() {
-    // Static: compilers do not see that all of it is read.
+    // Static: the compiler does not know that all of it is read.
     alignas(64) static const struct {
       std::uint8_t palette = 1, start = 0, reserved[14] = {};
       std::uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};

@@ -43,12 +43,12 @@ void phasen_copy(int, int threads, const void* arguments) {
   copy(*(const Copy*)arguments, threads);
 }
 
-void phasen_to_three_bytes(int, int threads, const void* arguments) {
-  to_three_bytes(*(const Copy*)arguments, threads);
+void phasen_to_float24(int, int threads, const void* arguments) {
+  to_float24(*(const Copy*)arguments, threads);
 }
 
-void phasen_from_three_bytes(int, int threads, const void* arguments) {
-  from_three_bytes(*(const Copy*)arguments, threads);
+void phasen_from_float24(int, int threads, const void* arguments) {
+  from_float24(*(const Copy*)arguments, threads);
 }
 
 void phasen_affine(int kind, int threads, const void* arguments) {

@@ -1,8 +1,7 @@
 """The compiled kernels, found and called.
 
-With the environment variable ``PHASEN_KERNELS`` set to ``none`` they are not
-used, and PyTorch's operators compute instead. It is read once, when kernels
-are first looked for.
+If the environment variable ``PHASEN_KERNELS`` is ``none``, PyTorch's operators
+are used instead. It is read once, when kernels are first looked for.
 """
 
 import ctypes
@@ -20,9 +19,9 @@ from phasen_sb.errors import UserError
 
 # In the order of the C++ enumeration.
 FP32, BF16, AMX = range(3)
-#: Floats in a vector, and rows in a tile of the CPU.
+#: Floats in a vector, and rows in an AMX tile.
 VECTOR = 16
-#: bf16 values in a row of a tile: products are that deep.
+#: bf16 values in a row of an AMX tile, which sum up at once.
 DEPTH = 32
 
 POINTER, INT = ctypes.c_void_p, ctypes.c_int64
@@ -34,8 +33,8 @@ _ARGUMENTS = {
     "phasen_convolve_winograd": _CALL,
     "phasen_transform": _CALL,
     "phasen_copy": _CALL,
-    "phasen_to_three_bytes": _CALL,
-    "phasen_from_three_bytes": _CALL,
+    "phasen_to_float24": _CALL,
+    "phasen_from_float24": _CALL,
     "phasen_affine": _CALL,
     "phasen_frame_norm": [*_CALL, ctypes.c_float],
     "phasen_moments": [*_CALL, ctypes.c_void_p],
@@ -45,10 +44,13 @@ _ARGUMENTS = {
 
 @functools.cache
 def load_library() -> ctypes.CDLL | None:
-    """The compiled kernels; None where they were not compiled.
+    """Loads the compiled kernels.
 
-    Nor are they used if ``PHASEN_KERNELS`` is ``none``, or, with a warning, if
-    it was an earlier version of the sources that was compiled.
+    Returns
+    -------
+    ctypes.CDLL or None
+        None if they were not compiled, if ``PHASEN_KERNELS`` is ``none``, or,
+        with a warning, if they were compiled from other sources.
 
     Raises
     ------
@@ -81,13 +83,13 @@ def load_library() -> ctypes.CDLL | None:
             f"Enhancing is slower than it could be: {error}", stacklevel=2
         )
         return None
-    # A wheel has the library alone.
+    # Wheels contain the library without its sources.
     sources = sorted([*folder.glob("*.cpp"), *folder.glob("*.hpp")])
     text = b"".join(path.read_bytes() for path in sources)
     if sources and zlib.crc32(text) != _compiled_from(library):
         warnings.warn(
-            f"{found[0]} is older than the sources beside it and is not used; "
-            "install phasen_sb again to enhance faster.",
+            f"{found[0]} was compiled from other sources than those beside it "
+            "and is not used; install phasen_sb again to enhance faster.",
             stacklevel=2,
         )
         return None
@@ -105,7 +107,7 @@ def _compiled_from(library):
 
 @functools.cache
 def find_kind(dtype: torch.dtype) -> int | None:
-    """The fastest kernels for a precision that this CPU has, if any.
+    """Finds the fastest kernels for a precision that this CPU can run.
 
     Example
     -------
@@ -122,9 +124,17 @@ def find_kind(dtype: torch.dtype) -> int | None:
 
 
 def describe_kernels(dtype: torch.dtype) -> str:
-    """What computes a precision on this machine, in words.
+    """Names what computes a precision on this machine.
 
-    With ``PHASEN_KERNELS=none`` in the environment it is PyTorch.
+    Arguments
+    ---------
+    dtype : torch.dtype
+        ``torch.float32`` or ``torch.bfloat16``.
+
+    Returns
+    -------
+    str
+        ``compiled kernels`` with their instructions, or ``PyTorch``.
 
     Example
     -------
@@ -142,23 +152,25 @@ def describe_kernels(dtype: torch.dtype) -> str:
 def call(
     name: str, kind: int, arguments: ctypes.Structure, *further: object
 ) -> None:
-    """Calls a kernel, on as many threads as PyTorch uses."""
+    """Calls a kernel with as many threads as PyTorch uses."""
     getattr(load_library(), name)(
         kind, torch.get_num_threads(), ctypes.byref(arguments), *further
     )
 
 
-def structure(name: str, fields: dict[str, type]) -> type[ctypes.Structure]:
-    """A structure of the C++ code, of the same fields in the same order."""
+def declare_structure(
+    name: str, fields: dict[str, type]
+) -> type[ctypes.Structure]:
+    """Declares a structure of the C++ code: the same fields in order."""
     return type(name, (ctypes.Structure,), {"_fields_": list(fields.items())})
 
 
 class Compiled(nn.Module):
     """A layer that the compiled kernels compute.
 
-    What it keeps are buffers, laid out as kernels of its precision read them;
-    pointers are taken anew for each call. So it can be copied, and stored for
-    any machine that has such kernels.
+    Its tensors are buffers in the layout of the kernels of its precision, and
+    pointers are taken at each call. So it can be copied, and stored for any
+    machine that has such kernels.
 
     Arguments
     ---------
@@ -183,7 +195,7 @@ class Compiled(nn.Module):
 
     def __setstate__(self, state):
         super().__setstate__(state)
-        # What stored it may have been another CPU.
+        # It may have been stored on another CPU.
         self.kind = find_kind(self.dtype)
         if self.kind is None:
             raise UserError(

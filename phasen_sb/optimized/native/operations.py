@@ -1,8 +1,9 @@
-"""What tiles need, computed by the compiled kernels.
+"""Operations on tiles, by the compiled kernels.
 
-The counterpart of :mod:`phasen_sb.optimized.portable.operations`: the same
-names, arguments and results. Tiles are ``[F, frames, C]``, views into memory
-from :func:`empty_tile`, in which frames lie densely behind each other.
+The counterpart of :mod:`phasen_sb.optimized.portable.operations`, with the
+same names, arguments and results. Tiles are ``[F, frames, C]``, views of
+memory from :func:`phasen_sb.optimized.native.operations.empty_tile`; the
+frames of a bin are contiguous.
 """
 
 import ctypes
@@ -11,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from phasen_sb.optimized.native.convolution import PACKS, Conv, right_side
+from phasen_sb.optimized.native.convolution import PACKS, Conv, lay_out
 from phasen_sb.optimized.native.library import (
     DEPTH,
     INT,
@@ -19,20 +20,20 @@ from phasen_sb.optimized.native.library import (
     VECTOR,
     Compiled,
     call,
+    declare_structure,
     find_kind,
-    structure,
 )
 from phasen_sb.optimized.native.recurrent import LSTM
 from phasen_sb.optimized.portable.recurrent import BothDirections
 
-#: Frames in a tile: what a layer reads fits the second-level cache, and rows
-#: fill whole blocks.
+#: Sizes of tiles, in frames: what a layer reads fits into the second-level
+#: cache, and rows fill whole blocks.
 TILE_FRAMES = {
     torch.bfloat16: (96, 128),
     torch.float32: (64,),
 }
 
-_Transform = structure(
+_Transform = declare_structure(
     "_Transform",
     {
         "x": POINTER,
@@ -53,7 +54,7 @@ _Transform = structure(
         "channels": INT,
     },
 )
-_Norm = structure(
+_Norm = declare_structure(
     "_Norm",
     {
         "x": POINTER,
@@ -67,7 +68,7 @@ _Norm = structure(
         "shift": POINTER,
     },
 )
-_Copy = structure(
+_Copy = declare_structure(
     "_Copy",
     {
         "x": POINTER,
@@ -81,7 +82,7 @@ _Copy = structure(
 
 
 def empty_tile(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    """Memory behind whose end kernels may read.
+    """Allocates tiles, past whose end kernels may read.
 
     Example
     -------
@@ -90,8 +91,8 @@ def empty_tile(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     """
     *_, bins, frames, channels = shape
     values = torch.Size(shape).numel()
-    # Rows of packed frames, 15 too many; or 15 bins. What is read there does
-    # not matter, but for what zero weights multiply behind the last value.
+    # Kernels read up to 15 rows of packed frames, or 15 bins, too many. Their
+    # values do not matter, except those that zero weights multiply.
     rows = VECTOR * max(PACKS) * channels
     slack = max(rows, -bins % VECTOR * frames * channels)
     memory = torch.empty(values + slack + DEPTH, dtype=dtype)
@@ -100,7 +101,7 @@ def empty_tile(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
 
 
 class AttentionShares(nn.Module):
-    """What each frame gives to the attention of the frames around it.
+    """What each frame contributes to the attention of the frames around it.
 
     Arguments and calls are those of
     :class:`phasen_sb.optimized.portable.operations.AttentionShares`.
@@ -113,13 +114,13 @@ class AttentionShares(nn.Module):
     9
     """
 
-    #: Frames to a thread.
+    #: Frames of a thread.
     ROWS = 16
 
     def __init__(self, squeeze: Conv, weigh: torch.Tensor, dtype: torch.dtype):
         super().__init__()
         self.squeeze = squeeze
-        # Frames in the place of bins and blocks of them, values as channels.
+        # A convolution of blocks of frames as bins, with values as channels.
         self.count = weigh.shape[1]
         self.weigh = Conv(
             weigh.t()[..., None, None].contiguous(),
@@ -146,7 +147,7 @@ class AttentionShares(nn.Module):
 
 
 class Transform(Compiled):
-    """A frequency transformation block, behind its squeezing layer.
+    """A frequency transformation block after its squeezing layer.
 
     Arguments and calls are those of
     :class:`phasen_sb.optimized.portable.operations.Transform`.
@@ -176,8 +177,8 @@ class Transform(Compiled):
         transform = F.pad(transform, padding).to(dtype).contiguous()
         self.register_buffer("transform", transform)
         mix, keep = join.chunk(2, dim=1)
-        self.register_buffer("mix", right_side(mix.t(), dtype))
-        self.register_buffer("keep", right_side(keep.t(), dtype))
+        self.register_buffer("mix", lay_out(mix.t(), dtype))
+        self.register_buffer("keep", lay_out(keep.t(), dtype))
         self.register_buffer("bias", bias.float())
         self.register_buffer("attention_bias", attention_bias.float())
         self.taps = taps
@@ -207,18 +208,18 @@ class Transform(Compiled):
 
 
 def copy(x: torch.Tensor, out: torch.Tensor) -> None:
-    """Copies a tile; frames may move, but not onto themselves."""
+    """Copies a tile, which must not overlap the other."""
     _copy("phasen_copy", x, out)
 
 
-def to_three_bytes(x: torch.Tensor, out: torch.Tensor) -> None:
-    """Keeps of a tile in fp32 16 significant bits of each value, rounded."""
-    _copy("phasen_to_three_bytes", x, out)
+def to_float24(x: torch.Tensor, out: torch.Tensor) -> None:
+    """Rounds a tile of fp32 to 24-bit floats."""
+    _copy("phasen_to_float24", x, out)
 
 
-def from_three_bytes(x: torch.Tensor, out: torch.Tensor) -> None:
-    """Copies what :func:`to_three_bytes` kept to a tile in fp32."""
-    _copy("phasen_from_three_bytes", x, out)
+def from_float24(x: torch.Tensor, out: torch.Tensor) -> None:
+    """Converts a tile of 24-bit floats to fp32."""
+    _copy("phasen_from_float24", x, out)
 
 
 def clear(out: torch.Tensor) -> None:
@@ -251,7 +252,7 @@ def frame_norm(x: torch.Tensor, norm: nn.Module) -> None:
 
 
 def moments(x: torch.Tensor) -> tuple[float, float]:
-    """Sum and sum of squares of a tile."""
+    """Computes the sum and the sum of squares of a tile."""
     result = (ctypes.c_double * 2)()
     call("phasen_moments", *_norm(x, x, x), result)
     return result[0], result[1]
@@ -266,7 +267,7 @@ def _norm(x, scale, shift):
 
 
 def make_recurrent(layer: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """A bidirectional layer, fast: maps ``[T, features]``."""
+    """Makes the fastest bidirectional layer of the same weights."""
     if isinstance(layer, nn.LSTM):
         return LSTM(layer, dtype)
     return BothDirections(layer, dtype)

@@ -8,8 +8,8 @@
 
 namespace phasen {
 
-// Units are taken 16 at a time, their gates i, f, g, o beside each other: 64
-// columns to a block, BLOCKS blocks to a group whose sums stay in registers.
+// A block is 16 units, whose gates i, f, g, o are adjacent: 64 columns. A group
+// is BLOCKS blocks, whose sums stay in registers.
 constexpr int BLOCKS = 4;
 constexpr int GATES = 4;
 constexpr int SUMS = BLOCKS * GATES;
@@ -22,7 +22,7 @@ struct Recurrence {
   T* y[2];            // [frames, units], y_row apart
   int64_t y_row;
   T* state;      // [2, padded units], from one call to the next
-  float* cells;  // likewise
+  float* cells;  // like state
   int64_t frames, units;
 };
 

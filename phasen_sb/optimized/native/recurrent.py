@@ -1,4 +1,4 @@
-"""The recurrent layer, computed by the compiled kernels."""
+"""The recurrent layer, by the compiled kernels."""
 
 import torch
 import torch.nn.functional as F
@@ -11,13 +11,14 @@ from phasen_sb.optimized.native.library import (
     VECTOR,
     Compiled,
     call,
-    structure,
+    declare_structure,
 )
 
-#: Frames whose gates' inputs the recurrent layer keeps, in each direction.
+_WAYS = ("_l0", "_l0_reverse")
+#: Frames of each direction whose gates' inputs are computed at once.
 RECURRENT_FRAMES = 640
 
-_Recurrence = structure(
+_Recurrence = declare_structure(
     "_Recurrence",
     {
         "input": POINTER * 2,
@@ -34,14 +35,14 @@ _Recurrence = structure(
 
 
 class LSTM(Compiled):
-    """A bidirectional LSTM whose directions run on a thread each.
+    """A bidirectional LSTM with a thread for each direction.
 
     Arguments
     ---------
     layer : torch.nn.LSTM
         One layer, bidirectional, with biases.
     dtype : torch.dtype
-        Of the weights and of what goes in and out.
+        Of weights, inputs and outputs.
 
     Example
     -------
@@ -61,29 +62,27 @@ class LSTM(Compiled):
         super().__init__(dtype)
         self.units = layer.hidden_size
         self.groups = -(-self.units // self.GROUP)
-        ways = [
-            [getattr(layer, name + way).detach() for name in _LSTM_WEIGHTS]
-            for way in ("_l0", "_l0_reverse")
-        ]
-        inputs = [self._order(way[0]).flatten(0, 1).to(dtype) for way in ways]
-        self.register_buffer("inputs", torch.stack(inputs))
-        recurrent = torch.stack([self._order(way[1]) for way in ways])
-        recurrent = recurrent.transpose(-1, -2)
+        inputs, recurrent, *biases = (
+            torch.stack([getattr(layer, name + way) for way in _WAYS]).detach()
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
+        inputs = self._order(inputs).flatten(1, 2)
+        self.register_buffer("inputs", inputs.to(dtype))
+        recurrent = self._order(recurrent).transpose(-1, -2)
         if dtype == torch.bfloat16:
             recurrent = F.pad(recurrent, (0, 0, 0, self.units % 2))
             recurrent = recurrent.unflatten(-2, (-1, 2)).transpose(-1, -2)
         self.register_buffer("recurrent", recurrent.to(dtype).contiguous())
-        biases = [way[2] + way[3] for way in ways]
-        bias = torch.stack([self._order(b[:, None]) for b in biases])
+        bias = self._order((biases[0] + biases[1]).unsqueeze(2))
         self.register_buffer("bias", bias.float().contiguous())
 
-    def _order(self, weight):
-        """``[4 * units, n]`` to ``[groups, 256, n]``, a vector a gate."""
-        weight = weight.unflatten(0, (4, self.units))
+    def _order(self, weights):
+        """``[2, 4 * units, n]`` to ``[2, groups, 256, n]``, by vectors."""
+        weights = weights.unflatten(1, (4, self.units))
         filled = self.groups * self.GROUP - self.units
-        weight = F.pad(weight, (0, 0, 0, filled))
-        weight = weight.unflatten(1, (self.groups, -1, VECTOR))
-        return weight.permute(1, 2, 0, 3, 4).flatten(1, 3)
+        weights = F.pad(weights, (0, 0, 0, filled))
+        weights = weights.unflatten(2, (self.groups, -1, VECTOR))
+        return weights.permute(0, 2, 3, 1, 4, 5).flatten(2, 4)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps ``[T, features]`` to ``[T, 2 * units]``."""
@@ -99,7 +98,7 @@ class LSTM(Compiled):
                 self._product(x[part], weight)
                 for part, weight in zip(parts, self.inputs, strict=True)
             ]
-            places = [y[part, way] for way, part in enumerate(parts)]
+            places = [y[part, i] for i, part in enumerate(parts)]
             arguments = _Recurrence(
                 (POINTER * 2)(*(gate.data_ptr() for gate in gates)),
                 self.bias.data_ptr(),
@@ -117,6 +116,3 @@ class LSTM(Compiled):
     def _product(self, x, weight):
         # Products of rows in multiples of 32 are twice as fast in bf16.
         return F.linear(F.pad(x, (0, 0, 0, -len(x) % DEPTH)), weight)
-
-
-_LSTM_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")

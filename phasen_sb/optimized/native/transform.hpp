@@ -1,7 +1,7 @@
 // The frequency transformation block of a tile [bins, frames, channels].
 //
-// A few frames at a time: their product with the transform stays in the
-// first-level cache until the joining convolution has read it.
+// A few frames at a time, so that their product with the transform stays in
+// the first-level cache until the joining convolution has read it.
 #pragma once
 
 #include <vector>
@@ -21,14 +21,15 @@ struct Transform {
   const T* transform;  // [padded bins, transform_row], zero where padded
   int64_t transform_row;
   const T* mix;        // [padded channels, padded outputs], see engines.hpp
-  const T* keep;       // likewise
+  const T* keep;       // like mix
   const float* bias;
   T* y;
   int64_t y_bin;
   int64_t bins, frames, channels;
 };
 
-// What the frames around a frame say that its channels or bins weigh.
+// Computes the attention weights of a frame's channels or bins from the shares
+// of the frames around it.
 template <typename T>
 void attend(const Transform<T>& t, int64_t frame, float* attention) {
   const int64_t weights = t.per_bin ? t.bins : t.channels;
@@ -68,7 +69,7 @@ void fill_panel(const Transform<T>& t, int64_t frame, int64_t frames,
     }
 }
 
-// The same of values that their bin's attention weighs.
+// The same, of values that are weighed by their bin's attention.
 template <typename T>
 void fill_weighed_panel(const Transform<T>& t, int64_t frame, int64_t frames,
                         int64_t columns, int64_t depth, T* panel) {

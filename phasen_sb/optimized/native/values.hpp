@@ -15,7 +15,7 @@ using std::int64_t;
 
 constexpr int WIDTH = 16;
 
-// So many values of k lie beside each other in a product's right side.
+// Adjacent values of k in a product's right side.
 template <typename T>
 constexpr int PAIR = 4 / sizeof(T);
 
@@ -45,7 +45,7 @@ inline void store(bf16* p, __m512 x, __mmask16 mask = 0xFFFF) {
   _mm256_mask_storeu_epi16(p, mask, (__m256i)_mm512_cvtneps_pbh(x));
 }
 
-// A value, or a pair of them, in each place.
+// A value, or a pair of bf16, in each place.
 template <typename T>
 __m512 repeat(const T* p) {
   std::int32_t bits;
@@ -62,10 +62,10 @@ __m512 multiply_add(__m512 x, __m512 y, __m512 sum) {
     return _mm512_fmadd_ps(x, y, sum);
 }
 
-// The second operand of these comparisons comes out where one is no number.
+// These comparisons return the second operand where one is NaN.
 inline __m512 relu(__m512 x) { return _mm512_max_ps(_mm512_setzero_ps(), x); }
 
-// exp(x), relative error below 3e-7 where neither end is reached.
+// exp(x), of a relative error below 3e-7 where x is not clamped.
 inline __m512 exponential(__m512 x) {
   x = _mm512_min_ps(_mm512_set1_ps(88), x);
   x = _mm512_max_ps(_mm512_set1_ps(-87), x);
@@ -81,12 +81,12 @@ inline __m512 exponential(__m512 x) {
   return _mm512_scalef_ps(y, n);
 }
 
-// 1 / x of a finite x from 1 on, for bf16 to 14 bits.
+// 1 / x of a finite x of at least 1; for bf16, to 14 bits.
 template <typename T>
 __m512 reciprocal(__m512 x) {
   const __m512 y = _mm512_rcp14_ps(x);
   if constexpr (PAIR<T> == 2) return y;
-  // Newton's step doubles them, in less time than a division takes.
+  // Newton's step doubles the bits, faster than a division.
   return _mm512_mul_ps(y, _mm512_fnmadd_ps(x, y, _mm512_set1_ps(2)));
 }
 
@@ -96,7 +96,7 @@ __m512 sigmoid(__m512 x) {
   return reciprocal<T>(_mm512_add_ps(_mm512_set1_ps(1), e));
 }
 
-// Its absolute error, not the relative one, is that of the precision.
+// Its absolute error is that of the precision, its relative error is not.
 template <typename T>
 __m512 hyperbolic_tangent(__m512 x) {
   const __m512 s = sigmoid<T>(_mm512_add_ps(x, x));

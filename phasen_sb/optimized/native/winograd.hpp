@@ -2,11 +2,10 @@
 // Winograd's minimal filtering F(4, 5): 4 frames cost 8 products in place of
 // 20 (Lavin and Gray, arXiv:1509.09308, section 4.1).
 //
-// A kernel of 5 taps and the 8 frames that 4 results see are polynomials; they
-// are evaluated at 0, 1, -1, 2, -2, 1/2, -1/2 and infinity, multiplied there,
-// and what is summed over channels, bins and fives of taps is interpolated
-// once. At each point that is a product of matrices, whose rows are one or
-// several bins.
+// A kernel of 5 taps and the 8 frames that 4 results see are polynomials. They
+// are evaluated at 0, 1, -1, 2, -2, 1/2, -1/2 and infinity and multiplied
+// there; the sum over channels, bins and fives of taps is interpolated once. At
+// each point that is a product of matrices, whose rows are one or several bins.
 #pragma once
 
 #include <memory>
@@ -16,7 +15,7 @@
 namespace phasen {
 
 constexpr int POINTS = 8, MADE = 4, TAPS = 5;
-constexpr int CHUNK = 32;  // rows at a time, for what they need to stay in L2
+constexpr int CHUNK = 32;  // rows at a time, whose data stays in L2
 
 struct Winograd {
   // Its weights are [points, fives, depth, padded outputs], its rows frames,
@@ -37,8 +36,8 @@ inline __m512 weighed(float a, __m512 x, float b, __m512 y, __m512 z) {
                          _mm512_fmadd_ps(_mm512_set1_ps(b), y, z));
 }
 
-// 8 frames to their values at the points, but for factors that the weights
-// have: the coefficients of Lagrange's polynomials.
+// Evaluates 8 frames at the points, up to factors that the weights contain, by
+// the coefficients of Lagrange's polynomials.
 inline void evaluate(const __m512 (&d)[POINTS], __m512 (&v)[POINTS]) {
   const auto both = [&](int at, __m512 even, __m512 odd) {
     v[at] = _mm512_add_ps(even, odd);
@@ -58,7 +57,7 @@ inline void evaluate(const __m512 (&d)[POINTS], __m512 (&v)[POINTS]) {
       d[1]);
 }
 
-// Sums at the points to 4 frames: the transpose of an evaluation.
+// Interpolates 4 frames from sums at the points: a transposed evaluation.
 inline void interpolate(const __m512 (&m)[POINTS], __m512 (&y)[MADE]) {
   __m512 sum[3], difference[3];
   for (int i = 0; i < 3; i++) {
@@ -73,8 +72,8 @@ inline void interpolate(const __m512 (&m)[POINTS], __m512 (&y)[MADE]) {
       weighed(8, difference[1], .125f, difference[2], difference[0]), m[7]);
 }
 
-// The values at all points of what some bins' frames hold: zero at bins that
-// are none. To [points, fives, bins, channels].
+// Evaluates frames of some bins at all points, to [points, fives, bins,
+// channels]; bins outside of the spectrum are zero.
 inline void evaluate_bins(const Winograd& w, int64_t bin, int64_t bins,
                           int64_t frame, float* v) {
   const Convolution<float>& c = w.of;
@@ -113,7 +112,7 @@ inline void convolve(const Winograd& w, int threads) {
     std::vector<Tap<float>> taps(w.fives);
 #pragma omp for schedule(static)
     for (int64_t index = 0; index < fours * chunks; index++) {
-      // Bins go to the thread that computes them in other layers, too.
+      // The thread of a bin is the same as in other layers.
       const int64_t frame = index % fours * MADE;
       const int64_t chunk = index / fours;
       // As even as blocks of 8 rows allow.

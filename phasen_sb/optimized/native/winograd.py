@@ -2,31 +2,31 @@
 
 Four frames of a convolution with five taps take 8 products in place of 20:
 kernel and input, as polynomials, are multiplied at 8 points (Lavin and Gray,
-arXiv:1509.09308, section 4.1; winograd.hpp does the rest). In fp32 that costs
-about one bit; bf16 has none to give. What is no number reaches all four frames.
+arXiv:1509.09308, section 4.1; winograd.hpp does the rest). In fp32 that loses
+about one bit of precision; bf16 is too short for it. NaN spreads to all four
+frames.
 """
 
 import math
 
 import torch
 
-#: Frames that come out at once, a divisor of what tiles are multiples of, and
-#: taps that go in.
+#: Frames that are computed at once, of which tiles are multiples, and taps of
+#: the kernel.
 MADE, TAPS = 4, 5
-#: Where polynomials are multiplied, infinity beside; in the order of
-#: winograd.hpp.
+#: Where polynomials are multiplied, besides at infinity, as in winograd.hpp.
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
 
 
 def transform_kernel(weight: torch.Tensor, bins: int) -> torch.Tensor:
-    """A kernel's values at the points, for rows of several bins.
+    """Evaluates a kernel at the points, for rows of several bins.
 
     Arguments
     ---------
     weight : torch.Tensor
         ``[C_out, C_in, frames, kernel bins]``, its frames a multiple of five.
     bins : int
-        Bins of the output that make a row.
+        Bins of the output in a row.
 
     Returns
     -------
@@ -51,12 +51,12 @@ def transform_kernel(weight: torch.Tensor, bins: int) -> torch.Tensor:
 
 
 def _evaluation():
-    """``[points, taps]``, divided by what winograd.hpp multiplies with."""
+    """``[points, taps]``, divided by the factors that winograd.hpp omits."""
     rows = []
     for point in POINTS:
-        # There, the polynomial that is zero at all other finite points, of
-        # the form x (x + point) (x^2 - other^2) ..., so that its coefficients
-        # are dyadic. That of zero is one there.
+        # The value, at the point, of the polynomial that is zero at all other
+        # finite points, x (x + point) (x^2 - other^2) ..., which has dyadic
+        # coefficients. For the point zero it is one.
         others = [abs(q) for q in POINTS[1::2] if q != abs(point)]
         factor = math.prod(point**2 - q**2 for q in others)
         factor = 2 * point**2 * factor if point else 1.0

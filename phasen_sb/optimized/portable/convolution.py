@@ -1,8 +1,8 @@
-"""Convolutions with bias, ReLU or sum in the same pass, weights laid out once.
+"""Convolutions fused with bias, ReLU or sum, whose weights are laid out once.
 
-oneDNN has these for tensors with channels innermost; PyTorch reaches them by
-the operators that its own compiler emits. A PyTorch without oneDNN, or a CPU
-for whose bf16 it has no kernels, gets the same from several operators.
+oneDNN has these for tensors with channels innermost; PyTorch calls them by the
+operators that its compiler emits. Without oneDNN, or for bf16 on CPUs that it
+has no kernels for, several operators compute the same.
 """
 
 import torch
@@ -13,7 +13,7 @@ _ONE = [1, 1]
 
 
 def has_fused(dtype: torch.dtype) -> bool:
-    """Whether oneDNN convolves in a precision on this CPU.
+    """Whether oneDNN has convolutions of a precision for this CPU.
 
     Example
     -------
@@ -30,11 +30,10 @@ def has_fused(dtype: torch.dtype) -> bool:
 class FusedConv(nn.Module):
     """A convolution of tiles ``[F, frames, C]``.
 
-    The frequency axis is padded with zeros; of frames, those come out around
-    which the kernel finds its neighbours.
+    The frequency axis is padded with zeros, the time axis is not.
 
-    What oneDNN lays out cannot be copied or stored, so copies, pickles and
-    the state hold the weight as it came, and lay it out anew.
+    Weights in oneDNN's layout can be neither copied nor stored, so copies,
+    pickles and the state hold the original weight and lay it out again.
 
     Arguments
     ---------
@@ -77,7 +76,7 @@ class FusedConv(nn.Module):
         return self.weight.to_dense() if self.fused else self.weight
 
     def set_extra_state(self, state: torch.Tensor) -> None:
-        """Takes over another weight of the same shape."""
+        """Replaces the weight by another of the same shape."""
         if state.shape != self.weight.shape:
             raise ValueError(
                 f"The weight is {list(self.weight.shape)}, that of the state "

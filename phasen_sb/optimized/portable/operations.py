@@ -1,7 +1,7 @@
-"""What tiles need, computed by PyTorch.
+"""Operations on tiles ``[F, frames, C]``, by PyTorch on any CPU.
 
-The counterpart of :mod:`phasen_sb.optimized.native.operations`: the same
-names, arguments and results, on any CPU.
+The counterpart of :mod:`phasen_sb.optimized.native.operations`, with the same
+names, arguments and results.
 """
 
 import sys
@@ -14,20 +14,20 @@ from phasen_sb.optimized.portable.convolution import FusedConv
 from phasen_sb.optimized.portable.packing import choose_pack, pack_kernel
 from phasen_sb.optimized.portable.recurrent import BothDirections
 
-#: Frames in a tile: one layer's tile fits the second-level caches. One of a few
-#: sizes, since a library may compile kernels for each.
+#: Sizes of tiles, in frames: a tile fits into the second-level cache. They are
+#: few, since a library may compile kernels for each.
 TILE_FRAMES = {
     torch.bfloat16: (96, 112, 128, 144, 160),
     torch.float32: (40, 48, 56),
 }
-#: The bytes of fp32 that hold more than the last 8 bits of the fraction.
+#: The bytes of an fp32 value that make a 24-bit float.
 UPPER = slice(1, 4) if sys.byteorder == "little" else slice(0, 3)
-#: Rows of which a CPU's tiles take products in bf16; others are half as fast.
+#: Products in bf16 are twice as fast for multiples of so many rows.
 PRODUCT_ROWS = 32
 
 
 def empty_tile(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    """Memory for tiles.
+    """Allocates tiles.
 
     Example
     -------
@@ -49,10 +49,10 @@ class Conv(nn.Module):
     dtype : torch.dtype
         Of the tiles.
     after : str
-        ``""``; ``relu``; or ``gate``: a tile is multiplied by the tanh of
-        what is computed.
+        ``""``, ``relu`` or ``gate``: another tile is multiplied by the tanh
+        of the result.
     dense : bool
-        False for an output whose frames lie apart.
+        False if the frames of the output are not contiguous.
 
     Example
     -------
@@ -96,11 +96,11 @@ class Conv(nn.Module):
         x : torch.Tensor
             The tile and the frames around it.
         out : torch.Tensor
-            ``[F, frames, C_out]``, which the result is written to.
+            For the result, ``[F, frames, C_out]``.
         gated : torch.Tensor, optional
-            The tile to multiply by the gate, like ``out``.
+            The tile to multiply by the gate, of the same shape.
         added : torch.Tensor, optional
-            A tile to add in the end, likewise.
+            A tile to add in the end, of the same shape.
         """
         bins, _, channels = x.shape
         x = x.contiguous().view(bins, -1, self.pack * channels)
@@ -114,12 +114,12 @@ class Conv(nn.Module):
 
 
 class AttentionShares(nn.Module):
-    """What each frame gives to the attention of the frames around it.
+    """What each frame contributes to the attention of the frames around it.
 
     Arguments
     ---------
     squeeze : Conv
-        To few channels, C_r; its output is not dense.
+        To few channels, C_r; not dense.
     weigh : torch.Tensor
         From a frame's bins and channels to its shares, ``[F * C_r, shares]``,
         fp32.
@@ -149,21 +149,21 @@ class AttentionShares(nn.Module):
 
 
 class Transform(nn.Module):
-    """A frequency transformation block, behind its squeezing layer.
+    """A frequency transformation block after its squeezing layer.
 
     Attention that weighs channels is applied after the transform, with which
-    it commutes; then the input need not be copied.
+    it commutes, so that the input need not be copied.
 
     Arguments
     ---------
     attention_bias : torch.Tensor
-        Of the attention, one for each of its weights, fp32.
+        Of the attention weights, fp32.
     taps : int
-        Frames that it sees.
+        Frames that the attention sees.
     transform : torch.Tensor
         ``[F, F]``, fp32.
     join : torch.Tensor
-        ``[C, 2 * C]``: of the transformed input and of the input itself, fp32.
+        ``[C, 2 * C]``, of the transformed input and of the input, fp32.
     bias : torch.Tensor
         ``[C]``, fp32.
     per_bin : bool
@@ -211,10 +211,10 @@ class Transform(nn.Module):
         x : torch.Tensor
             ``[F, frames, C]``
         shares : torch.Tensor
-            Of the attention, by the frames seen, ``[frames + taps - 1, taps *
+            Of the frames that the attention sees, ``[frames + taps - 1, taps *
             weights]``.
         out : torch.Tensor
-            ``[F, frames, C]``, which the result is written to.
+            For the result, ``[F, frames, C]``.
         """
         rows = self.transform.shape[1]
         _, columns, channels = x.shape
@@ -235,7 +235,7 @@ class Transform(nn.Module):
         out.copy_(self.mix.add_to(y.view(mixed.shape), mixed))
 
     def _attend(self, shares, frames):
-        """``[frames, weights]``: each frame's taps lie on a diagonal."""
+        """``[frames, weights]``; the taps of a frame are on a diagonal."""
         width, weights = shares.stride(0), len(self.attention_bias)
         diagonal = shares.as_strided(
             (frames, self.taps, weights), (width, width + weights, 1)
@@ -244,26 +244,26 @@ class Transform(nn.Module):
 
 
 def copy(x: torch.Tensor, out: torch.Tensor) -> None:
-    """Copies a tile; frames may move, but not onto themselves."""
+    """Copies a tile, which must not overlap the other."""
     out.copy_(x)
 
 
-def to_three_bytes(x: torch.Tensor, out: torch.Tensor) -> None:
-    """Keeps of a tile in fp32 16 significant bits of each value, rounded.
+def to_float24(x: torch.Tensor, out: torch.Tensor) -> None:
+    """Rounds a tile of fp32 to 24-bit floats, which have 16 significant bits.
 
     Arguments
     ---------
     x : torch.Tensor
         ``[F, frames, C]``
     out : torch.Tensor
-        ``[F, frames, 3 * C]``, bytes.
+        For the result, ``[F, frames, 3 * C]``, in bytes.
     """
     bits = x.view(torch.int32) + 128
     out.unflatten(-1, (-1, 3)).copy_(_bytes(bits)[..., UPPER])
 
 
-def from_three_bytes(x: torch.Tensor, out: torch.Tensor) -> None:
-    """Copies what :func:`to_three_bytes` kept to a tile in fp32."""
+def from_float24(x: torch.Tensor, out: torch.Tensor) -> None:
+    """Converts a tile of 24-bit floats to fp32."""
     out.zero_()
     _bytes(out)[..., UPPER] = x.unflatten(-1, (-1, 3))
 
@@ -280,7 +280,7 @@ def clear(out: torch.Tensor) -> None:
 
 def affine(x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> None:
     """Scales and shifts a tile's channels, in place."""
-    # Products with a whole row are nine times faster than a broadcast.
+    # Whole rows of factors are nine times faster than broadcast ones.
     scale, shift = (
         values.to(x.dtype).expand(x.shape[1], -1).contiguous()
         for values in (scale, shift)
@@ -302,11 +302,11 @@ def _frame_means(x):
 
 
 def moments(x: torch.Tensor) -> tuple[float, float]:
-    """Sum and sum of squares of a tile."""
+    """Computes the sum and the sum of squares of a tile."""
     x = x.float().flatten()
     return float(x.sum()), float(x.dot(x))
 
 
 def make_recurrent(layer: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """A bidirectional layer, fast: maps ``[T, features]``."""
+    """Makes the fastest bidirectional layer of the same weights."""
     return BothDirections(layer, dtype)

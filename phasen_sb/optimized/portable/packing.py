@@ -1,30 +1,30 @@
-"""Packing: several frames beside each other in the channel axis.
+"""Packing: adjacent frames become channels of one row.
 
 A convolution over 24 channels fills one and a half of a CPU's vectors. With
-two frames packed into one row of 48 channels it fills three: the kernel gets
+two frames packed into one row of 48 channels it fills three: the kernel is
 half as long in time, works on rows, and computes the same numbers.
 
-Activations are ``[F, T, C]``, which is ``[F, T / pack, pack * C]`` in memory,
-too: each convolution packs as suits it, and nothing is copied.
+In memory, activations ``[F, T, C]`` are ``[F, T / pack, pack * C]``, too: each
+convolution packs as suits it, and nothing is copied.
 """
 
 import torch
 
-#: Tiles are multiples of so many frames, the most that go into a row.
+#: The most frames in a row. Tiles are multiples of it.
 PACKED = 4
-#: Floats in the vector registers that packed channels shall fill.
+#: Floats in a vector register, which packed channels should fill.
 VECTOR = 16
 
 
 def has_tiles(dtype: torch.dtype) -> bool:
-    """Whether the CPU multiplies in tiles (AMX), not vectors."""
+    """Whether the CPU multiplies tiles (AMX) instead of vectors."""
     return dtype == torch.bfloat16 and torch.cpu._is_amx_tile_supported()
 
 
 def choose_pack(channels: int, dtype: torch.dtype = torch.float32) -> int:
-    """Frames to a row, so that ``channels`` fill whole vectors.
+    """Chooses the frames of a row, so that ``channels`` fill whole vectors.
 
-    A tile's edge is a vector long, but costs less when it is not full.
+    An AMX tile is as wide as a vector, but costs less when it is not full.
 
     Example
     -------
@@ -44,14 +44,14 @@ def pack_kernel(weight: torch.Tensor, pack: int) -> tuple[torch.Tensor, int]:
     weight : torch.Tensor
         ``[C_out, C_in, frames, bins]``, both sizes odd.
     pack : int
-        Frames to a row.
+        Frames in a row.
 
     Returns
     -------
     packed : torch.Tensor
         ``[pack * C_out, pack * C_in, bins, rows]``
     reach : int
-        *Frames* that it sees on either side of a row, a multiple of ``pack``.
+        Frames that it sees on either side of a row, a multiple of ``pack``.
 
     Example
     -------

@@ -1,17 +1,17 @@
-"""The recurrent layer, one direction after the other."""
+"""The recurrent layer, in PyTorch."""
 
 import torch
 from torch import nn
 
-#: Frames in multiples of which bf16 products are twice as fast.
+#: Products in bf16 are twice as fast for multiples of so many frames.
 MULTIPLE = 32
 
 
 class BothDirections(nn.Module):
     """A bidirectional LSTM or GRU, fast for any number of frames.
 
-    Each direction is a layer of its own, whose sequence is filled up at its
-    end, behind all that counts.
+    Each direction is a layer of its own, so that its sequence can be padded
+    at the end without changing the results.
 
     Arguments
     ---------

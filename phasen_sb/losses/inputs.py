@@ -19,12 +19,6 @@ def align_waveforms(
 
     Raises ValueError, which names the loss, if their shapes are others or
     their lengths differ by more than ``allowed_len_diff`` samples.
-
-    Example
-    -------
-    >>> one, other = torch.rand(2, 5), torch.rand(2, 4)
-    >>> [x.shape for x in align_waveforms("l1_loss", one, other, 3)]
-    [torch.Size([2, 4]), torch.Size([2, 4])]
     """
     shapes = predictions.shape, targets.shape
     if any(len(s) != 2 for s in shapes) or shapes[0][0] != shapes[1][0]:
@@ -41,11 +35,6 @@ def weigh_frames(
     """Weights of the frames of ``[B, T, F, 2]``: 0.0 where padded, else 1.0.
 
     They are ``[B, T, 1]``; without relative lengths ``[1, 1, 1]``.
-
-    Example
-    -------
-    >>> weigh_frames(torch.tensor([0.5]), torch.rand(1, 2, 3, 2)).flatten()
-    tensor([1., 0.])
     """
     valid = mark_valid_frames(length, targets.shape[1], targets.device)
     if valid is None:

@@ -48,15 +48,7 @@ def delta_kernel(conv: nn.Conv2d) -> None:
 
 @torch.no_grad()
 def open_gate(conv: nn.Conv2d) -> None:
-    """Makes ``tanh(conv(x))`` nearly constant, positive and trainable.
-
-    Example
-    -------
-    >>> from phasen_sb.network.layers import Conv2d
-    >>> conv = Conv2d(2, 4, (1, 1), initializer=open_gate)
-    >>> conv(torch.zeros(1, 2, 1, 1)).tanh().mean().round(decimals=3)
-    tensor(0.9050, grad_fn=<RoundBackward1>)
-    """
+    """Makes ``tanh(conv(x))`` nearly constant, positive and trainable."""
     conv.weight *= LEAK
     conv.bias.fill_(GATE_BIAS)
 

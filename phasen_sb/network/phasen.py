@@ -214,13 +214,9 @@ class PHASEN(nn.Module):
                 )
                 for i, kernel in enumerate(phase_stem_kernels)
             )
+            delta = delta_kernel if initialization == "identity" else None
             self.phase_head = Conv2d(
-                phase_channels,
-                2,
-                (1, 1),
-                initializer=delta_kernel
-                if initialization == "identity"
-                else None,
+                phase_channels, 2, (1, 1), initializer=delta
             )
 
     def phase_stream_parameters(self) -> Iterator[nn.Parameter]:

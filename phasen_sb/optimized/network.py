@@ -168,9 +168,8 @@ class TiledPHASEN(Fixed):
 
     def _enhance(self, spectrogram):
         frames = len(spectrogram)
-        grid = Grid(
-            frames, choose_tile_size(frames, self.tiles), self.operations
-        )
+        tile = choose_tile_size(frames, self.tiles)
+        grid = Grid(frames, tile, self.operations)
         stems = self._make_stems(grid, spectrogram)
         # Each block overwrites it in place, behind the frames that it reads.
         amplitudes, phases = self._allocate_memory(grid)
@@ -180,9 +179,7 @@ class TiledPHASEN(Fixed):
             for layer in block.amplitude:
                 amplitude = self._apply_layer(grid, amplitude, layer)
             for layer, moment in zip(block.phase, moments, strict=True):
-                phase = self._apply_phase_unit(
-                    grid, phase, layer, phases, moment
-                )
+                phase = self._apply_unit(grid, phase, layer, phases, moment)
             exchange = self._make_exchange(grid, block, amplitude, phase)
             if block is self.blocks[-1]:
                 break
@@ -190,9 +187,7 @@ class TiledPHASEN(Fixed):
                 skips = stems()
             self._write(exchange, (amplitudes, phases), skips)
             amplitude, phase = amplitudes, phases
-        features, phase = self._compute_heads(
-            grid, exchange, amplitudes, phases
-        )
+        features, phase = self._run_heads(grid, exchange, amplitudes, phases)
         # Copies, so that the larger memory of the streams is freed.
         del amplitude, amplitudes, phases, stems, skips, exchange
         features = features.clone()
@@ -209,9 +204,8 @@ class TiledPHASEN(Fixed):
             amplitudes = self._allocate(grid, channels)
         if self.phase_stem is None:
             return amplitudes, None
-        return amplitudes, self._allocate(
-            grid, self.phase_stem[-1].conv.channels
-        )
+        channels = self.phase_stem[-1].conv.channels
+        return amplitudes, self._allocate(grid, channels)
 
     def _allocate(self, grid, channels):
         return Stored(grid, self.n_bins, channels, self.dtype)
@@ -261,7 +255,7 @@ class TiledPHASEN(Fixed):
         seen = self._empty_tile(grid.tile + 2 * conv.reach, conv.in_channels)
         return Convolution(grid, source, conv, seen)
 
-    def _apply_phase_unit(self, grid, source, unit: PhaseUnit, memory, moments):
+    def _apply_unit(self, grid, source, unit: PhaseUnit, memory, moments):
         if unit.norm is not None and unit.norm_first:
             source = self._apply_norm(grid, source, unit.norm, memory, moments)
         source = self._apply_conv(grid, source, unit.conv)
@@ -323,7 +317,7 @@ class TiledPHASEN(Fixed):
         skip(start, place)
         return place
 
-    def _compute_heads(self, grid, exchange, amplitudes, phases):
+    def _run_heads(self, grid, exchange, amplitudes, phases):
         """Computes features of the mask ``[T, F * C]`` and the phase."""
         frames = len(grid.starts()) * grid.tile
         memory = [stream.x for stream in (amplitudes, phases) if stream]

@@ -249,7 +249,9 @@ def _time(work: Callable[[], None], device: str = "cpu") -> Measurement:
         return _time_on_gpu(work)
     loaded = _reset_peak()
     work()
-    memory = None if loaded is None else _status("VmHWM") - loaded
+    memory = None
+    if loaded is not None:  # pages given back may make it a little less
+        memory = max(0.0, _status("VmHWM") - loaded)
     times = []
     while sum(times) < ENOUGH and len(times) < REPEATS:
         started = perf_counter()

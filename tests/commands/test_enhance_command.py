@@ -209,7 +209,7 @@ def test_command_with_a_wrong_model_gets_a_sentence(tmp_path, capsys):
         (["a.wav", "--strength", "2"], "strength is 2.0; it must be"),
         (["a.wav", "--format", "mp5"], "The format 'mp5' is unknown"),
         (["no/*.wav"], "No file matches no/*.wav"),
-        (["pipe.wav"], "pipe.wav is no regular file"),
+        (["pipe.wav"], "pipe.wav is not a regular file"),
     ],
 )
 def test_wrong_arguments_get_a_sentence(

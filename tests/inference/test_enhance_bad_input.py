@@ -50,7 +50,7 @@ BAD_FILES = {
     ),
     "pipe.wav": (
         lambda path: os.mkfifo(path),
-        r"pipe.wav is no regular file; for a pipe give - and feed it",
+        r"pipe.wav is not a regular file; for a pipe give - and feed it",
     ),
     "cut.wav": (
         lambda path: cut(path, 16000, "WAV", "PCM_16"),

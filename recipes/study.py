@@ -13,7 +13,6 @@ results/STUDY or --study_folder.
 """
 
 import argparse
-import json
 import shlex
 import subprocess
 import sys
@@ -29,7 +28,7 @@ from phasen_sb.studies.study import (
     take_parts,
 )
 from phasen_sb.utils.file_names import RESULTS
-from phasen_sb.utils.files import write_atomically
+from phasen_sb.utils.files import read_json, write_atomically
 
 TRAIN = Path(__file__).with_name("train.py")
 
@@ -80,11 +79,11 @@ def main(arguments: list[str]) -> None:
 
 def check_same_command(results: Path, command: list[str]) -> None:
     """Refuses to tabulate results of another budget or other settings."""
-    before = json.loads(results.read_text(encoding="utf-8"))["command"]
+    fix = "give another --study_folder, or delete that folder to train anew"
+    before = read_json(results, fix)["command"]
     if not before.endswith(shlex.join(command)):
         raise UserError(
-            f"{results} comes from another command ({before}); give another "
-            "--study_folder, or delete that folder to train anew."
+            f"{results} comes from another command ({before}); {fix}."
         )
 
 

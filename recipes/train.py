@@ -30,11 +30,11 @@ from phasen_sb.models.loading import read_model
 from phasen_sb.models.weights import load_state
 from phasen_sb.training.brain import EnhancementBrain
 from phasen_sb.training.pictures import transform_matrices
+from phasen_sb.training.results import write_results
 from phasen_sb.training.run_record import (
     check_same_run,
     prepare_run,
     settings_of,
-    write_results,
 )
 
 logger = logging.getLogger(__name__)

@@ -23,8 +23,8 @@ from phasen_sb.signals.windows import move_windows
 from phasen_sb.training import processes
 from phasen_sb.training.averaging import WeightAverage
 from phasen_sb.training.compilation import compile_network
-from phasen_sb.training.results import join_means, summarise
 from phasen_sb.training.steps import SafeStepsBrain, join_groups
+from phasen_sb.training.summaries import join_means, summarise
 from phasen_sb.training.tensorboard import log_numbers, open_tensorboard
 
 logger = logging.getLogger(__name__)

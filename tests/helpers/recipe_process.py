@@ -34,7 +34,7 @@ ARGUMENTS = {
 
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(
-    ["phasen_sb.training.run_record", "torch._dynamo", "matplotlib.figure"]
+    ["phasen_sb.training.results", "torch._dynamo", "matplotlib.figure"]
 )
 
 

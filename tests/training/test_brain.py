@@ -12,7 +12,7 @@ from phasen_sb.errors import UserError
 from phasen_sb.metrics.metric_report import MetricReport
 from phasen_sb.metrics.selection import selection_score
 from phasen_sb.training.pictures import transform_matrices
-from phasen_sb.training.run_record import write_results
+from phasen_sb.training.results import write_results
 
 
 def test_compiles_with_its_budget(make_brain, monkeypatch):

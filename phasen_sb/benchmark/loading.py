@@ -15,22 +15,11 @@ BATCHES = 100
 
 
 def measure_loading(batch: int, seconds: float) -> float:
-    """Measures the time that one worker needs for a batch of speech.
+    """Measures the time (s) that one worker needs for a batch of crops.
 
-    Utterances of the sample corpus that are shorter than a crop count with
-    their own length.
-
-    Arguments
-    ---------
-    batch : int
-        Utterances in a batch.
-    seconds : float
-        Length of a crop (s).
-
-    Returns
-    -------
-    float
-        In seconds.
+    ``batch`` is a number of utterances, ``seconds`` the length of a crop (s).
+    Utterances of the sample corpus that are shorter count with their own
+    length.
     """
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:

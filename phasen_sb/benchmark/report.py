@@ -25,14 +25,7 @@ COLUMNS = {
 def to_markdown(rows: Sequence[Mapping]) -> str:
     """Writes a table of measured workloads.
 
-    Arguments
-    ---------
-    rows : sequence of dict
-        With the keys of :data:`COLUMNS`; None where nothing is known.
-
-    Returns
-    -------
-    str
+    They have the keys of :data:`COLUMNS`, None where nothing is known.
 
     Example
     -------
@@ -53,15 +46,7 @@ def to_markdown(rows: Sequence[Mapping]) -> str:
 
 
 def draw_growth(rows: Sequence[Mapping], path: Path) -> None:
-    """Plots time and memory over the length of the audio.
-
-    Arguments
-    ---------
-    rows : sequence of dict
-        Measured workloads.
-    path : pathlib.Path
-        PNG file to write.
-    """
+    """Plots time and memory over the length of the audio, as a PNG."""
     figure = new_figure(10, 4)
     time, memory = figure.subplots(1, 2)
     threads = max(row["threads"] for row in rows)

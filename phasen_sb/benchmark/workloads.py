@@ -31,71 +31,37 @@ REPEATS = 20
 
 
 class Workload(NamedTuple):
-    """One line of the benchmark.
+    """One line of the benchmark."""
 
-    Arguments
-    ---------
-    task : str
-        ``enhance`` (a whole waveform), ``enhance in chunks`` (a file, as
-        ``phasen enhance`` does it), ``train`` (a step, forward to update) or
-        ``load`` (training data).
-    engine : str
-        ``plain`` modules, ``optimized``, ``compiled`` (in training), ``other``
-        (the model of a file that the user gives), or ``1 worker`` that loads.
-    precision : str
-        ``fp32`` or ``bf16``; ``-`` in loading.
-    threads : int
-        Threads of PyTorch.
-    seconds : float
-        Length of the audio (s), in training of each utterance of a batch.
-    batch : int
-        Waveforms at once.
-    device : str
-        ``cpu``, or ``cuda``, where the threads do not matter.
-    """
-
+    #: ``enhance`` (a whole waveform), ``enhance in chunks`` (a file, as
+    #: ``phasen enhance`` does it), ``train`` (a step, forward to update) or
+    #: ``load`` (training data)
     task: str
+    #: ``plain`` modules, ``optimized``, ``compiled`` (in training), ``other``
+    #: (the model of a file that the user gives), or ``1 worker`` that loads
     engine: str
-    precision: str
-    threads: int
-    seconds: float
-    batch: int = 1
-    device: str = "cpu"
+    precision: str  #: ``fp32`` or ``bf16``; ``-`` in loading
+    threads: int  #: of PyTorch
+    seconds: float  #: of audio, in training of each utterance of a batch
+    batch: int = 1  #: waveforms at once
+    device: str = "cpu"  #: or ``cuda``, where the threads do not matter
 
 
 class Measurement(NamedTuple):
-    """What was measured.
+    """What was measured."""
 
-    Arguments
-    ---------
-    time : float
-        The best time (s).
-    memory : float or None
-        Peak memory (MB) above that of the loaded model, on a GPU all that
-        PyTorch allocates; None where the system does not report it.
-    """
-
-    time: float
+    time: float  #: the best one (s)
+    #: Peak memory (MB) above that of the loaded model, on a GPU all that
+    #: PyTorch allocates; None where the system does not report it.
     memory: float | None
 
 
 def load_other(path: Path) -> nn.Module:
     """Loads somebody else's model to measure beside ours.
 
-    Arguments
-    ---------
-    path : pathlib.Path
-        Python file that defines ``load()``, which returns a module that maps
-        ``[batch, samples]`` to a tensor or a tuple of tensors.
-
-    Returns
-    -------
-    torch.nn.Module
-
-    Raises
-    ------
-    UserError
-        If there is no such file or function.
+    The Python file must define ``load()``, which returns a module that maps
+    ``[batch, samples]`` to a tensor or a tuple of tensors. Raises UserError if
+    there is no such file or function.
     """
     if not path.is_file():
         raise UserError(f"{path} does not exist; --other takes a Python file.")
@@ -113,18 +79,8 @@ def load_other(path: Path) -> nn.Module:
 def build(hparams: str, engine: str, other: str | None) -> nn.Module:
     """Builds the model of a workload, untrained, as weights do not matter.
 
-    Arguments
-    ---------
-    hparams : str
-        Recipe that holds the enhancer.
-    engine : str
-        See :class:`Workload`.
-    other : str or None
-        File for :func:`load_other`.
-
-    Returns
-    -------
-    torch.nn.Module
+    It is the enhancer of the recipe ``hparams`` or, for the engine ``other``,
+    the model of :func:`load_other`.
     """
     torch.manual_seed(0)
     if engine == "other":
@@ -137,21 +93,7 @@ def build(hparams: str, engine: str, other: str | None) -> nn.Module:
 def measure(
     workload: Workload, hparams: str, other: str | None = None
 ) -> Measurement:
-    """Measures a workload in this process.
-
-    Arguments
-    ---------
-    workload : Workload
-        What to measure.
-    hparams : str
-        Recipe that holds the enhancer.
-    other : str, optional
-        File for :func:`load_other`.
-
-    Returns
-    -------
-    Measurement
-    """
+    """Measures a workload in this process, with the model of :func:`build`."""
     if workload.task == "load":
         return Measurement(
             measure_loading(workload.batch, workload.seconds), None

@@ -24,24 +24,7 @@ from phasen_sb.errors import UserError
 
 
 def suggest(name: str, names: Iterable[str]) -> str:
-    """Ends a sentence with the nearest of some names, if one is near.
-
-    Arguments
-    ---------
-    name : str
-        What was given.
-    names : iterable of str
-        What there is.
-
-    Returns
-    -------
-    str
-
-    Example
-    -------
-    >>> suggest("lrr", ["lr", "seed"])
-    "; did you mean 'lr'?"
-    """
+    """Ends a sentence with the nearest of some names, if one is near."""
     near = difflib.get_close_matches(name, list(names), n=1)
     return f"; did you mean {near[0]!r}?" if near else "."
 
@@ -49,27 +32,9 @@ def suggest(name: str, names: Iterable[str]) -> str:
 def check_keys(path: Path, tree: Mapping, used: Container[str]) -> None:
     """Finds typing errors: keys that are missing, or that nothing reads.
 
-    Arguments
-    ---------
-    path : pathlib.Path
-        The recipe, for messages.
-    tree : dict
-        What it says.
-    used : container of str
-        Keys that it refers to itself.
-
-    Raises
-    ------
-    UserError
-        If a key is missing, or is neither read by the recipe, nor a run
-        option, nor referred to.
-
-    Example
-    -------
-    >>> check_keys(Path("a.yaml"), {"seed": 1}, set())
-    Traceback (most recent call last):
-    ...
-    phasen_sb.errors.UserError: a.yaml lacks the key 'activation_memory_budget'.
+    Raises UserError if a key is missing, or is neither read by the recipe, nor
+    a run option, nor ``used``: referred to by the recipe itself. ``path`` is
+    that of the recipe, for messages.
     """
     required = keys_with("required")
     for key in sorted(required - set(tree)):
@@ -86,27 +51,8 @@ def check_keys(path: Path, tree: Mapping, used: Container[str]) -> None:
 def check_overrides(path: Path, tree: Mapping, overrides: Mapping) -> None:
     """Refuses overrides that do not fit what they override.
 
-    Arguments
-    ---------
-    path : pathlib.Path
-        The recipe, for messages.
-    tree : dict
-        What it says.
-    overrides : dict
-        What is to take the place of some of its values.
-
-    Raises
-    ------
-    UserError
-        If there is no such key, or it cannot take that value.
-
-    Example
-    -------
-    >>> check_overrides(Path("a.yaml"), {"lr": 1}, {"lrr": 2})
-    Traceback (most recent call last):
-    ...
-    phasen_sb.errors.UserError: a.yaml has no key 'lrr' to override; did you
-    mean 'lr'?
+    Raises UserError if the tree of the recipe at ``path`` has no such key, or
+    it cannot take that value.
     """
     for key, value in overrides.items():
         if key not in tree:
@@ -134,25 +80,8 @@ def _is_object(node):
 def drop_removed(path: Path, tree: dict) -> None:
     """Drops keys of earlier versions, if they are set to what is left of them.
 
-    Arguments
-    ---------
-    path : pathlib.Path
-        The recipe, for messages.
-    tree : dict
-        What it says; loses these keys.
-
-    Raises
-    ------
-    UserError
-        If such a key is set to something else.
-
-    Example
-    -------
-    >>> drop_removed(Path("a.yaml"), {"phase_lr_scale": 0.5})
-    Traceback (most recent call last):
-    ...
-    phasen_sb.errors.UserError: phase_lr_scale of a.yaml is 0.5, but there is
-    no such key any more, as if it were always 1.0; remove it.
+    Takes them out of the tree of the recipe at ``path``. Raises UserError if
+    such a key is set to something else.
     """
     for key, left in REMOVED.items():
         value = tree.pop(key, left)
@@ -166,24 +95,9 @@ def drop_removed(path: Path, tree: dict) -> None:
 def check_values(hparams: Mapping) -> None:
     """Refuses values that make no sense, before they do harm.
 
-    Arguments
-    ---------
-    hparams : dict
-        The loaded recipe; keys that are not there are skipped.
-
-    Raises
-    ------
-    UserError
-        If a value is of another kind, out of its range, or useless beside
-        the others.
-
-    Example
-    -------
-    >>> check_values({"batch_size": -1})
-    Traceback (most recent call last):
-    ...
-    phasen_sb.errors.UserError: batch_size is -1; it must be a whole number,
-    at least 1.
+    Takes the loaded recipe; keys that are not there are skipped. Raises
+    UserError if a value is of another kind, out of its range, or useless beside
+    the others.
     """
     for name, key in KEYS.items():
         if name in hparams and not _is_valid(hparams[name], key):

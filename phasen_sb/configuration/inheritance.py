@@ -39,31 +39,8 @@ INCLUDE = "!include:"
 def read_chain(path: Path) -> tuple[list[Path], list[dict]]:
     """Reads a YAML and the bases below it.
 
-    Arguments
-    ---------
-    path : pathlib.Path
-        The YAML, whole or with a ``base``.
-
-    Returns
-    -------
-    files : list of pathlib.Path
-        The lowest base first, ``path`` last.
-    layers : list of dict
-        What each says.
-
-    Raises
-    ------
-    UserError
-        If a base is missing, or is based on itself.
-
-    Example
-    -------
-    >>> folder = getfixture("tmp_path")
-    >>> for name, text in (("a", "lr: 1"), ("b", "base: a.yaml")):
-    ...     _ = (folder / f"{name}.yaml").write_text(text)
-    >>> files, layers = read_chain(folder / "b.yaml")
-    >>> [file.name for file in files], [dict(layer) for layer in layers]
-    (['a.yaml', 'b.yaml'], [{'lr': 1}, {}])
+    Returns the files, the lowest base first and ``path`` last, and what each
+    says. Raises UserError if a base is missing, or is based on itself.
     """
     files, layers = [path], [read_yaml(path)]
     while BASE in layers[0]:
@@ -107,12 +84,7 @@ def _parts(node):
 def find_includes(node: Any, files: list[Path]) -> None:
     """Makes the paths of ``!include:`` absolute, wherever they stand.
 
-    Arguments
-    ---------
-    node : object
-        A YAML tree; changed in place.
-    files : list of pathlib.Path
-        YAML files beside which to look, the first one first.
+    Changes the YAML tree in place; looks beside the given files in their order.
     """
     tag = getattr(getattr(node, "tag", None), "value", None) or ""
     if tag.startswith(INCLUDE):
@@ -127,23 +99,8 @@ def find_includes(node: Any, files: list[Path]) -> None:
 def take_objects(overrides: dict, known: set[str]) -> dict:
     """Takes objects with arguments, which replace others, from overrides.
 
-    Arguments
-    ---------
-    overrides : dict
-        What the command line sets; loses these.
-    known : set of str
-        The recipe's keys.
-
-    Returns
-    -------
-    dict
-        The objects.
-
-    Example
-    -------
-    >>> given = YAML().load("{network: !new:my.Net {a: 1}, seed: 2}")
-    >>> dict(take_objects(given, {"network", "seed"})["network"]), dict(given)
-    ({'a': 1}, {'seed': 2})
+    The overrides, set on the command line, lose them; ``known`` are the
+    recipe's keys.
     """
     names = [
         key
@@ -156,18 +113,9 @@ def take_objects(overrides: dict, known: set[str]) -> dict:
 def merge(layers: list[dict], sample: Mapping, applies: bool) -> dict:
     """Puts layers over each other, and leaves out what nothing reads then.
 
-    Arguments
-    ---------
-    layers : list of dict
-        The lowest first; it is changed.
-    sample : dict
-        Values of ``sample.yaml``.
-    applies : bool
-        Whether they override those of the layers. They add no keys.
-
-    Returns
-    -------
-    dict
+    The lowest layer comes first and is changed. ``sample`` holds the values of
+    ``sample.yaml``, which override those of the layers if it ``applies``, but
+    add no keys.
 
     Example
     -------
@@ -191,16 +139,7 @@ def merge(layers: list[dict], sample: Mapping, applies: bool) -> dict:
 
 
 def references(node: Any) -> set[str]:
-    """The keys to which a YAML tree refers.
-
-    Arguments
-    ---------
-    node : object
-        The tree, or a part of it.
-
-    Returns
-    -------
-    set of str
+    """The keys to which a YAML tree, or a part of it, refers.
 
     Example
     -------
@@ -216,19 +155,8 @@ def references(node: Any) -> set[str]:
 def dump(tree: Mapping) -> str:
     """Writes a tree as YAML.
 
-    Arguments
-    ---------
-    tree : dict
-        Plain, or from :func:`phasen_sb.configuration.reading.read_yaml`.
-
-    Returns
-    -------
-    str
-
-    Example
-    -------
-    >>> dump({"lr": 0.1})
-    'lr: 0.1\\n'
+    The tree may be plain, or from
+    :func:`phasen_sb.configuration.reading.read_yaml`.
     """
     text = io.StringIO()
     YAML().dump(tree, text)

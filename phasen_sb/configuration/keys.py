@@ -16,37 +16,21 @@ OBJECT = "an object"
 
 @dataclass(frozen=True)
 class Key:
-    """A top-level key of a recipe's YAML.
+    """A top-level key of a recipe's YAML."""
 
-    Arguments
-    ---------
-    kind : str
-        What its value is. Texts and objects are checked by what takes them.
-    effect : str
-        What it does, one sentence.
-    low, high : float
-        Limits of a number.
-    optional : bool
-        It may be null.
-    required : bool
-        ``recipes/train.py`` or the Brain reads it, so every recipe has it.
-    may_change : bool
-        A resumed run may change it: it says where files are, does not enter
-        the weights, or only lengthens the training.
-    remix_share : bool
-        It is a share of the remixed batches, and does nothing without them.
-    data : bool
-        It names data to train on; without any the sample corpus is taken.
-    """
-
-    kind: str
-    effect: str
-    low: float = -math.inf
-    high: float = math.inf
-    optional: bool = False
+    kind: str  #: of its value; what takes texts and objects checks them
+    effect: str  #: what it does, one sentence
+    low: float = -math.inf  #: limit of a number
+    high: float = math.inf  #: limit of a number
+    optional: bool = False  #: whether it may be null
+    #: ``recipes/train.py`` or the Brain reads it, so every recipe has it.
     required: bool = False
+    #: A resumed run may change it: it says where files are, does not enter
+    #: the weights, or only lengthens the training.
     may_change: bool = False
+    #: It is a share of the remixed batches, and does nothing without them.
     remix_share: bool = False
+    #: It names data to train on; without any the sample corpus is taken.
     data: bool = False
 
 
@@ -334,17 +318,7 @@ REMOVED = {"phase_lr_scale": 1.0}
 
 
 def keys_with(flag: str) -> set[str]:
-    """The keys of which something holds.
-
-    Arguments
-    ---------
-    flag : str
-        ``optional``, ``required``, ``may_change``, ``remix_share`` or
-        ``data``.
-
-    Returns
-    -------
-    set of str
+    """The keys that have a flag of :class:`Key` set.
 
     Example
     -------
@@ -355,22 +329,7 @@ def keys_with(flag: str) -> set[str]:
 
 
 def describe_limits(key: Key) -> str:
-    """What the value may be, in words.
-
-    Arguments
-    ---------
-    key : Key
-        A row of :data:`KEYS`.
-
-    Returns
-    -------
-    str
-
-    Example
-    -------
-    >>> describe_limits(KEYS["metric_jobs"])
-    'a whole number, at least 1, or null'
-    """
+    """What the value may be, in words."""
     limits = ""
     if math.isfinite(key.high):
         limits = f" from {key.low} to {key.high}"
@@ -380,18 +339,7 @@ def describe_limits(key: Key) -> str:
 
 
 def to_markdown() -> str:
-    """The table of all keys, for ``docs/recipe_keys.md``.
-
-    Returns
-    -------
-    str
-
-    Example
-    -------
-    >>> print(to_markdown().splitlines()[2])
-    | `seed` | a whole number from 0 to 4294967295 |  | Seeds all random \
-numbers; the same seed gives the same run. |
-    """
+    """The table of all keys, for ``docs/recipe_keys.md``."""
     rows = [("key", "value", "on resuming", "effect"), ["---"] * 4]
     for name, key in KEYS.items():
         resuming = "may change" if key.may_change else ""

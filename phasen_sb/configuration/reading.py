@@ -15,24 +15,8 @@ from phasen_sb.errors import UserError
 def find_hparams(name: str | Path) -> Path:
     """Finds a YAML file: as a path, else among those of the package.
 
-    Arguments
-    ---------
-    name : str or pathlib.Path
-        A path, or a packaged file such as ``hparams/phasen.yaml``.
-
-    Returns
-    -------
-    pathlib.Path
-
-    Raises
-    ------
-    UserError
-        If there is no such file; the nearest name is suggested.
-
-    Example
-    -------
-    >>> find_hparams("hparams/phasen.yaml").name
-    'phasen.yaml'
+    Those are named as in ``hparams/phasen.yaml``. Raises UserError, which
+    suggests the nearest name, if there is no such file.
     """
     path = Path(name)
     if path.is_file():
@@ -48,20 +32,8 @@ def find_hparams(name: str | Path) -> Path:
 def read_yaml(path: Path) -> CommentedMap:
     """Reads a YAML as it is written: no references, no objects.
 
-    Arguments
-    ---------
-    path : pathlib.Path
-        The YAML file.
-
-    Returns
-    -------
-    CommentedMap
-        A dict that knows tags and comments.
-
-    Raises
-    ------
-    UserError
-        If it cannot be read, is not valid YAML, or holds no keys.
+    Returns a dict that knows tags and comments. Raises UserError if the file
+    cannot be read, is not valid YAML, or holds no keys.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -74,32 +46,10 @@ def read_yaml(path: Path) -> CommentedMap:
 
 
 def parse_yaml(text: str, subject: str) -> Any:
-    """Parses YAML.
+    """Parses YAML, usually to a CommentedMap; an empty text to an empty dict.
 
-    Arguments
-    ---------
-    text : str
-        The YAML.
-    subject : str
-        What begins the sentence that says that it is not valid.
-
-    Returns
-    -------
-    object
-        Usually a CommentedMap; an empty dict of an empty text.
-
-    Raises
-    ------
-    UserError
-        If it is not valid.
-
-    Example
-    -------
-    >>> parse_yaml("{lr: 0.1", "mine.yaml is")
-    Traceback (most recent call last):
-    ...
-    phasen_sb.errors.UserError: mine.yaml is not valid YAML: expected ',' or
-    '}', but got '<stream end>' in line 1.
+    Raises UserError if it is not valid; ``subject`` begins that sentence, such
+    as ``"mine.yaml is"``.
     """
     try:
         return YAML().load(text) or {}
@@ -113,23 +63,9 @@ def parse_yaml(text: str, subject: str) -> Any:
 
 
 def to_plain(node: Any) -> Any:
-    """Makes plain values of what :func:`read_yaml` gives.
+    """Makes what :func:`read_yaml` returns, or a part of it, ready for JSON.
 
-    Arguments
-    ---------
-    node : object
-        A value, or a whole tree.
-
-    Returns
-    -------
-    object
-        Ready for JSON; an object is a mapping of its arguments, its class
-        under ``!tag``.
-
-    Example
-    -------
-    >>> to_plain(YAML().load("a: !new:my.Net {b: 1}"))
-    {'a': {'!tag': '!new:my.Net', 'b': 1}}
+    An object becomes a mapping of its arguments, its class under ``!tag``.
     """
     tag = getattr(getattr(node, "tag", None), "value", None)
     if isinstance(node, dict):

@@ -41,19 +41,6 @@ from phasen_sb.utils.files import write_atomically
 class Recipe:
     """What ``recipes/train.py`` trains.
 
-    Arguments
-    ---------
-    path : pathlib.Path
-        The YAML that the user named, which messages name, too.
-    text : str
-        HyperPyYAML that needs no other file: what ``path``, its bases,
-        ``sample.yaml`` and the command line say together. References are not
-        resolved.
-    keys : tuple of str
-        The keys of ``text``.
-    from_sample : tuple of str
-        Those whose values come from ``sample.yaml``.
-
     Example
     -------
     >>> overrides = f"{{output_folder: {getfixture('tmp_path')}, lr: 0.1}}"
@@ -64,10 +51,13 @@ class Recipe:
     {'lr': 0.1}
     """
 
-    path: Path
+    path: Path  #: the YAML that the user named, which messages name, too
+    #: HyperPyYAML that needs no other file: what ``path``, its bases,
+    #: ``sample.yaml`` and the command line say together. References are not
+    #: resolved.
     text: str
-    keys: tuple[str, ...]
-    from_sample: tuple[str, ...]
+    keys: tuple[str, ...]  #: those of ``text``
+    from_sample: tuple[str, ...]  #: those with values from ``sample.yaml``
 
     @classmethod
     def read(
@@ -75,26 +65,13 @@ class Recipe:
     ) -> "Recipe":
         """Finds, reads, merges and checks a recipe's YAML.
 
-        Arguments
-        ---------
-        name : str or pathlib.Path
-            A path, or a packaged file such as ``hparams/phasen.yaml``.
-        overrides : str
-            YAML text of what overrides it. When neither this nor the YAML
-            names data, the recipe trains on the packaged sample corpus, with
-            the values of ``sample.yaml`` (shorter training, smaller batches).
-        debug : bool
-            Put everything into ``debug`` within the output folder, so that a
-            run with ``--debug`` touches no other.
-
-        Returns
-        -------
-        Recipe
-
-        Raises
-        ------
-        UserError
-            If a file, a key or an override is wrong.
+        ``name`` is a path, or a packaged file such as ``hparams/phasen.yaml``;
+        ``overrides`` is the YAML text of what overrides it. When neither the
+        file nor these name data, the recipe trains on the packaged sample
+        corpus, with the values of ``sample.yaml`` (shorter training, smaller
+        batches). ``debug`` puts everything into ``debug`` within the output
+        folder, so that a run with ``--debug`` touches no other. Raises
+        UserError if a file, a key or an override is wrong.
         """
         path = find_hparams(name)
         given = _parse_overrides(overrides)
@@ -132,37 +109,18 @@ class Recipe:
     def resolve(self, overrides: Mapping | None = None) -> dict:
         """What the recipe says: references resolved, objects not built.
 
-        Arguments
-        ---------
-        overrides : dict, optional
-            Values that take the place of some.
-
-        Returns
-        -------
-        dict
-            Plain values; an object is a mapping of its arguments, its class
-            under ``!tag``.
-
-        Raises
-        ------
-        UserError
-            If a reference leads nowhere.
+        Values of ``overrides`` take the place of the recipe's. Returns plain
+        values; an object is a mapping of its arguments, its class under
+        ``!tag``. Raises UserError if a reference leads nowhere.
         """
         return to_plain(YAML().load(self._resolved(overrides)))
 
     def load(self) -> dict:
         """Builds what the recipe describes, and checks values.
 
-        Returns
-        -------
-        dict
-            SpeechBrain's ``hparams``: values and objects.
-
-        Raises
-        ------
-        UserError
-            If an object cannot be built, or a value makes no sense; the
-            message names it.
+        Returns SpeechBrain's ``hparams``: values and objects. Raises UserError
+        if an object cannot be built, or a value makes no sense; the message
+        names it.
         """
         try:
             hparams = load_hyperpyyaml(self.text)
@@ -177,11 +135,6 @@ class Recipe:
         """Writes ``hyperparams.yaml``, as SpeechBrain writes it for its own.
 
         ``speechbrain.create_experiment_directory`` could only read one file.
-
-        Arguments
-        ---------
-        folder : str or pathlib.Path
-            The output folder.
         """
         write_atomically(
             Path(folder) / DESCRIPTION,

@@ -33,32 +33,9 @@ def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, str]:
     SpeechBrain accepts ``--dev`` for ``--device``, but then ignores some
     abbreviated options.
 
-    Arguments
-    ---------
-    arguments : list of str
-        The words after the recipe's name.
-
-    Returns
-    -------
-    file : str
-        The YAML file.
-    run_opts : RunOptions
-        The run options.
-    overrides : str
-        What overrides the YAML, as YAML text.
-
-    Raises
-    ------
-    phasen_sb.errors.UserError
-        If the file is missing, or a run option is abbreviated or wrong.
-
-    Example
-    -------
-    >>> parse_arguments(["a.yaml", "--dev=cpu"])
-    Traceback (most recent call last):
-    ...
-    phasen_sb.errors.UserError: --dev is not an option; write --device in
-    full.
+    Takes the words after the recipe's name. Returns the YAML file, the run
+    options, and what overrides the YAML, as YAML text. Raises UserError if the
+    file is missing, or a run option is abbreviated or wrong.
     """
     if not arguments:
         raise UserError(
@@ -92,23 +69,9 @@ def settle_run_options(run_opts: RunOptions, hparams: Mapping) -> RunOptions:
 
     ``--ckpt_interval_steps`` replaces the YAML's ``ckpt_interval_minutes``,
     ``--optimizer_step_limit`` becomes a number, and the precision ``auto``
-    becomes the fastest one of the device.
-
-    Arguments
-    ---------
-    run_opts : RunOptions
-        Of the command line.
-    hparams : dict
-        The loaded recipe, which may set run options, too.
-
-    Returns
-    -------
-    RunOptions
-
-    Raises
-    ------
-    phasen_sb.errors.UserError
-        If an option is wrong, or needs hardware that is missing.
+    becomes the fastest one of the device. Options that are not on the command
+    line may be set by ``hparams``, the loaded recipe. Raises UserError if an
+    option is wrong, or needs hardware that is missing.
 
     Example
     -------

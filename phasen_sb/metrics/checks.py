@@ -38,31 +38,11 @@ class MetricError(ValueError):
 
 
 def as_signal(samples, name: str = "estimate") -> np.ndarray:
-    """Copies samples to a float64 array that can be measured.
+    """Copies one channel of samples, ``[time]``, to float64 to be measured.
 
-    Arguments
-    ---------
-    samples : array_like
-        One channel, shape [time], nominally in [-1, 1].
-    name : str
-        What to call the signal in an error.
-
-    Returns
-    -------
-    np.ndarray
-        A copy, shape [time].
-
-    Raises
-    ------
-    ValueError
-        If there is more than one axis.
-    MetricError
-        If there are no samples, only zeros, NaN or infinite samples.
-
-    Example
-    -------
-    >>> as_signal([0.5, -0.5])
-    array([ 0.5, -0.5])
+    Raises ValueError if there is more than one axis, and MetricError if there
+    are no samples, only zeros, NaN or infinite samples; ``name`` is what errors
+    call the signal.
     """
     signal = np.array(samples, dtype=np.float64)
     if signal.ndim != 1:
@@ -82,20 +62,7 @@ def as_signal(samples, name: str = "estimate") -> np.ndarray:
 def as_pair(clean, estimate) -> tuple[np.ndarray, np.ndarray]:
     """Copies two signals that are to be compared, see :func:`as_signal`.
 
-    Arguments
-    ---------
-    clean, estimate : array_like
-        The reference and the signal to judge, shape [time].
-
-    Returns
-    -------
-    tuple of np.ndarray
-        Copies of both as float64.
-
-    Raises
-    ------
-    MetricError
-        If their lengths differ, or either cannot be measured.
+    Also raises MetricError if their lengths differ.
 
     Example
     -------

@@ -26,18 +26,10 @@ from phasen_sb.metrics.spectral import SIXTEEN_BIT, llr, wss
 
 
 class Family(NamedTuple):
-    """How a family of programs treats the signals before comparing them.
+    """How a family of programs treats the signals before comparing them."""
 
-    Arguments
-    ---------
-    rescale : bool
-        Whether segmental SNR removes means and matches peaks.
-    amplitude : float
-        What WSS multiplies the signals by.
-    """
-
-    rescale: bool
-    amplitude: float
+    rescale: bool  #: whether segmental SNR removes means and matches peaks
+    amplitude: float  #: what WSS multiplies the signals by
 
 
 FAMILIES = {
@@ -47,21 +39,11 @@ FAMILIES = {
 
 
 class Composite(NamedTuple):
-    """The three predicted ratings, each in [1, 5].
+    """The three predicted ratings, each in [1, 5]."""
 
-    Arguments
-    ---------
-    csig : float
-        Signal distortion (5 is none).
-    cbak : float
-        Intrusiveness of the background (5 is none).
-    covl : float
-        Overall quality.
-    """
-
-    csig: float
-    cbak: float
-    covl: float
+    csig: float  #: signal distortion (5 is none)
+    cbak: float  #: intrusiveness of the background (5 is none)
+    covl: float  #: overall quality
 
 
 def rate_pair(pair: SignalPair, family: str) -> Composite:

@@ -15,21 +15,11 @@ from phasen_sb.metrics.checks import as_signal
 
 
 class DNSMOS(NamedTuple):
-    """The predicted ratings, each nominally in [1, 5].
+    """The predicted ratings, each nominally in [1, 5]."""
 
-    Arguments
-    ---------
-    sig : float
-        Quality of the speech signal.
-    bak : float
-        Unobtrusiveness of the background.
-    ovrl : float
-        Overall quality.
-    """
-
-    sig: float
-    bak: float
-    ovrl: float
+    sig: float  #: quality of the speech signal
+    bak: float  #: unobtrusiveness of the background
+    ovrl: float  #: overall quality
 
 
 def dnsmos(estimate, sample_rate: int = 16000) -> DNSMOS:

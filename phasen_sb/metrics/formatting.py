@@ -8,22 +8,7 @@ from phasen_sb.metrics.registry import METRICS
 def format_score(
     metric: str, value: float | None, sign: str = "", missing: str = "-"
 ) -> str:
-    """Writes a score.
-
-    Arguments
-    ---------
-    metric : str
-        A key of :data:`phasen_sb.metrics.registry.METRICS`.
-    value : float or None
-        The score.
-    sign : str
-        ``"+"`` to show the sign of positive ones, too.
-    missing : str
-        What stands for None.
-
-    Returns
-    -------
-    str
+    """Writes a score; the sign ``"+"`` shows that of positive ones, too.
 
     Example
     -------
@@ -42,17 +27,6 @@ def format_interval(
     sign: str = "",
 ) -> str:
     """Writes a score and, if it is known, its confidence interval.
-
-    Arguments
-    ---------
-    metric, value, sign
-        As for :func:`format_score`.
-    interval : sequence of float or None
-        Lower and upper end.
-
-    Returns
-    -------
-    str
 
     Example
     -------

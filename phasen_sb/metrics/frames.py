@@ -11,31 +11,12 @@ HOPS_PER_FRAME = 4
 def windowed_frames(signal: np.ndarray, sample_rate: int) -> np.ndarray:
     """Cuts a signal into Hann-windowed frames of 30 ms every 7.5 ms.
 
+    Shape ``[time]`` to ``[frames, samples per frame]``. Raises MetricError if
+    the signal is too short for one frame.
+
     The window leaves out its two zeros, and the last complete frame is not
     used: both follow the programs that accompany Loizou, "Speech Enhancement:
     Theory and Practice", which published numbers rest on.
-
-    Arguments
-    ---------
-    signal : np.ndarray
-        Shape [time].
-    sample_rate : int
-        In Hz.
-
-    Returns
-    -------
-    np.ndarray
-        Shape [frames, samples per frame].
-
-    Raises
-    ------
-    MetricError
-        If the signal is too short for one frame.
-
-    Example
-    -------
-    >>> windowed_frames(np.ones(16000), 16000).shape
-    (129, 480)
     """
     length = round(FRAME_SECONDS * sample_rate)
     hop = length // HOPS_PER_FRAME

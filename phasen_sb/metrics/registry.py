@@ -18,34 +18,15 @@ from phasen_sb.metrics.spectral import llr, wss
 
 
 class Metric(NamedTuple):
-    """A named measure.
+    """A named measure."""
 
-    Arguments
-    ---------
-    label : str
-        Its name in tables.
-    compute : callable
-        Takes a :class:`phasen_sb.metrics.signal_pair.SignalPair`, returns a
-        float.
-    unit : str
-        Such as ``"dB"``; "" if it has none.
-    digits : int
-        Usual decimals.
-    higher_is_better : bool
-        Which way improvement lies.
-    package : str
-        The package that computes it, "" for our own code.
-    name : str
-        The label spelled out; "" if that says no more.
-    """
-
-    label: str
+    label: str  #: its name in tables
     compute: Callable[[SignalPair], float]
-    unit: str = ""
-    digits: int = 2
+    unit: str = ""  #: such as "dB"
+    digits: int = 2  #: usual decimals
     higher_is_better: bool = True
-    package: str = ""
-    name: str = ""
+    package: str = ""  #: the package that computes it, "" for our own code
+    name: str = ""  #: the label spelled out; "" if that says no more
 
     @property
     def title(self) -> str:
@@ -141,30 +122,8 @@ USUAL_METRICS = (
 def resolve(names: Iterable[str]) -> tuple[str, ...]:
     """Checks names of measures and puts them into the order of evaluation.
 
-    Arguments
-    ---------
-    names : iterable of str
-        Keys of :data:`METRICS`.
-
-    Returns
-    -------
-    tuple of str
-        The same names, each once.
-
-    Raises
-    ------
-    UserError
-        If a name is unknown, or the package that computes it is missing.
-
-    Example
-    -------
-    >>> resolve(["pesq_wb", "stoi"])
-    ('stoi', 'pesq_wb')
-    >>> resolve(["pesq"])
-    Traceback (most recent call last):
-    ...
-    phasen_sb.errors.UserError: There is no metric "pesq"; did you mean
-    "pesq_wb"? The metrics are si_sdr, ...
+    Each is returned once. Raises UserError if a name is unknown, or the package
+    that computes it is missing.
     """
     names = set(names)
     for name in sorted(names - METRICS.keys()):

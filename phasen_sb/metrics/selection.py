@@ -13,28 +13,10 @@ WORST_SCORE = 1.0
 def selection_score(report: MetricReport, loss: float) -> float:
     """Computes mean PESQ, with failures counted as the worst score.
 
-    A mean over those that could be scored would compare other utterances
-    from epoch to epoch: a network that makes the hardest ones silent, so that
-    PESQ fails there, would win.
-
-    Arguments
-    ---------
-    report : MetricReport
-        Of the validation set.
-    loss : float
-        Of the validation set.
-
-    Returns
-    -------
-    float
-        ``-inf``, never the best, if the loss is not finite or no utterance
-        has a score.
-
-    Example
-    -------
-    >>> scores = {"a": {"pesq_wb": 3.0}, "b": {}}
-    >>> selection_score(MetricReport(("pesq_wb",), scores), loss=0.1)
-    2.0
+    A mean over those that could be scored would compare other utterances from
+    epoch to epoch: a network that makes the hardest ones silent, so that PESQ
+    fails there, would win. The result is ``-inf``, never the best, if the loss
+    is not finite or no utterance has a score.
     """
     values = report.values(SELECTION_METRIC)
     # SpeechBrain ranks NaN first.

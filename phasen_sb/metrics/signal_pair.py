@@ -7,21 +7,8 @@ from typing import Any
 class SignalPair:
     """A clean signal and its estimate, each measure of which is computed once.
 
-    Several composite measures are made of PESQ and of the same distances.
-
-    Arguments
-    ---------
-    clean, estimate : array_like
-        The reference and the signal to judge, shape [time].
-    sample_rate : int
-        In Hz.
-
-    Example
-    -------
-    >>> from phasen_sb.metrics import segmental_snr
-    >>> pair = SignalPair([1.0] * 1000, [1.0] * 1000, 16000)
-    >>> pair.measure(segmental_snr, False)
-    35.0
+    Several composite measures are made of PESQ and of the same distances. Both
+    signals are ``[time]``, their rate is in Hz.
     """
 
     def __init__(self, clean, estimate, sample_rate: int):
@@ -33,16 +20,8 @@ class SignalPair:
     def measure(self, function: Callable, *options) -> Any:
         """Computes a measure, or returns what an earlier call computed.
 
-        Arguments
-        ---------
-        function : callable
-            Takes the clean signal, the estimate, the sample rate and options.
-        *options
-            For ``function``.
-
-        Returns
-        -------
-        What ``function`` returns.
+        The function takes the clean signal, the estimate, the sample rate and
+        the options.
         """
         key = (function, *options)
         if key not in self._known:

@@ -18,14 +18,7 @@ from phasen_sb.metrics.registry import evaluate
 def serve(metrics: list[str], sample_rate: int, timeout: float) -> None:
     """Answers each pair of signals with its scores, one by one, and None.
 
-    Arguments
-    ---------
-    metrics : list of str
-        Names of the measures, in the order of evaluation.
-    sample_rate : int
-        In Hz.
-    timeout : float
-        Seconds after which the process ends itself, if a pair is not done.
+    The process ends itself if a pair takes longer than ``timeout`` seconds.
     """
     tasks = sys.stdin.buffer
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")

@@ -24,23 +24,10 @@ def read_mono(path: Path) -> np.ndarray:
 
 
 def decode_mono(path: Path) -> tuple[np.ndarray, int]:
-    """Reads a mono file as it is.
+    """Reads a mono file as it is: samples, ``[time]``, and their rate in Hz.
 
-    Arguments
-    ---------
-    path : pathlib.Path
-        Any format that libsndfile reads.
-
-    Returns
-    -------
-    tuple
-        Samples of shape [time], and their rate in Hz.
-
-    Raises
-    ------
-    UserError
-        If the file cannot be decoded, has no samples or several channels, or
-        a rate that cannot be converted to 16 kHz.
+    Raises UserError if it cannot be decoded, has no samples or several
+    channels, or a rate that cannot be converted to 16 kHz.
     """
     with open_audio(path) as file:
         samples, rate = read_samples(file, -1), file.samplerate
@@ -60,24 +47,7 @@ def cut_to_equal_lengths(
 ) -> tuple[tuple[np.ndarray, np.ndarray], int]:
     """Cuts the longer of two signals if the difference is small.
 
-    Arguments
-    ---------
-    clean : np.ndarray
-        The reference, shape [time].
-    estimate : np.ndarray
-        The signal to judge, shape [time].
-
-    Returns
-    -------
-    tuple
-        Both signals, and how many samples were cut.
-
-    Example
-    -------
-    >>> pair = np.ones(160), np.ones(150)
-    >>> (clean, estimate), cut = cut_to_equal_lengths(*pair)
-    >>> clean.size, estimate.size, cut
-    (150, 150, 10)
+    Returns both signals, and how many samples were cut.
     """
     difference = abs(clean.size - estimate.size)
     if difference > LENGTH_TOLERANCE:

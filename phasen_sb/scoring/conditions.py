@@ -15,27 +15,8 @@ COLUMNS = ("noise", "SNR")
 def read_conditions(path: str | os.PathLike) -> dict[str, dict[str, str]]:
     """Reads a ``log_testset.txt``: a file's name, its noise, its SNR (dB).
 
-    Arguments
-    ---------
-    path : path
-        Text file, a line for each file.
-
-    Returns
-    -------
-    dict
-        ``{file: {"noise": ..., "SNR": "7.5 dB"}}``
-
-    Raises
-    ------
-    UserError
-        If it cannot be read, or a line is of another form.
-
-    Example
-    -------
-    >>> log = getfixture("tmp_path") / "log_testset.txt"
-    >>> _ = log.write_text("p232_001 bus 17.5")
-    >>> read_conditions(log)
-    {'p232_001': {'noise': 'bus', 'SNR': '17.5 dB'}}
+    Returns ``{file: {"noise": "bus", "SNR": "7.5 dB"}}``. Raises UserError if
+    the file cannot be read or a line is of another form.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
@@ -66,24 +47,9 @@ def check_names(
 ) -> str | None:
     """Checks, before any work, that the conditions are those of the files.
 
-    Arguments
-    ---------
-    conditions : dict
-        From :func:`read_conditions`.
-    names : iterable of str
-        The files of the clean folder, without suffix.
-    folder : str
-        What the error calls that folder.
-
-    Returns
-    -------
-    str or None
-        A note on files that have no conditions.
-
-    Raises
-    ------
-    UserError
-        If no file has any.
+    The names are those of the clean files, without suffix. Returns a note on
+    those that have no conditions, None where all have them; raises UserError if
+    none has. ``folder`` is what the error calls the clean folder.
 
     Example
     -------
@@ -107,17 +73,8 @@ def split_by_condition(
 ) -> dict[str, dict[str, dict[str, MetricReport]]]:
     """Splits the scores of each system by condition.
 
-    Arguments
-    ---------
-    scores : FolderScores
-        What was scored.
-    conditions : dict
-        From :func:`read_conditions`; other files are left out.
-
-    Returns
-    -------
-    dict
-        ``{"noise": {"bus": {system: report}}, "SNR": ...}``, SNRs rising.
+    Returns ``{"noise": {"bus": {system: report}}, "SNR": ...}``, SNRs rising.
+    Files without conditions are left out.
     """
     groups = {}
     for column in COLUMNS:

@@ -29,12 +29,7 @@ def choose_metrics(metrics: Sequence[str]) -> list[str]:
 def plot_scores(path: str | Path, scores: FolderScores) -> None:
     """Draws scores against input SNR (if known) and as violins by system.
 
-    Arguments
-    ---------
-    path : str or pathlib.Path
-        PNG to write, with one row for each of up to three measures.
-    scores : FolderScores
-        What was scored.
+    The PNG has one row for each of up to three measures.
     """
     metrics = choose_metrics(scores.systems[0].report.metrics)
     columns = 2 if scores.input_snr else 1

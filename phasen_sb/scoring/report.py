@@ -32,21 +32,11 @@ def to_record(
 ) -> dict[str, Any]:
     """Collects everything about the scores, as ``scores.json`` keeps it.
 
-    Arguments
-    ---------
-    scores : FolderScores
-        What was scored.
-    conditions : dict, optional
-        From :func:`phasen_sb.scoring.conditions.read_conditions`.
-
-    Returns
-    -------
-    dict
-        "systems" by name, see
-        :func:`phasen_sb.scoring.statistics.compute_statistics`,
-        "comparisons" of each two of them, "conditions" (the same as "systems"
-        for each noise and SNR), "sanity", "clean_folder", "notes",
-        "sample_rate", "resampler" and "versions".
+    The keys are "systems" by name, see
+    :func:`phasen_sb.scoring.statistics.compute_statistics`, "comparisons" of
+    each two of them, "conditions" (the same as "systems" for each noise and SNR
+    of :func:`phasen_sb.scoring.conditions.read_conditions`), "sanity",
+    "clean_folder", "notes", "sample_rate", "resampler" and "versions".
     """
     groups = {}
     if conditions is not None:
@@ -121,17 +111,7 @@ def to_csv(scores: FolderScores) -> str:
 
 
 def to_text(scores: FolderScores, record: dict[str, Any]) -> str:
-    """Writes the report as Markdown.
-
-    The result of the sanity check is its first line.
-
-    Arguments
-    ---------
-    scores : FolderScores
-        What was scored.
-    record : dict
-        From :func:`to_record`.
-    """
+    """Writes the report as Markdown, the result of the sanity check first."""
     # METRICS is in the order of computation; readers look for the usual ones
     # first.
     metrics = sorted(

@@ -13,16 +13,8 @@ _NAME = re.compile(r"(.*__)?p(232|257)_\d{3}")
 def is_literature_data(files: int, noisy_pesq_wb: float | None) -> bool:
     """Whether scores are means over the test set of the literature.
 
-    Arguments
-    ---------
-    files : int
-        How many files were scored.
-    noisy_pesq_wb : float, optional
-        Their mean wide-band PESQ before enhancement, None if not measured.
-
-    Returns
-    -------
-    bool
+    Takes the number of scored files, and their mean wide-band PESQ before
+    enhancement, None if not measured.
 
     Example
     -------
@@ -44,27 +36,8 @@ def check_voicebank(
     Its noisy files score 1.97 in wide-band PESQ throughout the literature.
     Where others do, their enhanced files do not compare either.
 
-    Arguments
-    ---------
-    names : iterable of str
-        Names of the scored files, without suffix.
-    noisy_pesq_wb : float, optional
-        Their mean wide-band PESQ before enhancement, None if not measured.
-
-    Returns
-    -------
-    str or None
-        One line for the report; None if this is another test set.
-
-    Example
-    -------
-    >>> names = [f"p232_{i:03}" for i in range(1, 413)]
-    >>> names += [f"p257_{i:03}" for i in range(1, 413)]
-    >>> check_voicebank(names, 1.9703)
-    'Sanity check passed: the noisy input scores PESQ-wb 1.970, as in the
-    literature (1.97).'
-    >>> check_voicebank(["my_recording"], 2.5) is None
-    True
+    The names have no suffix; ``noisy_pesq_wb`` is None if it was not measured.
+    Returns one line for the report, None for another test set.
     """
     names = list(names)
     if not all(_NAME.fullmatch(name) for name in names):

@@ -15,23 +15,8 @@ def bootstrap_interval(values) -> list[float] | None:
     """Computes the 95 % percentile bootstrap interval of the mean over files.
 
     The random generator always starts from the same seed, so that equal scores
-    give equal intervals.
-
-    Arguments
-    ---------
-    values : array_like
-        One score for each file.
-
-    Returns
-    -------
-    list of float or None
-        Lower and upper end; None for fewer than two values.
-
-    Example
-    -------
-    >>> low, high = bootstrap_interval(np.random.default_rng(0).normal(size=99))
-    >>> -0.3 < low < 0 < high < 0.3
-    True
+    give equal intervals. Returns the lower and the upper end; None for fewer
+    than two values.
     """
     from scipy.stats import bootstrap
 
@@ -52,22 +37,8 @@ def bootstrap_interval(values) -> list[float] | None:
 def compute_statistics(report: MetricReport) -> dict[str, Any]:
     """Computes the statistics of one system, as ``scores.json`` keeps them.
 
-    Arguments
-    ---------
-    report : MetricReport
-        Scores of all its files.
-
-    Returns
-    -------
-    dict
-        "mean", "median", "ci95" and "n" (how many files were averaged), each
-        by metric, with None where no file has a score, and "failures".
-
-    Example
-    -------
-    >>> scores = {"a": {"stoi": 0.75}, "b": {"stoi": 1.0}}
-    >>> compute_statistics(MetricReport(("stoi",), scores))["median"]
-    {'stoi': 0.875}
+    "mean", "median", "ci95" and "n" (how many files were averaged), each by
+    metric, with None where no file has a score, and "failures".
     """
     values = {metric: report.values(metric) for metric in report.metrics}
     return {
@@ -82,31 +53,11 @@ def compute_statistics(report: MetricReport) -> dict[str, Any]:
 
 
 def compare(first: MetricReport, second: MetricReport) -> dict[str, Any]:
-    """Compares two systems over the files that both have scores of.
+    """Compares two systems, a baseline first, over the files scored in both.
 
-    Arguments
-    ---------
-    first : MetricReport
-        The baseline.
-    second : MetricReport
-        The system that is compared with it.
-
-    Returns
-    -------
-    dict
-        For each metric the "mean_difference" (second minus first), its
-        "ci95", the files "n", and how many the second one "wins", "ties" and
-        "losses"; a lower value wins where lower is better.
-
-    Example
-    -------
-    >>> before = {"a": {"wss": 30.0}, "b": {"wss": 20.0}}
-    >>> after = {"a": {"wss": 25.0}, "b": {"wss": 20.0}}
-    >>> difference = compare(
-    ...     MetricReport(("wss",), before), MetricReport(("wss",), after)
-    ... )["wss"]
-    >>> difference["mean_difference"], difference["wins"], difference["ties"]
-    (-2.5, 1, 1)
+    Returns for each metric the "mean_difference" (second minus first), its
+    "ci95", the number of files "n", and how many of them the second system
+    "wins", "ties" and "losses"; a lower value wins where lower is better.
     """
     comparison = {}
     for metric in first.metrics:
@@ -137,20 +88,6 @@ def find_worst_files(
     report: MetricReport, metric: str, count: int = 10
 ) -> list[tuple[str, float]]:
     """Finds the files that a system scores worst on, the worst first.
-
-    Arguments
-    ---------
-    report : MetricReport
-        Scores of all its files.
-    metric : str
-        What to judge by.
-    count : int
-        How many to return at most.
-
-    Returns
-    -------
-    list of (str, float)
-        Names and scores.
 
     Example
     -------

@@ -14,51 +14,23 @@ NOISY = "noisy"
 
 @dataclass
 class System:
-    """A folder of files to be scored, and their scores.
+    """A folder of files to be scored, and their scores."""
 
-    Arguments
-    ---------
-    name : str
-        Its name in tables and plots.
-    folder : Path
-        Where its files are.
-    files : dict
-        Its audio files by name.
-    missing : list of str
-        Clean files that it lacks.
-    extra : list of str
-        Its files that have no clean one.
-    report : MetricReport, optional
-        The scores.
-    """
-
-    name: str
+    name: str  #: as tables and plots show it
     folder: Path
-    files: dict[str, Path]
-    missing: list[str] = field(default_factory=list)
-    extra: list[str] = field(default_factory=list)
+    files: dict[str, Path]  #: audio files by name
+    missing: list[str] = field(default_factory=list)  #: clean files it lacks
+    extra: list[str] = field(default_factory=list)  #: files without a clean one
     report: MetricReport | None = None
 
 
 @dataclass
 class FolderScores:
-    """The scores of all systems, and what a reader should know about them.
+    """The scores of all systems, and what a reader should know about them."""
 
-    Arguments
-    ---------
-    systems : list of System
-        The noisy input first, if it was given.
-    input_snr : dict
-        SNR in dB of the noisy input by file name, empty without it.
-    notes : list of str
-        On missing files, resampling and lengths, a sentence each.
-    clean_folder : Path
-        Where the references are.
-    """
-
-    systems: list[System]
-    input_snr: dict[str, float]
-    notes: list[str]
+    systems: list[System]  #: the noisy input first, if it was given
+    input_snr: dict[str, float]  #: of the noisy input in dB by file, or empty
+    notes: list[str]  #: on missing files, resampling, lengths; a sentence each
     clean_folder: Path
 
 
@@ -67,23 +39,10 @@ def name_systems(
 ) -> dict[str, Path]:
     """Names each folder so that it differs from the others.
 
-    Arguments
-    ---------
-    folders : iterable of str
-        Paths of folders, or "NAME=PATH".
-    role : str
-        What errors call the folders.
-
-    Returns
-    -------
-    dict
-        Absolute paths by name: the folder's own name, with those of its
-        parents where two are equal.
-
-    Raises
-    ------
-    UserError
-        If a folder does not exist, or one is given twice.
+    Takes paths or "NAME=PATH", and returns absolute paths by name: the folder's
+    own name, preceded by those of its parents where two are equal. Raises
+    UserError, which calls the folders ``role``, if one does not exist or is
+    given twice.
 
     Example
     -------
@@ -127,25 +86,10 @@ def find_systems(
 ) -> tuple[dict[str, Path], list[System]]:
     """Finds the files of all folders and pairs them with the clean ones.
 
-    Arguments
-    ---------
-    clean_folder : str
-        Folder of references.
-    enhanced : iterable of str
-        Folders of enhanced files, or "NAME=PATH".
-    noisy_folder : str, optional
-        Folder of the files before enhancement.
-
-    Returns
-    -------
-    tuple
-        The clean files by name, and the systems, the noisy one first.
-
-    Raises
-    ------
-    UserError
-        If a folder is missing, has no audio, is the clean folder itself or
-        has no name in common with it.
+    Enhanced folders are paths or "NAME=PATH". Returns the clean files by name,
+    and the systems, the noisy one first. Raises UserError if a folder is
+    missing, has no audio, is the clean folder itself or has no name in common
+    with it.
     """
     clean_path = existing_folder(clean_folder, "The clean folder")
     folders = name_systems(enhanced)

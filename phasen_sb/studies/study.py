@@ -24,51 +24,21 @@ KEYS = {"recipe", "runs", "cumulative"}
 
 @dataclass
 class Study:
-    """Trainings to compare.
+    """Trainings to compare."""
 
-    Arguments
-    ---------
-    name : str
-        Of the study's file.
-    recipe : str
-        The YAML of all trainings.
-    runs : dict
-        For each training's name what it changes in the recipe. The others
-        are compared with the first.
-    """
-
-    name: str
-    recipe: str
+    name: str  #: of the study's file
+    recipe: str  #: the YAML of all trainings
+    #: For each training's name what it changes in the recipe. The others are
+    #: compared with the first.
     runs: dict[str, dict]
 
 
 def read_study(path: Path) -> Study:
     """Reads a study's YAML.
 
-    Arguments
-    ---------
-    path : pathlib.Path
-        With ``recipe``, ``runs``, and optionally ``cumulative``: then each run
-        also has the settings of those before it.
-
-    Returns
-    -------
-    Study
-
-    Raises
-    ------
-    UserError
-        If it has another form.
-
-    Example
-    -------
-    >>> path = getfixture("tmp_path") / "mine.yaml"
-    >>> _ = path.write_text(
-    ...     "{recipe: phasen.yaml, cumulative: true, runs: {a: {}, "
-    ...     "b: {network: {blocks: 2}}, c: {lr: 1, network: {n_fft: 4}}}}"
-    ... )
-    >>> read_study(path).runs["c"]
-    {'network': {'blocks': 2, 'n_fft': 4}, 'lr': 1}
+    It has ``recipe``, ``runs``, and optionally ``cumulative``: then each run
+    also has the settings of those before it. Raises UserError if it has another
+    form.
     """
     content = read_yaml(path)
     runs = content.get("runs")
@@ -119,32 +89,10 @@ def _has_parts(value):
 def take_parts(study: Study, options: Sequence[str]) -> tuple[Study, list[str]]:
     """Adds parts of objects that the user sets to those of the runs.
 
-    Arguments
-    ---------
-    study : Study
-        The study.
-    options : sequence of str
-        What the user passes to each training.
-
-    Returns
-    -------
-    study : Study
-        With the user's parts in each run.
-    options : list of str
-        The remaining options.
-
-    Raises
-    ------
-    UserError
-        If a run sets one of these parts itself, or a value is not valid
-        YAML.
-
-    Example
-    -------
-    >>> study = Study("s", "phasen.yaml", {"a": {"network": {"blocks": 2}}})
-    >>> study, rest = take_parts(study, ["--network", "{n_fft: 4}", "--debug"])
-    >>> study.runs["a"], rest
-    ({'network': {'n_fft': 4, 'blocks': 2}}, ['--debug'])
+    ``options`` are what the user passes to each training. Returns the study
+    with the user's parts in each run, and the remaining options. Raises
+    UserError if a run sets one of these parts itself, or a value is not valid
+    YAML.
     """
     given: dict[str, dict] = {}
     words, rest = list(options), []
@@ -191,26 +139,8 @@ def _read(key, value):
 def check_options(study: Study, options: Sequence[str]) -> None:
     """Refuses options that would fail only after hours of training.
 
-    Arguments
-    ---------
-    study : Study
-        The study.
-    options : sequence of str
-        What the user passes to each training.
-
-    Raises
-    ------
-    UserError
-        If a run sets an option itself, or an option moves the results.
-
-    Example
-    -------
-    >>> study = Study("s", "phasen.yaml", {"a": {"lr": 0.1}})
-    >>> check_options(study, ["--lr", "0.2"])
-    Traceback (most recent call last):
-    ...
-    phasen_sb.errors.UserError: --lr is set by the run a of the study; leave it
-    out.
+    Raises UserError if a run sets an option itself, or an option moves the
+    results.
     """
     given = {
         word.removeprefix("--").partition("=")[0]
@@ -230,27 +160,7 @@ def check_options(study: Study, options: Sequence[str]) -> None:
 
 
 def command_line(study: Study, name: str, output_folder: Path) -> list[str]:
-    """Writes the arguments of ``recipes/train.py`` for one training.
-
-    Arguments
-    ---------
-    study : Study
-        The study.
-    name : str
-        The training.
-    output_folder : pathlib.Path
-        Where its results go.
-
-    Returns
-    -------
-    list of str
-
-    Example
-    -------
-    >>> study = Study("s", "phasen.yaml", {"a": {"network": {"blocks": 2}}})
-    >>> command_line(study, "a", Path("out"))
-    ['phasen.yaml', '--output_folder', 'out', '--network', '{blocks: 2}']
-    """
+    """Writes the arguments of ``recipes/train.py`` for one training."""
     words = [study.recipe, "--output_folder", str(output_folder)]
     for key, value in study.runs[name].items():
         words += [f"--{key}", _as_yaml(value)]
@@ -269,18 +179,9 @@ def _as_yaml(value):
 def table(study: Study, folders: Mapping[str, Path]) -> str:
     """Tabulates the scores of all trainings, and their gains over the first.
 
-    Arguments
-    ---------
-    study : Study
-        The study.
-    folders : dict
-        The output folder of each finished training.
-
-    Returns
-    -------
-    str
-        A Markdown table. Brackets hold 95 % bootstrap intervals; those of gains
-        are of the mean difference over the same files.
+    Takes the output folder of each finished training; returns Markdown.
+    Brackets hold 95 % bootstrap intervals; those of gains are of the mean
+    difference over the same files.
     """
     found = read_runs(f"{name}={folder}" for name, folder in folders.items())
     runs = dict(zip(folders, found, strict=True))

@@ -13,15 +13,10 @@ from phasen_sb.errors import UserError
 class WeightAverage(AveragedModel):
     """Exponential moving average of weights and running statistics.
 
-    Arguments
-    ---------
-    model : torch.nn.Module
-        The model in training; the average is ``.module``, always in
-        evaluation mode.
-    decay : float
-        Weight of the past at each step. It grows from 0.1 as
-        ``(1 + n) / (10 + n)`` over the first steps, so that the start is
-        forgotten. 0 keeps the newest weights.
+    The average is ``.module``, always in evaluation mode. ``decay`` is the
+    weight of the past at each step. It grows from 0.1 as ``(1 + n) / (10 + n)``
+    over the first steps, so that the start is forgotten. 0 keeps the newest
+    weights.
 
     Example
     -------

@@ -15,26 +15,13 @@ def compile_network(
     Only the largest shape of batch is compiled, once with padding and once
     without. Where utterances are cropped, nearly all batches have it; the
     others run as before, since each shape would be compiled separately.
+    Parameters and their names do not change.
 
-    Arguments
-    ---------
-    network : torch.nn.Module
-        What to compile, with a ``forward(spectrogram, lengths=None)`` as that
-        of :class:`phasen_sb.PHASEN`; parameters and their names do not change.
-    activation_memory_budget : float
-        Share of the activations, 0 to 1, that may be kept for the backward
-        pass; those that cost least are recomputed there. The setting is global
-        to the process.
-    **options
-        For :func:`torch.compile`.
-
-    Example
-    -------
-    >>> from phasen_sb import PHASEN
-    >>> network = PHASEN(n_fft=64, recurrent_units=8, dense_units=16)
-    >>> compile_network(network, backend="eager")
-    >>> network(torch.randn(2, 9, 33, 2)).spectrogram.shape
-    torch.Size([2, 9, 33, 2])
+    The network needs a ``forward(spectrogram, lengths=None)`` as that of
+    :class:`phasen_sb.PHASEN`. ``activation_memory_budget`` is the share of the
+    activations, 0 to 1, that may be kept for the backward pass; those that cost
+    least are recomputed there. The setting is global to the process. The
+    options are those of :func:`torch.compile`.
     """
     # PyTorch takes it as a global setting only.
     autograd_config.activation_memory_budget = activation_memory_budget

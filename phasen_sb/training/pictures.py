@@ -19,14 +19,8 @@ def draw_spectrograms(
 ) -> None:
     """Draws spectrograms, one utterance per row, one version per column.
 
-    Arguments
-    ---------
-    path : pathlib.Path
-        PNG to write.
-    rows : dict
-        Utterance -> its versions, ``{title: samples}``.
-    sample_rate : int
-        Sample rate (Hz).
+    ``rows`` maps each utterance to its versions, ``{title: samples}``; the
+    sample rate is in Hz.
     """
     columns = max(len(versions) for versions in rows.values())
     figure = new_figure(4.2 * columns, 2.4 * len(rows) + 0.6)
@@ -62,12 +56,7 @@ def draw_spectrograms(
 def draw_curves(path: Path, train_log: str) -> None:
     """Draws loss and scores by epoch, from SpeechBrain's ``train_log.txt``.
 
-    Arguments
-    ---------
-    path : pathlib.Path
-        PNG to write.
-    train_log : str
-        Text of the log. Without an epoch in it, nothing is drawn.
+    Takes the text of the log. Without an epoch in it, nothing is drawn.
     """
     curves = read_curves(train_log)
     losses = {name: c for name, c in curves.items() if name.endswith("loss")}
@@ -96,19 +85,11 @@ def draw_curves(path: Path, train_log: str) -> None:
 
 
 def read_curves(train_log: str) -> dict[str, list[tuple[int, float]]]:
-    """Reads the statistics of each epoch from SpeechBrain's log.
+    """Reads the statistics of each epoch from the text of SpeechBrain's log.
 
-    Arguments
-    ---------
-    train_log : str
-        Text of ``train_log.txt``.
-
-    Returns
-    -------
-    dict
-        ``{"train loss": [(epoch, value), ...], "valid pesq_wb": ...}``; the
-        noisy input's scores follow as ``"valid pesq_wb noisy"``. The last
-        line of an epoch counts.
+    Returns ``{"train loss": [(epoch, value), ...], "valid pesq_wb": ...}``; the
+    noisy input's scores follow as ``"valid pesq_wb noisy"``. The last line of
+    an epoch counts.
 
     Example
     -------
@@ -131,17 +112,9 @@ def read_curves(train_log: str) -> dict[str, list[tuple[int, float]]]:
 
 
 def transform_matrices(network: torch.nn.Module) -> dict[str, np.ndarray]:
-    """Copies the matrices of all frequency transformation blocks.
+    """Copies the matrices of all frequency transformation blocks, if any.
 
-    Arguments
-    ---------
-    network : torch.nn.Module
-        May have no such block.
-
-    Returns
-    -------
-    dict
-        Name of the block -> ``[output bins, input bins]``.
+    Each is ``[output bins, input bins]``, under the name of its block.
 
     Example
     -------
@@ -168,15 +141,9 @@ def draw_transforms(
     "Frequency Transformation Block", finds lines through the origin there:
     harmonics that support each other. Random initial weights would hide them.
 
-    Arguments
-    ---------
-    path : pathlib.Path
-        PNG to write; without matrices there is none.
-    matrices : dict
-        From :func:`transform_matrices`.
-    untrained : dict
-        The same before training. A training that started from another one's
-        weights shows what both changed, if both had the same seed.
+    Both mappings are from :func:`transform_matrices`; without matrices nothing
+    is drawn. A training that started from another one's weights shows what both
+    changed, if both had the same seed.
     """
     if not matrices:
         return

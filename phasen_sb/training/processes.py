@@ -22,13 +22,7 @@ def rank() -> int:
 
 
 def shard() -> slice:
-    """Selects the part of a sequence that this process works on.
-
-    Example
-    -------
-    >>> [1, 2, 3][shard()]
-    [1, 2, 3]
-    """
+    """Selects the part of a sequence that this process works on."""
     return slice(rank(), None, world_size())
 
 
@@ -44,25 +38,8 @@ def gather_report(
 ) -> tuple[float, MetricReport]:
     """Joins what all processes found on their shards.
 
-    Arguments
-    ---------
-    loss : float
-        Mean loss over this process's utterances.
-    report : MetricReport
-        Scores of this process's utterances.
-
-    Returns
-    -------
-    loss : float
-        Mean loss over all utterances.
-    report : MetricReport
-        All scores, in order of their keys; the same on every process.
-
-    Example
-    -------
-    >>> report = MetricReport(("stoi",), {"a": {"stoi": 0.9}})
-    >>> gather_report(0.5, report)[0]
-    0.5
+    Takes the mean loss and the scores of this process's utterances; returns
+    those of all, sorted by key, the same on every process.
     """
     parts = [(loss, report.scores, report.failures)]
     if world_size() > 1:
@@ -81,13 +58,7 @@ def gather_report(
 
 
 def gather_mapping(mapping: Mapping) -> dict:
-    """Joins the mappings of all processes on the first; {} on the others.
-
-    Example
-    -------
-    >>> gather_mapping({"a": 1})
-    {'a': 1}
-    """
+    """Joins the mappings of all processes on the first; {} on the others."""
     parts = [mapping]
     if world_size() > 1:
         main = rank() == 0

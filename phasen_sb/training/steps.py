@@ -94,20 +94,9 @@ class SafeStepsBrain(sb.Brain):
     def fit_batch(self, batch):
         """Takes one step, in which only a finite batch changes anything.
 
-        Arguments
-        ---------
-        batch : speechbrain PaddedBatch
-            With the item ``id``.
-
-        Returns
-        -------
-        torch.Tensor
-            The loss, a scalar on the CPU, which may not be finite.
-
-        Raises
-        ------
-        phasen_sb.errors.UserError
-            If too many steps in a row were not finite.
+        The batch needs the item ``id``. Returns the loss, a scalar on the CPU,
+        which may not be finite; raises UserError if too many steps in a row
+        were not finite.
         """
         # SpeechBrain drops gradients that are accumulated when an epoch ends;
         # a corpus of fewer batches than one accumulation would never train.
@@ -239,17 +228,8 @@ class SafeStepsBrain(sb.Brain):
 def join_groups(optimizer: torch.optim.Optimizer, state: dict) -> dict:
     """Joins groups: optimizers of earlier versions had one for each stream.
 
-    Arguments
-    ---------
-    optimizer : torch.optim.Optimizer
-        The one that loads, with all parameters in one group.
-    state : dict
-        A ``state_dict`` with one group or more, in the same order.
-
-    Returns
-    -------
-    dict
-        The same state with one group.
+    ``state`` is a ``state_dict`` with one group or more. Their parameters, one
+    after the other, are those of the one group of the optimizer that loads.
     """
     first, *_ = groups = state["param_groups"]
     joined = {key: first[key] for key in first if key != "lr_scale"}

@@ -13,19 +13,7 @@ if TYPE_CHECKING:
 def open_tensorboard(folder: str | os.PathLike) -> "TensorboardLogger":
     """Opens SpeechBrain's logger, which writes to ``folder/tensorboard``.
 
-    Arguments
-    ---------
-    folder : path
-        Output folder of the run.
-
-    Returns
-    -------
-    speechbrain.utils.train_logger.TensorboardLogger
-
-    Raises
-    ------
-    UserError
-        If the package is not installed.
+    Raises UserError if the package is not installed.
     """
     from speechbrain.utils.train_logger import TensorboardLogger
 
@@ -45,14 +33,8 @@ def log_numbers(
 ) -> None:
     """Logs the statistics of each split that are numbers.
 
-    Arguments
-    ---------
-    logger : TensorboardLogger
-        From :func:`open_tensorboard`.
-    meta : dict
-        Such as the epoch.
-    stats : dict
-        ``train_stats``, ``valid_stats`` or ``test_stats``, each by name.
+    ``meta`` holds what is not a statistic, such as the epoch; ``stats`` are
+    ``train_stats``, ``valid_stats`` or ``test_stats``, each by name.
 
     Example
     -------

@@ -12,27 +12,16 @@ AUDIO_SUFFIXES = frozenset(
 
 
 def find_audio(folder: Path, exclude: Path | None = None) -> dict[str, Path]:
-    """Lists the audio files of a folder and of the folders in it.
+    """Lists the audio files of a folder and of the folders in it, by name.
 
-    Arguments
-    ---------
-    folder : pathlib.Path
-        Where to look. Hidden files and files that are not audio by their
-        suffix are left out.
-    exclude : pathlib.Path, optional
-        A folder to leave out, such as the one that results are written to.
+    The name is the path relative to ``folder`` without its suffix, with ``__``
+    for ``/``, so that it can name a file of results too; the files are sorted
+    by it. Hidden files and files that are not audio by their suffix are left
+    out, and so is the folder ``exclude``, such as the one that results are
+    written to.
 
-    Returns
-    -------
-    dict
-        From name to path, sorted by name. The name is the path relative to
-        ``folder`` without its suffix, with ``__`` for ``/``, so that it can
-        name a file of results too.
-
-    Raises
-    ------
-    UserError
-        If there is no audio, or two files have the same name.
+    Raises a :class:`phasen_sb.errors.UserError` if there is no audio, or two
+    files have the same name.
     """
     found: dict[str, Path] = {}
     for parent, folders, names in os.walk(folder, followlinks=True):

@@ -39,21 +39,11 @@ SAMPLE_BYTES = {
 
 @dataclass(frozen=True)
 class AudioFormat:
-    """How samples are stored in a file.
+    """How samples are stored in a file, in libsndfile's names."""
 
-    Arguments
-    ---------
-    format : str
-        libsndfile's name of the container, such as ``WAV``.
-    subtype : str
-        libsndfile's name of the encoding, such as ``PCM_16``.
-    endian : str
-        ``FILE``, ``LITTLE`` or ``BIG``.
-    """
-
-    format: str
-    subtype: str
-    endian: str = "FILE"
+    format: str  # the container, such as WAV
+    subtype: str  # the encoding, such as PCM_16
+    endian: str = "FILE"  # or LITTLE or BIG
 
     @property
     def limited(self) -> bool:
@@ -69,25 +59,13 @@ def format_of(file: sf.SoundFile) -> AudioFormat:
 def choose_format(source: AudioFormat, name: str | None) -> AudioFormat:
     """Chooses the format of an output file.
 
-    Arguments
-    ---------
-    source : AudioFormat
-        The input's, which is kept as far as possible.
-    name : str or None
-        A key of :data:`FORMATS`, perhaps with a subtype: ``flac``,
-        ``wav:PCM_24``, ``wav:FLOAT``. None: the source's.
+    That of the input, ``source``, is kept as far as possible. ``name`` is a
+    key of :data:`FORMATS`, perhaps with a subtype (``flac``, ``wav:PCM_24``,
+    ``wav:FLOAT``), or None for the source's format.
 
-    Returns
-    -------
-    AudioFormat
+    Raises a :class:`phasen_sb.errors.UserError` if the name is unknown or
+    libsndfile cannot write the combination.
 
-    Raises
-    ------
-    UserError
-        If the name is unknown or libsndfile cannot write the combination.
-
-    Example
-    -------
     >>> choose_format(AudioFormat("WAV", "PCM_24"), "flac")
     AudioFormat(format='FLAC', subtype='PCM_24', endian='FILE')
     >>> choose_format(AudioFormat("WAV", "FLOAT"), "flac").subtype

@@ -14,53 +14,24 @@ BLOCK = 1 << 18  # samples decoded at a time, so that long files fit in memory
 
 @dataclass(frozen=True)
 class AudioFile:
-    """What one full reading of an audio file found.
-
-    Arguments
-    ---------
-    path : pathlib.Path
-        The file.
-    samples : int
-        Number of samples in each channel.
-    rate : int
-        Sample rate (Hz).
-    md5 : str
-        Checksum of the samples as little-endian float32, the same for WAV
-        and FLAC copies of one recording.
-    problem : str, optional
-        Why the file cannot be used; None where it can.
-    """
+    """What one full reading of an audio file found."""
 
     path: Path
-    samples: int = 0
-    rate: int = 0
+    samples: int = 0  # in each channel
+    rate: int = 0  # Hz
+    #: Checksum of the samples as little-endian float32, the same for WAV and
+    #: FLAC copies of one recording.
     md5: str = ""
-    problem: str | None = None
+    problem: str | None = None  # why the file cannot be used; None where it can
 
 
 def inspect_audio(path: str | Path) -> AudioFile:
-    """Decodes a whole file and describes it.
+    """Decodes a whole file that libsndfile reads and describes it.
 
     Silence, a single sample, a constant and clipped audio are fine. An empty
     file, one that cannot be decoded, more than one channel, and samples that
-    are NaN or infinite are problems.
-
-    Arguments
-    ---------
-    path : str or pathlib.Path
-        Any file that libsndfile reads.
-
-    Returns
-    -------
-    AudioFile
-        What was found; errors are described in ``problem``, never raised.
-
-    Example
-    -------
-    >>> path = getfixture("tmp_path") / "not_audio.wav"
-    >>> _ = path.write_text("hello")
-    >>> inspect_audio(path).problem
-    'cannot be decoded (Format not recognised)'
+    are NaN or infinite are problems; they are described in ``problem``, never
+    raised.
     """
     path = Path(path)
     digest = hashlib.md5()

@@ -31,31 +31,10 @@ def explain_decoding_error(error: Exception) -> str:
 
 
 def open_audio(path: str | os.PathLike) -> sf.SoundFile:
-    """Opens a file for reading, or says what is wrong with it.
+    """Opens a file that the user named, or says what is wrong with it.
 
-    Arguments
-    ---------
-    path : path
-        What the user gave.
-
-    Returns
-    -------
-    soundfile.SoundFile
-
-    Raises
-    ------
-    UserError
-        If there is no such file, or it cannot be read, is empty or not audio.
-
-    Example
-    -------
-    >>> path = getfixture("tmp_path") / "notes.wav"
-    >>> _ = path.write_text("call Anna")
-    >>> open_audio(path)
-    Traceback (most recent call last):
-    ...
-    phasen_sb.errors.UserError: ...notes.wav cannot be decoded as audio (Format
-    not recognised); convert it to WAV or FLAC first.
+    Raises a :class:`phasen_sb.errors.UserError` if there is no such file, or
+    it cannot be read, is empty or not audio.
     """
     path = Path(path)
     if path.is_dir():
@@ -93,25 +72,12 @@ def open_audio(path: str | os.PathLike) -> sf.SoundFile:
 
 
 def read_samples(file: sf.SoundFile, samples: int) -> np.ndarray:
-    """Reads the next samples.
+    """Reads the next samples, or all that are left if ``samples`` is -1.
 
-    Arguments
-    ---------
-    file : soundfile.SoundFile
-        Open for reading.
-    samples : int
-        How many; -1 for all that are left.
+    They are ``[n, channels]``, float64, which holds every format's samples
+    exactly; n is smaller than ``samples`` only at the end of the file.
 
-    Returns
-    -------
-    np.ndarray
-        ``[n, channels]``, float64, which holds every format's samples
-        exactly; n is smaller only at the end of the file.
-
-    Raises
-    ------
-    UserError
-        If the file is damaged there.
+    Raises a :class:`phasen_sb.errors.UserError` if the file is damaged there.
     """
     try:
         return file.read(samples, dtype="float64", always_2d=True)
@@ -133,17 +99,9 @@ def read_blocks(file: sf.SoundFile) -> Iterator[np.ndarray]:
 def check_whole(file: sf.SoundFile, samples: int) -> None:
     """Refuses a file that ends before it should.
 
-    Arguments
-    ---------
-    file : soundfile.SoundFile
-        Read to its end.
-    samples : int
-        How many samples were read.
-
-    Raises
-    ------
-    UserError
-        If there are none, or fewer than the header promises.
+    The file has been read to its end, which gave ``samples`` samples. Raises a
+    :class:`phasen_sb.errors.UserError` if there are none, or fewer than the
+    header promises.
     """
     promised = file.frames
     cut = None

@@ -18,24 +18,9 @@ RESAMPLER = {
 
 
 def find_rate_problem(rate: int, sample_rate: int) -> str | None:
-    """Finds out whether audio at one rate can be resampled to another.
+    """Says why audio at ``rate`` cannot be resampled to ``sample_rate`` (Hz).
 
-    Arguments
-    ---------
-    rate, sample_rate : int
-        The rate of the audio and the wanted one (Hz).
-
-    Returns
-    -------
-    str or None
-        Why it cannot, to follow the name of a file; None if it can.
-
-    Example
-    -------
-    >>> find_rate_problem(44100, 16000)
-    >>> find_rate_problem(44101, 16000)
-    'is at 44101 Hz, which has too little in common with 16000 Hz; resample it
-    yourself'
+    The reason is to follow the name of a file; None if it can be resampled.
     """
     # The filter bank of torchaudio grows with the reduced fraction of the
     # two rates: 44100 Hz to 16000 Hz is 441/160, but 44101 Hz needs 3 GB.
@@ -48,19 +33,10 @@ def find_rate_problem(rate: int, sample_rate: int) -> str | None:
 
 
 def resample(samples: np.ndarray, rate: int, sample_rate: int) -> torch.Tensor:
-    """Changes the rate of a signal, with the filter of :data:`RESAMPLER`.
+    """Changes the rate (Hz) of a signal, with the filter of :data:`RESAMPLER`.
 
-    Arguments
-    ---------
-    samples : np.ndarray
-        ``[samples]``, float32 or float64.
-    rate, sample_rate : int
-        Its rate and the wanted one (Hz).
-
-    Returns
-    -------
-    torch.Tensor
-        ``[samples]``, of the same type.
+    The signal is ``[samples]``, float32 or float64, and so is the result, of
+    the same type.
     """
     options = {k: v for k, v in RESAMPLER.items() if k != "function"}
     with torch.no_grad():

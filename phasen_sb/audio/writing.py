@@ -20,32 +20,10 @@ LOSSY_COMPRESSION = 0.1
 class AudioWriter:
     """Writes an audio file, completely or not at all.
 
-    A context manager; what it wrote is renamed to the final name at the end,
-    or removed after an error.
-
-    Arguments
-    ---------
-    path : path
-        The final name.
-    rate : int
-        Sample rate (Hz).
-    channels : int
-        Number of channels.
-    audio_format : AudioFormat
-        How to store the samples.
-    samples : int
-        How many samples will be written.
-    tags : dict
-        Text such as ``title``, kept where the format has a place for it.
-
-    Example
-    -------
-    >>> path = getfixture("tmp_path") / "tone.wav"
-    >>> wav = AudioFormat("WAV", "PCM_16")
-    >>> with AudioWriter(path, 16000, 1, wav, 4) as writer:
-    ...     writer.write(np.zeros((4, 1)))
-    >>> sf.info(path).frames
-    4
+    A context manager; what it wrote is renamed to the final name, ``path``, at
+    the end, or removed after an error. ``rate`` is in Hz, and ``samples`` is
+    the number of samples that will be written. ``tags`` are text such as
+    ``title``, kept where the format has a place for it.
     """
 
     def __init__(
@@ -59,7 +37,6 @@ class AudioWriter:
     ):
         self.path = Path(path)
         self.part = self.path.with_name(f".{self.path.name}.part")
-        self.written = 0
         container = audio_format.format
         width = SAMPLE_BYTES.get(audio_format.subtype, 2)
         if container == "WAV" and samples * channels * width > WAV_LIMIT:
@@ -100,10 +77,8 @@ class AudioWriter:
     def write(self, block: np.ndarray) -> None:
         """Writes ``[samples, channels]``.
 
-        Raises
-        ------
-        UserError
-            If the disk is full or gone.
+        Raises a :class:`phasen_sb.errors.UserError` if the disk is full or
+        gone.
         """
         try:
             self._file.write(block)
@@ -111,7 +86,6 @@ class AudioWriter:
             raise self._failure(self._raw.error or error) from error
         if self._raw.error is not None:
             raise self._failure(self._raw.error)
-        self.written += len(block)
 
     def __enter__(self):
         return self

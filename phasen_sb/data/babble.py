@@ -44,47 +44,19 @@ def make_babble(
 
     Each voice has a place, at some distance and mostly in a synthetic room,
     and speaks one randomly drawn recording after the other, with pauses.
+    ``voices`` are the fewest and the most voices at a time; their number is
+    drawn uniformly on a logarithmic scale.
 
-    Arguments
-    ---------
-    folder : str or pathlib.Path
-        Folder with mono recordings of speech, at any depth and rate. No
-        speaker of validation or test should be among them.
-    destination : str or pathlib.Path
-        Receives ``babble_00.wav`` and so on, all or none.
-    count : int
-        Number of files.
-    seconds : float
-        Length of each.
-    voices : tuple of int
-        Fewest and most voices at a time; the number is drawn uniformly on a
-        logarithmic scale.
-    sample_rate : int
-        Sample rate of the files (Hz).
-    seed : int
-        The same seed and recordings give the same files.
-    jobs : int, optional
-        Number of threads; default one for each CPU.
+    ``folder`` has mono recordings at any depth and rate; no speaker of
+    validation or test should be among them. ``destination`` receives ``count``
+    files of ``seconds`` each at ``sample_rate`` (Hz), ``babble_00.wav`` and so
+    on, all or none; their paths are returned. The same seed and recordings
+    give the same files. ``jobs`` is the number of threads; by default one for
+    each CPU.
 
-    Returns
-    -------
-    list of pathlib.Path
-        The files.
-
-    Raises
-    ------
-    UserError
-        If there is no such folder, a recording cannot be used or none has
-        speech in it, or ``destination`` holds babble already or cannot be
-        written to.
-
-    Example
-    -------
-    >>> from phasen_sb.data import sample_corpus
-    >>> speech = sample_corpus() / "clean_trainset_28spk_wav_16k"
-    >>> out = getfixture("tmp_path") / "noise"
-    >>> [path.name for path in make_babble(speech, out, 1, 2.0)]
-    ['babble_00.wav']
+    Raises a :class:`phasen_sb.errors.UserError` if there is no such folder, a
+    recording cannot be used or none has speech in it, or ``destination`` holds
+    babble already or cannot be written to.
     """
     folder = existing_folder(folder, "the folder")
     destination = Path(destination).expanduser().absolute()

@@ -20,21 +20,10 @@ def find_bad_files(
 ) -> list[tuple[Path, str]]:
     """Finds the files that cannot be used, alone or as a pair.
 
-    Arguments
-    ---------
-    splits : dict
-        Split -> utterance id -> key -> file.
-    facts : dict
-        What :func:`phasen_sb.audio.inspection.inspect_audio` found in each.
-    sample_rate : int
-        The rate the network works at (Hz).
-    promised_rates : dict
-        File -> rate (Hz) that its folder's name promises.
-
-    Returns
-    -------
-    list of (pathlib.Path, str)
-        Each bad file and what is wrong with it.
+    ``facts`` are those of :func:`phasen_sb.audio.inspection.inspect_audio`,
+    ``sample_rate`` is the rate the network works at (Hz), and
+    ``promised_rates`` are those (Hz) that the names of the files' folders
+    promise. Each bad file is returned with what is wrong with it.
     """
     found = []
     for path, fact in facts.items():
@@ -72,22 +61,11 @@ def _find_difference(noisy: AudioFile, clean: AudioFile) -> str | None:
 def raise_bad_files(
     problems: Sequence[tuple[Path, str]], checked: int, save_folder: str | Path
 ) -> None:
-    """Raises one error that names all bad files, if there are any.
+    """Raises one ``UserError`` that names all bad files, if there are any.
 
-    Arguments
-    ---------
-    problems : sequence of (pathlib.Path, str)
-        Each bad file and what is wrong with it.
-    checked : int
-        How many files were checked.
-    save_folder : str or pathlib.Path
-        Where ``bad_files.txt`` with the full list is written, if the list is
-        too long for the message.
-
-    Raises
-    ------
-    UserError
-        If ``problems`` is not empty.
+    ``problems`` are the bad files, each with what is wrong with it, of the
+    ``checked`` files in all. If the list is too long for the message, all of
+    it is written to ``bad_files.txt`` in ``save_folder``.
     """
     if not problems:
         return

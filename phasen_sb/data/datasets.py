@@ -135,18 +135,8 @@ def make_datasets(
 class RandomDraw:
     """Gives each utterance another generator in each epoch.
 
-    Arguments
-    ---------
-    seed : int
-        Seed of the training.
-    epoch_counter : EpochCounter, optional
-        Where the epoch is read.
-
-    Example
-    -------
-    >>> draw = RandomDraw(seed=1)
-    >>> draw("p226_001").initial_seed() == draw("p226_001").initial_seed()
-    True
+    The epoch is read from ``epoch_counter``, SpeechBrain's ``EpochCounter``,
+    at each call; without one it is 0.
     """
 
     def __init__(self, seed: int, epoch_counter=None):

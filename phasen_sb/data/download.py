@@ -34,21 +34,11 @@ ATTEMPTS = 5  # in a row without progress
 
 @dataclass(frozen=True)
 class Archive:
-    """One file of the DataShare record.
+    """One file of the DataShare record."""
 
-    Arguments
-    ---------
-    bitstream : str
-        Its identifier on the server.
-    md5 : str
-        Checksum that the record publishes.
-    size : int, optional
-        Bytes, where known exactly; otherwise the server's value is used.
-    """
-
-    bitstream: str
-    md5: str
-    size: int | None = None
+    bitstream: str  # its identifier on the server
+    md5: str  # as the record publishes it
+    size: int | None = None  # bytes, where known exactly; else as served
 
 
 ARCHIVES = {
@@ -88,36 +78,21 @@ def download_voicebank(
     Four archives of 5.6 GB in all become four folders of 6.5 GB; meanwhile an
     archive of up to 2.8 GB needs room, too. An interrupted download continues
     where it stopped, now or in a later call, and what is unpacked already is
-    kept.
+    kept. The filled folder, ``destination``, is returned; it is then the
+    ``data_folder`` of :func:`phasen_sb.data.voicebank.prepare_voicebank`.
 
     The MD5 checksums are those of the DataShare record, as listed by several
     public projects that verify them; the two sizes also come from public
     sources. They were not compared with the server itself.
 
-    Arguments
-    ---------
-    destination : str or pathlib.Path
-        Folder to fill; it is then the ``data_folder`` of
-        :func:`phasen_sb.data.voicebank.prepare_voicebank`.
-    base_url : str, optional
-        A mirror that has the archives as ``base_url/clean_testset_wav.zip``
-        and so on; default is Edinburgh DataShare.
-    archives : mapping, optional
-        From file name to :class:`Archive`, for a mirror with other files.
-    wait : float
-        Seconds before the first retry after a broken connection; doubled
-        each time.
+    ``base_url`` is a mirror that has the archives as
+    ``base_url/clean_testset_wav.zip`` and so on; by default they come from
+    Edinburgh DataShare. ``archives``, from file name to :class:`Archive`, are
+    for a mirror with other files. ``wait`` is the number of seconds before the
+    first retry after a broken connection; it is doubled each time.
 
-    Returns
-    -------
-    pathlib.Path
-        The folder.
-
-    Raises
-    ------
-    UserError
-        If there is no connection, the server lacks a file, size or checksum
-        is wrong, or the disk is full.
+    Raises a :class:`phasen_sb.errors.UserError` if there is no connection, the
+    server lacks a file, size or checksum is wrong, or the disk is full.
     """
     destination = Path(destination).expanduser().absolute()
     try:

@@ -16,26 +16,18 @@ from phasen_sb.utils.folders import check_apart, existing_folder
 class ExtraData:
     """More recordings to train on; validation and test do not change.
 
-    Arguments
-    ---------
-    clean_folder : str or pathlib.Path, optional
-        Folder with mono files of clean speech.
-    noise_folder : str or pathlib.Path, optional
-        Folder with mono files of noise, used in addition to the noises of
-        :func:`phasen_sb.data.mix.prepare_mix`. With recorded pairs, half of
-        these, and all of the extra speech, are mixed with one of them instead
-        of their own noise, another one in each epoch.
-    snr_low, snr_high : float
-        Range of the signal-to-noise ratios (dB) of such mixtures.
-
-    Raises
-    ------
-    UserError
-        If the range is not valid.
+    Raises a :class:`phasen_sb.errors.UserError` if the range of SNRs is not
+    valid.
     """
 
+    #: Folder with mono files of clean speech.
     clean_folder: str | Path | None = None
+    #: Folder with mono files of noise, used in addition to the noises of
+    #: :func:`phasen_sb.data.mix.prepare_mix`. With recorded pairs, half of
+    #: these, and all of the extra speech, are mixed with one of them instead
+    #: of their own noise, another one in each epoch.
     noise_folder: str | Path | None = None
+    #: Range of the signal-to-noise ratios (dB) of such mixtures.
     snr_low: float = 0.0
     snr_high: float = 15.0
 
@@ -44,13 +36,7 @@ class ExtraData:
 
 
 def check_snr_range(snr_low: float, snr_high: float) -> None:
-    """Refuses an invalid range of signal-to-noise ratios (dB).
-
-    Raises
-    ------
-    UserError
-        If a limit is not finite, or they are in the wrong order.
-    """
+    """Refuses SNRs (dB) that are not finite or in the wrong order."""
     if not (math.isfinite(snr_low) and math.isfinite(snr_high)):
         raise UserError(
             f"snr_low is {snr_low} and snr_high is {snr_high}; give numbers."
@@ -73,41 +59,15 @@ def add_extra_data(
 ) -> tuple[Path, dict, dict[str, dict]]:
     """Adds recordings to the training utterances and to the noises.
 
-    Arguments
-    ---------
-    splits : dict
-        Split -> utterance id -> key -> file; ``train``, which gets the speech
-        as pairs without noise, and ``noise`` grow in place.
-    extra : ExtraData
-        What to add.
-    roots : sequence of pathlib.Path
-        The folders that contain all files so far.
-    save_folder : str or pathlib.Path
-        Where results go; skipped if it is in one of the extra folders.
+    ``splits`` grows in place: ``train`` gets the speech as pairs without
+    noise, ``noise`` the noises. ``roots`` are the folders that contain all
+    files so far; ``save_folder``, where results go, is skipped if it is in one
+    of the extra folders. Returned are a folder that contains all files, the
+    settings to record in ``data.json``, and by id the further entries of the
+    manifest: the splits that use a noise.
 
-    Returns
-    -------
-    root : pathlib.Path
-        A folder that contains all files.
-    settings : dict
-        What to record in ``data.json``.
-    entries : dict
-        Id -> further entries of the manifest: the splits that use a noise.
-
-    Raises
-    ------
-    UserError
-        If a folder is missing or has no audio in it, or holds other data or
-        links to it.
-
-    Example
-    -------
-    >>> from phasen_sb.data import sample_corpus
-    >>> splits = {"train": {}}
-    >>> extra = ExtraData(sample_corpus() / "clean_trainset_28spk_wav_16k")
-    >>> root, *_ = add_extra_data(splits, extra, [Path("/data")], "results")
-    >>> len(splits["train"])
-    24
+    Raises a :class:`phasen_sb.errors.UserError` if a folder is missing or has
+    no audio in it, or holds other data or links to it.
     """
     cache = Path(save_folder).expanduser().absolute()
     settings: dict = {}

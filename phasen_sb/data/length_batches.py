@@ -6,22 +6,11 @@ from collections.abc import Sequence
 def length_batches(lengths: Sequence[float], limit: float) -> list[list[int]]:
     """Groups utterances into batches with little padding.
 
-    Arguments
-    ---------
-    lengths : sequence of float
-        Length of each utterance.
-    limit : float
-        Longest batch, padding included, in the unit of ``lengths``. A longer
-        utterance is a batch by itself.
+    ``limit`` is the longest batch, padding included, in the unit of
+    ``lengths``; a longer utterance is a batch by itself. The indices are
+    returned as a ``batch_sampler`` of a DataLoader takes them; the longest
+    utterances come first, so that a lack of memory shows at once.
 
-    Returns
-    -------
-    list of list of int
-        Indices, as a ``batch_sampler`` of a DataLoader; the longest utterances
-        come first, so that a lack of memory shows at once.
-
-    Example
-    -------
     >>> length_batches([2.0, 9.0, 3.0, 30.0, 8.0], 20.0)
     [[3], [1, 4], [2, 0]]
     """

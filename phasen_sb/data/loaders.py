@@ -13,16 +13,11 @@ from phasen_sb.errors import UserError
 
 
 class PairLoader:
-    """Reads the same part of a noisy and a clean file.
+    """Reads the same part of a noisy and a clean file at ``sample_rate`` (Hz).
 
-    Arguments
-    ---------
-    sample_rate : int
-        Rate of the files (Hz).
-    crop : int, optional
-        Length of a random part (samples); the whole without it.
-    draw : callable
-        From utterance id to :class:`torch.Generator`.
+    The part has ``crop`` samples, or is the whole without it; the
+    :class:`torch.Generator` that ``draw`` makes from the utterance's id
+    chooses it.
     """
 
     def __init__(self, sample_rate: int, crop: int | None, draw):
@@ -33,21 +28,9 @@ class PairLoader:
     def __call__(
         self, utterance: str, length: float, noisy_wav: str, clean_wav: str
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Reads one pair.
+        """Reads the noisy and the clean signal, each ``[samples]``.
 
-        Arguments
-        ---------
-        utterance : str
-            Its id.
-        length : float
-            Length of the files (s).
-        noisy_wav, clean_wav : str
-            The files.
-
-        Returns
-        -------
-        tuple of torch.Tensor
-            Noisy and clean signal, each ``[samples]``.
+        ``length`` is that of the files (s).
         """
         start, count = _draw_part(
             round(length * self.sample_rate), self.crop, self.draw(utterance)
@@ -58,14 +41,9 @@ class PairLoader:
 class MixLoader(PairLoader):
     """Reads a part of a clean file and adds noise to it.
 
-    Arguments
-    ---------
-    sample_rate, crop, draw
-        As for :class:`PairLoader`.
-    noises : list of (str, int)
-        Noise files and their lengths (samples).
-    snr_low, snr_high : float
-        Range of the signal-to-noise ratio (dB), drawn uniformly.
+    ``noises`` are the noise files with their lengths (samples). The
+    signal-to-noise ratio is drawn uniformly from ``snr_low`` to ``snr_high``
+    (dB).
     """
 
     def __init__(
@@ -109,8 +87,7 @@ class MixLoader(PairLoader):
 class OtherNoiseLoader(MixLoader):
     """Reads a pair, or mixes its clean file with other noise.
 
-    Pairs without noise always get other noise, of the rest half do. Takes the
-    arguments of :class:`MixLoader`.
+    Pairs without noise always get other noise, of the rest half do.
     """
 
     def __call__(
@@ -129,29 +106,11 @@ class OtherNoiseLoader(MixLoader):
 def mix_at_snr(
     clean: torch.Tensor, noise: torch.Tensor, snr: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Adds noise to speech at a signal-to-noise ratio.
+    """Adds noise to speech of equal length, both ``[samples]``.
 
-    A mixture that exceeds full scale is attenuated together with its clean
-    part. Silent speech gets no noise, and silent noise adds nothing.
-
-    Arguments
-    ---------
-    clean, noise : torch.Tensor
-        Signals ``[samples]`` of equal length.
-    snr : float
-        Ratio of their powers (dB).
-
-    Returns
-    -------
-    tuple of torch.Tensor
-        Noisy and clean signal, each ``[samples]``.
-
-    Example
-    -------
-    >>> clean, noise = torch.ones(4), torch.tensor([1.0, -1.0, 1.0, -1.0])
-    >>> noisy, clean = mix_at_snr(0.1 * clean, noise, snr=20.0)
-    >>> noisy
-    tensor([0.1100, 0.0900, 0.1100, 0.0900])
+    ``snr`` is the ratio of their powers (dB). The noisy and the clean signal
+    are returned; a mixture that exceeds full scale is attenuated together with
+    its clean part. Silent speech gets no noise, and silent noise adds nothing.
     """
     speech_level = compute_amplitude(clean, amp_type="rms").squeeze()
     noise_level = compute_amplitude(noise, amp_type="rms").squeeze()

@@ -30,22 +30,10 @@ logger = get_logger(__name__)
 
 
 def read_record(save_folder: str | Path) -> dict:
-    """Reads what a prepare function recorded.
+    """Reads what a prepare function recorded in ``data.json``.
 
-    Arguments
-    ---------
-    save_folder : str or pathlib.Path
-        Folder of the manifests.
-
-    Returns
-    -------
-    dict
-        The contents of ``data.json``.
-
-    Raises
-    ------
-    UserError
-        If no data was prepared there, or the record is damaged.
+    Raises a :class:`phasen_sb.errors.UserError` if no data was prepared in
+    ``save_folder``, or the record is damaged.
     """
     path = Path(save_folder) / DATA_RECORD
     if not path.is_file():
@@ -69,38 +57,16 @@ def write_manifests(
     """Writes the manifests of lists of files, unless they exist already.
 
     A second call with unchanged files (paths, sizes, times of modification)
-    and settings reads no audio.
+    and settings reads no audio. ``root`` contains all the files; those at
+    another rate than ``sample_rate`` (Hz), at which the network works, are
+    resampled into ``save_folder``. ``settings`` are what else defines the
+    data; they are kept in the record, which is returned. ``promised_rates``
+    (Hz) are those that the source of a file promises; any other is a problem.
+    ``extra`` has further entries of the manifest by utterance id. ``jobs`` is
+    the number of parallel workers; by default one for each CPU.
 
-    Arguments
-    ---------
-    splits : dict
-        Split -> utterance id -> key -> file.
-    root : pathlib.Path
-        A folder that contains all these files.
-    save_folder : str or pathlib.Path
-        Receives manifests, record and resampled files.
-    sample_rate : int
-        The rate the network works at (Hz); other files are resampled to it.
-    settings : dict
-        What else defines the data; kept in the record.
-    problems : list, optional
-        Bad files found before, to be reported with those found here.
-    promised_rates : dict, optional
-        File -> rate (Hz) that its source promises; any other is a problem.
-    extra : dict, optional
-        Utterance id -> further entries of its manifest.
-    jobs : int, optional
-        Number of parallel workers; default one for each CPU.
-
-    Returns
-    -------
-    dict
-        The record, as in ``data.json``.
-
-    Raises
-    ------
-    UserError
-        If any file cannot be used; all of them are named.
+    Raises a :class:`phasen_sb.errors.UserError` if any file cannot be used;
+    all of them are named, with the ``problems`` that were found before.
     """
     save_folder = Path(save_folder).expanduser().absolute()
     sample_rate = _check_rate(sample_rate)
@@ -243,21 +209,10 @@ def _read_reusable_record(save_folder: Path, fingerprint: str) -> dict | None:
 def read_manifest(
     save_folder: str | Path, split: str, data_root: str
 ) -> dict[str, dict]:
-    """Reads one manifest with its placeholder filled in.
+    """Reads one manifest, from utterance id to entries.
 
-    Arguments
-    ---------
-    save_folder : str or pathlib.Path
-        Folder of the manifests.
-    split : str
-        ``train``, ``valid``, ``test`` or ``noise``.
-    data_root : str
-        What ``{data_root}`` stands for.
-
-    Returns
-    -------
-    dict
-        Utterance id -> entries.
+    ``split`` is ``train``, ``valid``, ``test`` or ``noise``; ``data_root`` is
+    filled in for the placeholder ``{data_root}``.
     """
     return load_data_json(
         str(Path(save_folder) / f"{split}.json"), {"data_root": data_root}

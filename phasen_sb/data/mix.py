@@ -37,37 +37,15 @@ def prepare_mix(
 
     :func:`phasen_sb.data.datasets.make_datasets` mixes them on the fly:
     training utterances get another noise, another part of it and another SNR
-    in each epoch, those of validation and test always the same. Noise files
-    are split like the speech, so that validation and test use noise that
-    training does not; with two files validation and test share one, with a
-    single file all do.
+    in each epoch, those of validation and test always the same. SNRs are drawn
+    uniformly from ``snr_low`` to ``snr_high`` (dB), for extra recordings, too.
+    Noise files are split like the speech, so that validation and test use
+    noise that training does not; with two files validation and test share one,
+    with a single file all do.
 
-    Arguments
-    ---------
-    clean_folder, noise_folder : str or pathlib.Path
-        Folders with mono files, at any depth, of any format libsndfile
-        reads, at any rate.
-    save_folder : str or pathlib.Path
-        Receives ``train.json``, ``valid.json``, ``test.json``,
-        ``noise.json``, ``data.json`` and the resampled copies, if any.
-    snr_low, snr_high : float
-        Range of the signal-to-noise ratios (dB), drawn uniformly.
-    extra : ExtraData
-        More speech and noise to train on, mixed at these SNRs.
-    sample_rate, valid_fraction, test_fraction, group_regex, jobs
-        As for :func:`phasen_sb.data.pairs.prepare_pairs`; ``group_regex`` is
-        for speech files.
-
-    Returns
-    -------
-    dict
-        The record, as in ``data.json``: counts, checksums, resampler.
-
-    Raises
-    ------
-    UserError
-        If a folder is missing, there are fewer than three groups of speech
-        files, or any file cannot be used; all bad files are named at once.
+    The other arguments, results and errors are as for
+    :func:`phasen_sb.data.pairs.prepare_pairs`, except that ``noise.json`` is
+    written as well, and ``group_regex`` is for speech files.
     """
     check_snr_range(snr_low, snr_high)
     clean_root = existing_folder(clean_folder, "clean_folder")

@@ -26,50 +26,22 @@ def prepare_pairs(
     equal but for the suffix. The split of a pair depends on its name alone, so
     that it does not change when files are added.
 
-    Arguments
-    ---------
-    noisy_folder, clean_folder : str or pathlib.Path
-        Folders with mono files, at any depth, of any format libsndfile
-        reads, at any rate.
-    save_folder : str or pathlib.Path
-        Receives ``train.json``, ``valid.json``, ``test.json``, ``data.json``
-        and the resampled copies, if any.
-    sample_rate : int
-        The rate the network works at (Hz).
-    valid_fraction, test_fraction : float
-        Shares of the pairs to validate and to test on; each split has at
-        least one.
-    group_regex : str, optional
-        Keeps pairs in one split if this regular expression matches the same
-        text in their names (its first group, if it has one): ``"^(p[0-9]+)_"``
-        never puts a VCTK speaker into two splits. A name is the path within
-        the folder, with ``__`` for ``/``.
-    extra : ExtraData
-        More speech and noise to train on.
-    jobs : int, optional
-        Number of parallel workers; default one for each CPU.
+    The folders have mono files, at any depth, of any format libsndfile reads,
+    at any rate. ``save_folder`` receives ``train.json``, ``valid.json``,
+    ``test.json``, ``data.json`` and the copies that were resampled to
+    ``sample_rate``, the rate the network works at (Hz). The record, as in
+    ``data.json``, is returned: counts, checksums, resampler.
 
-    Returns
-    -------
-    dict
-        The record, as in ``data.json``: counts, checksums, resampler.
+    The fractions are the shares of the pairs to validate and to test on; each
+    split has at least one pair. Pairs stay in one split if ``group_regex``
+    matches the same text in their names (its first group, if it has one):
+    ``"^(p[0-9]+)_"`` never puts a VCTK speaker into two splits. A name is the
+    path within the folder, with ``__`` for ``/``. ``jobs`` is the number of
+    parallel workers; by default one for each CPU.
 
-    Raises
-    ------
-    UserError
-        If a folder is missing, there are fewer than three groups, or any
-        file is unpaired or cannot be used; all bad files are named at once.
-
-    Example
-    -------
-    >>> from phasen_sb.data import sample_corpus
-    >>> record = prepare_pairs(
-    ...     sample_corpus() / "noisy_trainset_28spk_wav_16k",
-    ...     sample_corpus() / "clean_trainset_28spk_wav_16k",
-    ...     getfixture("tmp_path"),
-    ... )
-    >>> sum(split["files"] for split in record["splits"].values())
-    24
+    Raises a :class:`phasen_sb.errors.UserError` if a folder is missing, there
+    are fewer than three groups, or any file is unpaired or cannot be used; all
+    bad files are named at once.
     """
     noisy_root = existing_folder(noisy_folder, "noisy_folder")
     clean_root = existing_folder(clean_folder, "clean_folder")
@@ -121,19 +93,9 @@ def match_pairs(
 ) -> dict[str, dict[str, Path]]:
     """Pairs noisy and clean files of the same name.
 
-    Arguments
-    ---------
-    noisy, clean : dict
-        From name to file.
-    noisy_folder, clean_folder : pathlib.Path
-        Where they were found, for the messages.
-    problems : list of (pathlib.Path, str)
-        Receives the files that have no partner.
-
-    Returns
-    -------
-    dict
-        From name to ``{"noisy_wav": file, "clean_wav": file}``.
+    ``problems`` receives the files that have no partner; the folders, where
+    the files were found, are for its messages. Returned are the pairs by name,
+    as ``{"noisy_wav": file, "clean_wav": file}``.
     """
     problems += [
         (path, f"has no partner of that name in {clean_folder}")

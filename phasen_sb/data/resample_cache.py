@@ -28,26 +28,11 @@ def resample_file(source: Path, target: Path, sample_rate: int) -> AudioFile:
 
     Float samples are neither rounded nor clipped where the filter
     overshoots. The copy gets the modification time of its source, by which a
-    later run sees that it is up to date.
+    later run sees that it is up to date. ``sample_rate`` is the new rate (Hz).
+    Facts about the copy are returned.
 
-    Arguments
-    ---------
-    source : pathlib.Path
-        File at any rate.
-    target : pathlib.Path
-        File to write.
-    sample_rate : int
-        The new rate (Hz).
-
-    Returns
-    -------
-    AudioFile
-        Facts about the resampled file.
-
-    Raises
-    ------
-    UserError
-        If it cannot be written.
+    Raises a :class:`phasen_sb.errors.UserError` if the copy cannot be written
+    or is damaged.
     """
     modified = source.stat().st_mtime_ns
     if not target.exists() or target.stat().st_mtime_ns != modified:

@@ -22,21 +22,11 @@ SILENCE = 1e-10  # energy, below the rounding of 16 bit
 
 
 def measure_level_range(path: str | Path) -> float:
-    """Measures the level range of a recording.
+    """Measures the level range of a mono file (dB).
 
-    Arguments
-    ---------
-    path : str or pathlib.Path
-        A mono file.
+    It is the 95th minus the 5th percentile of the frames' levels, or 0 if
+    there is no frame, or only digital silence.
 
-    Returns
-    -------
-    float
-        95th minus 5th percentile of the frames' levels (dB); 0 if there is
-        no frame, or only digital silence.
-
-    Example
-    -------
     >>> path = getfixture("tmp_path") / "steps.wav"
     >>> steps = np.repeat([0.5, 0.005], 16000)
     >>> sf.write(path, steps, 16000, subtype="FLOAT")
@@ -62,28 +52,15 @@ def select_clean(
 ) -> dict[str, float]:
     """Links the recordings of a folder that are clean into another folder.
 
-    Arguments
-    ---------
-    folder : str or pathlib.Path
-        Folder with audio files, at any depth.
-    destination : str or pathlib.Path
-        Receives a link for each selected file, named by its path within
-        ``folder`` with ``__`` for ``/``; existing links are kept.
-    minimum : float
-        Lowest level range (dB).
-    jobs : int, optional
-        Number of threads; default one for each CPU.
+    Recordings lie at any depth; those with a level range of at least
+    ``minimum`` (dB) are clean. ``destination`` receives a link for each,
+    named by its path within ``folder`` with ``__`` for ``/``; existing links
+    are kept. The level ranges (dB) of all files are returned by their names.
+    ``jobs`` is the number of threads; by default one for each CPU.
 
-    Returns
-    -------
-    dict
-        The level range (dB) of all files by their names.
-
-    Raises
-    ------
-    UserError
-        If there is no such folder, a file cannot be used, none is clean, or
-        ``destination`` has other files of these names or is ``folder``.
+    Raises a :class:`phasen_sb.errors.UserError` if there is no such folder, a
+    file cannot be used, none is clean, or ``destination`` has other files of
+    these names or is ``folder``.
     """
     folder = existing_folder(folder, "the folder").resolve()
     destination = Path(destination).expanduser().resolve()

@@ -19,32 +19,11 @@ def split_items(
 ) -> Splits:
     """Splits items into ``train``, ``valid`` and ``test`` by their names.
 
-    Arguments
-    ---------
-    items : dict
-        From name to files.
-    valid_fraction, test_fraction : float
-        Shares of validation and test.
-    group_regex : str, optional
-        What to keep together, as for
-        :func:`phasen_sb.data.pairs.prepare_pairs`.
+    No split is empty. The fractions and ``group_regex`` are as for
+    :func:`phasen_sb.data.pairs.prepare_pairs`.
 
-    Returns
-    -------
-    dict
-        Split -> name -> files; no split is empty.
-
-    Raises
-    ------
-    UserError
-        If the fractions or the expression are invalid, or there are fewer
-        than three groups.
-
-    Example
-    -------
-    >>> splits = split_items({name: {} for name in "abcd"}, 0.1, 0.1)
-    >>> {split: len(names) for split, names in splits.items()}
-    {'train': 2, 'valid': 1, 'test': 1}
+    Raises a :class:`phasen_sb.errors.UserError` if these are invalid, or there
+    are fewer than three groups.
     """
     for name, value in (
         ("valid_fraction", valid_fraction),

@@ -43,39 +43,16 @@ def prepare_voicebank(
     Validation is by whole speakers taken from the training set, as in
     SpeechBrain's recipes; the test set is never used for selection.
 
-    Arguments
-    ---------
-    data_folder : str or pathlib.Path
-        Folder with ``clean_trainset_28spk_wav``,
-        ``noisy_trainset_28spk_wav``, ``clean_testset_wav`` and
-        ``noisy_testset_wav`` at 48 kHz as published, or with those names
-        and ``_16k`` after them at 16 kHz. WAV or FLAC. Where both exist, the
-        16 kHz ones are used for a ``sample_rate`` up to 16000.
-    save_folder : str or pathlib.Path
-        Receives ``train.json``, ``valid.json``, ``test.json``, ``data.json``
-        and the resampled copies, if any.
-    sample_rate : int
-        The rate the network works at (Hz).
-    valid_speakers : sequence of str
-        Speakers to validate on.
-    extra : ExtraData
-        More speech and noise to train on.
-    jobs : int, optional
-        Number of parallel workers; default one for each CPU.
+    ``data_folder`` has ``clean_trainset_28spk_wav``,
+    ``noisy_trainset_28spk_wav``, ``clean_testset_wav`` and
+    ``noisy_testset_wav`` at 48 kHz as published, or with those names and
+    ``_16k`` after them at 16 kHz, in WAV or FLAC. Where both exist, the 16 kHz
+    ones are used for a ``sample_rate`` up to 16000. The other arguments and
+    the results are as for :func:`phasen_sb.data.pairs.prepare_pairs`.
 
-    Returns
-    -------
-    dict
-        The record, as in ``data.json``: counts, checksums, resampler.
+    Raises a :class:`phasen_sb.errors.UserError` if a folder is missing, or any
+    file is unpaired or cannot be used; all bad files are named at once.
 
-    Raises
-    ------
-    UserError
-        If a folder is missing, or any file is unpaired or cannot be used;
-        all bad files are named at once.
-
-    Example
-    -------
     >>> from phasen_sb.data import sample_corpus
     >>> folder = getfixture("tmp_path")
     >>> record = prepare_voicebank(sample_corpus(), folder)

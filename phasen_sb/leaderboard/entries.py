@@ -18,73 +18,37 @@ YES, NO, UNKNOWN = "yes", "no", "unknown"
 
 @dataclass(frozen=True)
 class Entry:
-    """What one system scored under one protocol.
-
-    Arguments
-    ---------
-    system : str
-        Its name.
-    protocol : str
-        Which of several results of that system it is: whose training,
-        weights, tools or table.
-    year : str
-        Year of the source, "" if it does not matter.
-    domain : str
-        What the network maps: "time", "magnitude", "complex" and others.
-    causal : str
-        "yes", "no" or "unknown".
-    latency_ms : float or None
-        Algorithmic latency of a causal system, where it is known.
-    parameters_M : float or None
-        Millions of parameters.
-    macs_G_per_s : float or None
-        Billions of multiply-accumulate operations per second of audio.
-    scores : dict
-        Those of :data:`SCORES` that are known.
-    extra_data : str
-        "no", or what else than VoiceBank-DEMAND it was trained on.
-    evidence : str
-        "as published", "reproduced by others" or "self-measured".
-    selected_on_test : str
-        Whether the test set chose the checkpoint: "yes", "no", "unknown".
-    metric_optimised : str
-        "no", "unknown", or how a metric entered the training ("PESQ loss",
-        "metric discriminator", "PCS").
-    retracted : str
-        "yes" or "no".
-    source : str
-        Citation or repository.
-    checked : str
-        "source read", "second hand" (through another's table), or "here".
-    note : str
-        What else a reader should know.
-    intervals : dict
-        95 % confidence intervals of scores, (low, high).
-    test_data : str
-        :data:`TEST_SET`, or which other files the scores are means over.
-    printed : dict
-        Scores with as many digits as their source gives.
-    """
+    """What one system scored under one protocol."""
 
     system: str
+    #: Which of several results of that system it is: whose training, weights,
+    #: tools or table.
     protocol: str
-    year: str
-    domain: str
-    causal: str
-    latency_ms: float | None
-    parameters_M: float | None
+    year: str  # of the source; "" if it does not matter
+    domain: str  # what the network maps: "time", "magnitude", "complex", ...
+    causal: str  # "yes", "no" or "unknown"
+    latency_ms: float | None  # algorithmic, of a causal system, where known
+    parameters_M: float | None  # millions
+    #: Billions of multiply-accumulate operations per second of audio.
     macs_G_per_s: float | None
-    scores: Mapping[str, float]
+    scores: Mapping[str, float]  # those of SCORES that are known
+    #: "no", or what else than VoiceBank-DEMAND it was trained on.
     extra_data: str
-    evidence: str
+    evidence: str  # "as published", "reproduced by others" or "self-measured"
+    #: Whether the test set chose the checkpoint: "yes", "no" or "unknown".
     selected_on_test: str
+    #: "no", "unknown", or how a metric entered the training ("PESQ loss",
+    #: "metric discriminator", "PCS").
     metric_optimised: str
-    retracted: str
-    source: str
+    retracted: str  # "yes" or "no"
+    source: str  # citation or repository
+    #: "source read", "second hand" (through another's table), or "here".
     checked: str
-    note: str = ""
+    note: str = ""  # what else a reader should know
+    #: 95 % confidence intervals of scores, (low, high).
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    test_data: str = TEST_SET
+    test_data: str = TEST_SET  # or which other files the scores are means over
+    #: Scores with as many digits as their source gives.
     printed: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -139,23 +103,7 @@ class Entry:
 
 
 def read_published() -> list[Entry]:
-    """Reads the published results that come with the package.
-
-    Returns
-    -------
-    list of Entry
-        In the order of the file, by name.
-
-    Example
-    -------
-    >>> [phasen] = [
-    ...     entry
-    ...     for entry in read_published()
-    ...     if entry.system == "PHASEN" and entry.evidence == "as published"
-    ... ]
-    >>> phasen.scores["pesq_wb"], phasen.causal, phasen.optimises_metric
-    (2.99, 'no', False)
-    """
+    """Reads the published results that come with the package, by name."""
     text = files("phasen_sb.leaderboard").joinpath("published.csv")
     lines = text.read_text(encoding="utf-8").splitlines()
     return [_read_entry(row) for row in csv.DictReader(lines)]

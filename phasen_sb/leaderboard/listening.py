@@ -25,24 +25,12 @@ _BYTES_PER_MB = 1_000_000
 
 @dataclass
 class Clip:
-    """One version of an utterance as the page embeds it.
+    """One version of an utterance as the page embeds it."""
 
-    Arguments
-    ---------
-    title : str
-        Which version it is.
-    scores : dict
-        What it scored, by metric.
-    audio : str
-        FLAC as a data URI.
-    spectrogram : str
-        PNG as a data URI.
-    """
-
-    title: str
-    scores: dict[str, float]
-    audio: str
-    spectrogram: str
+    title: str  # which version it is
+    scores: dict[str, float]  # by metric
+    audio: str  # FLAC as a data URI
+    spectrogram: str  # PNG as a data URI
 
     @property
     def size(self) -> int:
@@ -52,40 +40,19 @@ class Clip:
 
 @dataclass
 class Utterance:
-    """Versions of one utterance to compare: noisy, of each run, clean.
-
-    Arguments
-    ---------
-    name : str
-        Its name.
-    seconds : float
-        Its length.
-    kilohertz : float
-        Upper end of the spectrograms.
-    clips : list of Clip
-        The versions.
-    """
+    """Versions of one utterance to compare: noisy, of each run, clean."""
 
     name: str
     seconds: float
-    kilohertz: float
+    kilohertz: float  # upper end of the spectrograms
     clips: list[Clip] = field(default_factory=list)
 
 
 def choose_files(runs: Sequence[Run], count: int = 3) -> list[str]:
     """Chooses files that show the range: worst, median and best of a run.
 
-    Arguments
-    ---------
-    runs : sequence of Run
-        The first of them that can be listened to is judged by wide-band PESQ.
-    count : int
-        How many to choose at most.
-
-    Returns
-    -------
-    list of str
-        Names, the worst first.
+    The first of the runs that can be listened to is judged by wide-band PESQ.
+    At most ``count`` names are returned, the worst first.
     """
     for run in runs:
         ranked = _rank_files(run.per_file) if run.audio else []
@@ -109,26 +76,13 @@ def embed_files(
 ) -> tuple[list[Utterance], list[str]]:
     """Encodes files of the runs, side by side where they share them.
 
-    Arguments
-    ---------
-    runs : sequence of Run
-        Where the files are.
-    names : iterable of str
-        Which files.
-    budget_mb : float
-        Size of all clips together (MB); what no longer fits is left out.
+    ``budget_mb`` is the size of all clips together (MB); what no longer fits
+    is left out. Returned are an utterance for each name, or several if it
+    names different recordings, and notes on what was left out and why, one
+    sentence each.
 
-    Returns
-    -------
-    utterances : list of Utterance
-        One for each name, or several if it names different recordings.
-    notes : list of str
-        What was left out and why, one sentence each.
-
-    Raises
-    ------
-    UserError
-        If no run scored a file of one of the names.
+    Raises a :class:`phasen_sb.errors.UserError` if no run scored a file of one
+    of the names.
     """
     utterances: list[Utterance] = []
     notes: list[str] = []
@@ -225,12 +179,7 @@ def _embed(name: str, group: list[tuple[Run, Recording]]) -> Utterance:
 def encode_audio(wave: np.ndarray, sample_rate: int) -> str:
     """Encodes samples as a FLAC data URI: lossless, and browsers play it.
 
-    Arguments
-    ---------
-    wave : np.ndarray
-        Shape [time], in [-1, 1].
-    sample_rate : int
-        In Hz.
+    ``wave`` is ``[time]``, in [-1, 1]; the rate is in Hz.
     """
     encoded = io.BytesIO()
     sf.write(encoded, wave, sample_rate, format="FLAC", subtype="PCM_16")

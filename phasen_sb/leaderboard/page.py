@@ -32,20 +32,11 @@ _SOURCES = {
 
 
 def link_source(source: str) -> Markup:
-    """Links the repositories and papers that a source names.
+    """Links the repositories and papers that a source names, in HTML.
 
-    Arguments
-    ---------
-    source : str
-        Parts separated by ";", each starting with what it cites.
+    The parts of ``source`` are separated by ";", and each starts with what it
+    cites.
 
-    Returns
-    -------
-    markupsafe.Markup
-        HTML.
-
-    Example
-    -------
     >>> link_source("NASE, Table 1; arXiv:2307.08029 (size)")
     Markup('NASE, Table 1; <a href="https://arxiv.org/abs/2307.08029"
     rel="noreferrer">arXiv:2307.08029</a> (size)')
@@ -96,12 +87,7 @@ def to_html(
 ) -> str:
     """Writes the page: HTML with styles, scripts, pictures and audio inside.
 
-    Arguments
-    ---------
-    entries : sequence of Entry
-        All rows.
-    utterances : sequence of Utterance
-        What can be listened to.
+    ``utterances`` are what can be listened to.
     """
     environment = Environment(
         loader=PackageLoader("phasen_sb.leaderboard"),

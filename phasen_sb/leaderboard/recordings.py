@@ -15,20 +15,12 @@ from phasen_sb.utils.file_names import CHECKPOINTS
 
 @dataclass(frozen=True)
 class Recording:
-    """One utterance in three versions, of equal length.
-
-    Arguments
-    ---------
-    noisy, enhanced, clean : np.ndarray
-        Shape [time].
-    sample_rate : int
-        In Hz.
-    """
+    """One utterance in three versions of equal length, each ``[time]``."""
 
     noisy: np.ndarray
     enhanced: np.ndarray
     clean: np.ndarray
-    sample_rate: int
+    sample_rate: int  # Hz
 
 
 def _cut_to_recording(noisy, enhanced, clean, sample_rate: int) -> Recording:
@@ -41,11 +33,8 @@ def _cut_to_recording(noisy, enhanced, clean, sample_rate: int) -> Recording:
 class RunAudio:
     """The test utterances of a training run.
 
-    Arguments
-    ---------
-    folder : pathlib.Path
-        Where ``results.json`` is: the output folder of the run, or ``debug``
-        in it.
+    ``folder`` is where ``results.json`` is: the output folder of the run, or
+    ``debug`` in it.
     """
 
     def __init__(self, folder: Path):
@@ -54,21 +43,10 @@ class RunAudio:
         self.save_folder = (folder if in_run else folder.parent) / CHECKPOINTS
 
     def load(self, name: str) -> Recording:
-        """Reads one utterance.
+        """Reads one utterance by its id.
 
-        Arguments
-        ---------
-        name : str
-            Its id.
-
-        Returns
-        -------
-        Recording
-
-        Raises
-        ------
-        UserError
-            If one of its files does not exist any more.
+        Raises a :class:`phasen_sb.errors.UserError` if one of its files does
+        not exist any more, or the run works at another rate than the page.
         """
         path = self.enhanced / f"{name}.wav"
         rate = read_record(self.save_folder)["sample_rate"]
@@ -92,13 +70,7 @@ class RunAudio:
 
 
 class FolderAudio:
-    """Files of equal names in three folders.
-
-    Arguments
-    ---------
-    noisy, enhanced, clean : pathlib.Path
-        The folders.
-    """
+    """Files of equal names in three folders."""
 
     def __init__(self, noisy: Path, enhanced: Path, clean: Path):
         self.folders = (noisy, enhanced, clean)

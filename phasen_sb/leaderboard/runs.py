@@ -44,48 +44,26 @@ _FIX = "run what wrote it again"
 
 @dataclass
 class Run:
-    """One of our systems: its row, that of its input, and its audio.
-
-    Arguments
-    ---------
-    entry : Entry
-        The enhanced files' scores.
-    noisy : Entry or None
-        Those of the files before enhancement, if they were scored.
-    per_file : dict
-        Scores of the enhanced files by name, {file: {metric: score}}.
-    noisy_per_file : dict
-        The same before enhancement.
-    audio : RunAudio, FolderAudio or None
-        Finds the files to listen to; None if it is not known where they are.
-    """
+    """One of our systems: its row, that of its input, and its audio."""
 
     entry: Entry
-    noisy: Entry | None = None
+    noisy: Entry | None = None  # None if the input was not scored
+    #: {file: {metric: score}}, of the enhanced files.
     per_file: dict[str, dict[str, float]] = field(default_factory=dict)
+    #: The same before enhancement.
     noisy_per_file: dict[str, dict[str, float]] = field(default_factory=dict)
+    #: Finds the files to listen to; None if it is not known where they are.
     audio: RunAudio | FolderAudio | None = None
 
 
 def read_runs(folders: Iterable[str]) -> list[Run]:
-    """Reads our runs.
+    """Reads our runs, in the order given.
 
-    Arguments
-    ---------
-    folders : iterable of str
-        Folders, or "NAME=FOLDER", with ``results.json`` (a training run) or
-        ``scores.json`` (from ``phasen score``; each of its systems is a run).
+    Each folder, or "NAME=FOLDER", has ``results.json`` (a training run) or
+    ``scores.json`` (from ``phasen score``; each of its systems is a run).
 
-    Returns
-    -------
-    list of Run
-        In the order given.
-
-    Raises
-    ------
-    UserError
-        If a folder is missing, given twice, holds no results, or damaged
-        ones.
+    Raises a :class:`phasen_sb.errors.UserError` if a folder is missing, given
+    twice, or holds no results, or damaged ones.
     """
     runs: list[Run] = []
     for name, folder in name_systems(folders, "The folder of --runs").items():

@@ -22,8 +22,6 @@ Brackets hold 95 % bootstrap intervals of the mean.
 def format_size(value: float | None) -> str:
     """Writes millions of parameters or billions of operations, "" for None.
 
-    Example
-    -------
     >>> [format_size(value) for value in (8.774935, 0.0482, 255.1, None)]
     ['8.77', '0.0482', '255', '']
     """

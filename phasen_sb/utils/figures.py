@@ -12,26 +12,10 @@ if TYPE_CHECKING:  # loads slowly
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """Makes an empty figure that leaves room for its labels.
+    """Makes an empty figure that leaves room for its labels; sizes in inches.
 
     It is made without ``pyplot``, so that it needs no display and leaves the
     caller's settings of matplotlib alone.
-
-    Arguments
-    ---------
-    width, height : float
-        Size in inches.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Example
-    -------
-    >>> figure = new_figure(4, 3)
-    >>> figure.subplots().set_title("nothing yet")
-    Text(0.5, 1.0, 'nothing yet')
-    >>> save_figure(figure, getfixture("tmp_path") / "figure.png")
     """
     # Otherwise the log of a run would name every font that it looks at.
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
@@ -41,21 +25,9 @@ def new_figure(width: float, height: float) -> "Figure":
 
 
 def save_figure(figure: "Figure", path: str | Path, dpi: int = 110) -> None:
-    """Writes a figure as PNG.
+    """Writes a figure as PNG, at ``dpi`` pixels per inch.
 
-    Arguments
-    ---------
-    figure : matplotlib.figure.Figure
-        See :func:`new_figure`.
-    path : str or pathlib.Path
-        The file; its folder is made where missing.
-    dpi : int
-        Pixels per inch.
-
-    Raises
-    ------
-    UserError
-        If it cannot be written.
+    For folder and errors, see :func:`phasen_sb.utils.files.write_atomically`.
     """
     picture = io.BytesIO()
     figure.savefig(picture, dpi=dpi)

@@ -12,24 +12,10 @@ from phasen_sb.errors import UserError
 def write_atomically(path: str | Path, content: bytes | str) -> None:
     """Writes a file so that it is there in full or not at all.
 
-    Arguments
-    ---------
-    path : str or pathlib.Path
-        The file; its folder is made where missing.
-    content : bytes or str
-        What to write; text is written as UTF-8.
+    Text is written as UTF-8; the file's folder is made where missing.
 
-    Raises
-    ------
-    UserError
-        If it cannot be written: disk full, no permission.
-
-    Example
-    -------
-    >>> path = getfixture("tmp_path") / "new" / "file.txt"
-    >>> write_atomically(path, "text")
-    >>> path.read_text()
-    'text'
+    Raises a :class:`phasen_sb.errors.UserError` if the file cannot be written:
+    disk full, no permission.
     """
     path = Path(path)
     part = path.with_name(f".{path.name}.part")
@@ -48,19 +34,9 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
 
 
 def write_json(path: str | Path, content: Mapping) -> None:
-    """Writes a mapping as indented JSON, in full or not at all.
+    """Writes a mapping as indented JSON.
 
-    Arguments
-    ---------
-    path : str or pathlib.Path
-        The file; its folder is made where missing.
-    content : mapping
-        What to write.
-
-    Raises
-    ------
-    UserError
-        If it cannot be written.
+    For folder and errors, see :func:`phasen_sb.utils.files.write_atomically`.
     """
     write_atomically(path, json.dumps(content, indent=1) + "\n")
 
@@ -68,30 +44,10 @@ def write_json(path: str | Path, content: Mapping) -> None:
 def read_json(path: str | Path, fix: str) -> Any:
     """Reads a JSON file.
 
-    Arguments
-    ---------
-    path : str or pathlib.Path
-        The file.
-    fix : str
-        What the user can do if it cannot be read, the end of the error's
-        sentence, such as ``run what wrote it again``.
-
-    Returns
-    -------
-    dict or list
-        Its content.
-
-    Raises
-    ------
-    UserError
-        If there is no such file, or it is damaged.
-
-    Example
-    -------
-    >>> path = getfixture("tmp_path") / "scores.json"
-    >>> write_json(path, {"stoi": 0.9})
-    >>> read_json(path, "run what wrote it again")
-    {'stoi': 0.9}
+    ``fix`` is what the user can do if it cannot be read, such as ``run what
+    wrote it again``: the end of the sentence of the
+    :class:`phasen_sb.errors.UserError` that is raised if there is no such
+    file, or it is damaged.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
@@ -101,13 +57,7 @@ def read_json(path: str | Path, fix: str) -> Any:
 
 
 def remove_partial(part: Path) -> None:
-    """Removes what a failed write left behind, as far as possible.
-
-    Arguments
-    ---------
-    part : pathlib.Path
-        The unfinished file.
-    """
+    """Removes what a failed write left behind, as far as possible."""
     try:
         part.unlink(missing_ok=True)
     except OSError:

@@ -10,22 +10,7 @@ from phasen_sb.errors import UserError
 def nearest_sibling(path: str | Path) -> Path | None:
     """Finds the existing folder whose name is closest to a missing one's.
 
-    Arguments
-    ---------
-    path : str or pathlib.Path
-        A folder that does not exist.
-
-    Returns
-    -------
-    pathlib.Path or None
-        The folder that was probably meant; None where no name is close.
-
-    Example
-    -------
-    >>> folder = getfixture("tmp_path")
-    >>> (folder / "VoiceBank").mkdir()
-    >>> nearest_sibling(folder / "VoiceBnak").name
-    'VoiceBank'
+    It is the folder that was probably meant; None where no name is close.
     """
     path = Path(path)
     if not path.parent.is_dir():
@@ -51,23 +36,11 @@ def list_folders(folder: Path) -> list[str]:
 def existing_folder(path: str | Path, name: str) -> Path:
     """Returns the absolute path of a folder that the user named.
 
-    Arguments
-    ---------
-    path : str or pathlib.Path
-        What the user gave.
-    name : str
-        What the folder is called in the error, such as ``data_folder``.
+    ``name`` is what the folder is called in the error, such as
+    ``data_folder``.
 
-    Returns
-    -------
-    pathlib.Path
-        The folder.
-
-    Raises
-    ------
-    UserError
-        If it does not exist, with the nearest name that does, or if it is a
-        file.
+    Raises a :class:`phasen_sb.errors.UserError` if the folder does not exist,
+    with the nearest name that does, or if it is a file.
     """
     folder = Path(path).expanduser().absolute()
     if folder.is_dir():
@@ -82,22 +55,11 @@ def existing_folder(path: str | Path, name: str) -> Path:
 def make_writable_folder(path: str | Path, name: str) -> Path:
     """Makes the folder of results before the work, not after it.
 
-    Arguments
-    ---------
-    path : str or pathlib.Path
-        What the user gave.
-    name : str
-        What the folder is called in the error, such as ``--out``.
+    Returns its absolute path. ``name`` is what the folder is called in the
+    error, such as ``--out``.
 
-    Returns
-    -------
-    pathlib.Path
-        The folder, absolute.
-
-    Raises
-    ------
-    UserError
-        If it cannot be made or written to.
+    Raises a :class:`phasen_sb.errors.UserError` if the folder cannot be made
+    or written to.
     """
     folder = Path(path).expanduser().absolute()
     try:
@@ -118,17 +80,9 @@ def make_writable_folder(path: str | Path, name: str) -> Path:
 def check_apart(one: Path, one_name: str, two: Path, two_name: str) -> None:
     """Refuses two folders of which one contains the other.
 
-    Arguments
-    ---------
-    one, two : pathlib.Path
-        The folders.
-    one_name, two_name : str
-        What they are called in the error.
-
-    Raises
-    ------
-    UserError
-        If they are the same folder, or one lies in the other.
+    The names are what the folders are called in the
+    :class:`phasen_sb.errors.UserError` that is raised if they are the same
+    folder, or one lies in the other.
     """
     one_real, two_real = one.resolve(), two.resolve()
     if one_real == two_real:

@@ -15,21 +15,8 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 def fastest_precision(device: str | None = None) -> str:
     """Chooses the precision to train in: ``bf16`` where hardware computes it.
 
-    Arguments
-    ---------
-    device : str, optional
-        Device to train on; by default CUDA if there is any.
-
-    Returns
-    -------
-    str
-        ``bf16`` on GPUs and CPUs (AMX or AVX512-BF16) that have it, else
-        ``fp32``.
-
-    Example
-    -------
-    >>> fastest_precision("cpu") in ("bf16", "fp32")
-    True
+    That is on GPUs and CPUs (AMX or AVX512-BF16) that have it; elsewhere it is
+    ``fp32``. The default device is CUDA if there is any.
     """
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -45,10 +32,7 @@ def fastest_precision(device: str | None = None) -> str:
 def check_compiler() -> None:
     """Looks for the compiler of the code that ``torch.compile`` generates.
 
-    Raises
-    ------
-    UserError
-        If there is no C++ compiler.
+    Raises a :class:`phasen_sb.errors.UserError` if there is no C++ compiler.
     """
     default = "clang++" if sys.platform == "darwin" else "g++"
     compiler = os.environ.get("CXX", default)
@@ -62,24 +46,13 @@ def check_compiler() -> None:
 def choose_hardware(device: str | None, precision: str) -> dict[str, str]:
     """Chooses device and precision, as SpeechBrain's ``run_opts``.
 
-    Arguments
-    ---------
-    device : str or None
-        ``cpu``, ``cuda``, ``cuda:1``, ``mps``; None: CUDA if there is any.
-    precision : str
-        ``fp32``, ``bf16`` or ``auto``, the fastest one.
+    ``device`` is ``cpu``, ``cuda``, ``cuda:1`` or ``mps``, or None for CUDA if
+    there is any; ``precision`` is ``fp32``, ``bf16`` or ``auto``, the fastest
+    one.
 
-    Returns
-    -------
-    dict
+    Raises a :class:`phasen_sb.errors.UserError` if the device cannot be used,
+    or the precision is unknown.
 
-    Raises
-    ------
-    UserError
-        If the device cannot be used, or the precision is unknown.
-
-    Example
-    -------
     >>> choose_hardware("cpu", "fp32")
     {'device': 'cpu', 'precision': 'fp32'}
     """

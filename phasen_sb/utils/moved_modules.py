@@ -63,13 +63,6 @@ class _MovedModules(MetaPathFinder, Loader):
 
 
 def find_moved_modules() -> None:
-    """Lets ``import`` find the modules of :data:`MOVED`.
-
-    Example
-    -------
-    >>> from phasen_sb.slots import MagnitudeMask
-    >>> MagnitudeMask.__module__
-    'phasen_sb.adapters.magnitude_mask'
-    """
+    """Lets ``import`` find the modules of :data:`MOVED`."""
     if not any(isinstance(finder, _MovedModules) for finder in sys.meta_path):
         sys.meta_path.append(_MovedModules())

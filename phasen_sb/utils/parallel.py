@@ -17,28 +17,9 @@ def process_files(
 
     Threads do the work: decoding, hashing and convolution release the GIL, so
     that processes would gain little, and threads need no fork of a process in
-    which torch or CUDA is already running.
-
-    Arguments
-    ---------
-    function : callable
-        Called with one item at a time.
-    items : sequence
-        What to apply it to.
-    jobs : int, optional
-        Number of threads; one for each available CPU by default.
-    description : str, optional
-        Label of the progress bar.
-
-    Returns
-    -------
-    list
-        The results, in the order of the items.
-
-    Example
-    -------
-    >>> process_files(len, ["a", "bc"], jobs=2)
-    [1, 2]
+    which torch or CUDA is already running. There are ``jobs`` threads, by
+    default one for each available CPU. ``description`` labels the progress
+    bar. The results are in the order of the items.
     """
     jobs = get_available_cpu_count() if jobs is None else max(1, int(jobs))
     threads = torch.get_num_threads()

@@ -17,22 +17,9 @@ PACKAGES = ("speechbrain", "torch", "torchaudio", "pesq", "pystoi", "numpy")
 
 
 def find_versions(packages: Iterable[str]) -> dict[str, str | None]:
-    """Finds the versions of ``phasen_sb`` and of other packages.
+    """Finds the versions of ``phasen_sb`` and of other packages, by name.
 
-    Arguments
-    ---------
-    packages : iterable of str
-        Their names.
-
-    Returns
-    -------
-    dict
-        Version by package, None where one is not installed.
-
-    Example
-    -------
-    >>> list(find_versions(["numpy"]))
-    ['phasen_sb', 'numpy']
+    The version is None where a package is not installed.
     """
     versions: dict[str, str | None] = {"phasen_sb": __version__}
     for package in packages:
@@ -46,17 +33,9 @@ def find_versions(packages: Iterable[str]) -> dict[str, str | None]:
 def provenance() -> dict[str, Any]:
     """Describes this process, so that a reader can repeat what it measured.
 
-    Returns
-    -------
-    dict
-        ``versions`` of Python and of packages, the ``command`` line, the git
-        ``commit`` of the code (None outside its repository) and the
-        ``machine``, ready for JSON.
-
-    Example
-    -------
-    >>> list(provenance())
-    ['versions', 'command', 'commit', 'machine']
+    The result is ready for JSON: ``versions`` of Python and of packages, the
+    ``command`` line, the git ``commit`` of the code (None outside its
+    repository) and the ``machine``.
     """
     versions = {"python": platform.python_version()} | find_versions(PACKAGES)
     return {

@@ -12,22 +12,9 @@ def format_markdown_table(
 ) -> str:
     """Writes a Markdown table whose columns also line up as plain text.
 
-    Arguments
-    ---------
-    header : sequence of str
-        Titles of the columns.
-    rows : iterable of sequence of str
-        Cells, as they are to be shown.
-    align : sequence of str, optional
-        ``"left"`` or ``"right"`` for each column; all left by default.
+    Cells are given as they are to be shown; ``align`` is ``"left"`` (the
+    default) or ``"right"`` for each column. There is no line break at the end.
 
-    Returns
-    -------
-    str
-        The table, without a line break at its end.
-
-    Example
-    -------
     >>> print(format_markdown_table(["system", "STOI"], [["a|b", "0.900"]]))
     | system   | STOI   |
     |:---------|:-------|

@@ -11,7 +11,6 @@ or --noise_folder of a training. Leave the voices of validation and test out.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of the command."""
     parser.description = DESCRIPTION
     parser.add_argument("folder", help="recordings of speech, at any depth")
     parser.add_argument("destination", help="folder for babble_00.wav, ...")
@@ -46,14 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Makes the noise.
-
-    Raises
-    ------
-    UserError
-        As :func:`phasen_sb.data.babble.make_babble` does, and if a number is
-        out of its range.
-    """
+    """Makes the noise and says how much was written."""
     files, seconds = arguments.files, arguments.seconds
     low, high = arguments.voices
     if not 1 <= files <= 10000:

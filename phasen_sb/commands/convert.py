@@ -12,13 +12,6 @@ and SpeechBrain's WaveformEnhancement load.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of the command.
-
-    Arguments
-    ---------
-    parser : argparse.ArgumentParser
-        The subcommand's parser.
-    """
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("checkpoint", metavar="REFERENCE.pth")
@@ -41,19 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Converts and says what was written.
-
-    Arguments
-    ---------
-    arguments : argparse.Namespace
-        See `add_arguments`.
-
-    Raises
-    ------
-    UserError
-        If the checkpoint is not one of the reference, or OUT_DIR cannot be
-        written.
-    """
+    """Converts the checkpoint and says what was written."""
     # Here, so that --help does not import PyTorch.
     from phasen_sb.models.reference import read_reference_checkpoint
 

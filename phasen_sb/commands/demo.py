@@ -12,13 +12,6 @@ this machine alone.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of the command.
-
-    Arguments
-    ---------
-    parser : argparse.ArgumentParser
-        The subcommand's parser.
-    """
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
@@ -45,19 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Serves the page until Ctrl-C.
-
-    Arguments
-    ---------
-    arguments : argparse.Namespace
-        See `add_arguments`.
-
-    Raises
-    ------
-    UserError
-        If Gradio is not installed, the model cannot be loaded or the port is
-        taken.
-    """
+    """Serves the page until Ctrl-C."""
     try:
         import gradio
     except ImportError as error:

@@ -25,18 +25,7 @@ Everything stays on this machine.
 
 
 def make_page(enhancer: Enhancer) -> gr.Blocks:
-    """Builds the page.
-
-    Arguments
-    ---------
-    enhancer : Enhancer
-        The model it runs.
-
-    Returns
-    -------
-    gradio.Blocks
-        To be launched.
-    """
+    """Builds the page on which an enhancer can be tried out."""
     folder = tempfile.TemporaryDirectory(prefix="phasen-demo-")
 
     def enhance(source, strength):
@@ -112,21 +101,9 @@ def make_page(enhancer: Enhancer) -> gr.Blocks:
 
 
 def draw(enhancer: Enhancer, noisy: str, enhanced: Path) -> np.ndarray:
-    """Draws both spectrograms and the mask between them.
+    """Draws the first channels' spectrograms and the mask between them.
 
-    Arguments
-    ---------
-    enhancer : Enhancer
-        Estimates the mask.
-    noisy : str
-        The input file; its first channel is shown.
-    enhanced : pathlib.Path
-        The output file.
-
-    Returns
-    -------
-    np.ndarray
-        RGBA picture ``[height, width, 4]``.
+    Returns an RGBA picture ``[height, width, 4]``.
     """
     rate = enhancer.sample_rate
     before = _read_start(noisy, rate)

@@ -20,13 +20,6 @@ done already is kept, so an interrupted job continues where it stopped.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of the command.
-
-    Arguments
-    ---------
-    parser : argparse.ArgumentParser
-        The subcommand's parser.
-    """
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
@@ -100,18 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Enhances, and says at the end what could not be done.
-
-    Arguments
-    ---------
-    arguments : argparse.Namespace
-        See `add_arguments`.
-
-    Raises
-    ------
-    UserError
-        If an argument cannot be used, or a file could not be enhanced.
-    """
+    """Enhances the inputs, and names at the end those that failed."""
     if arguments.jobs < 1:
         raise UserError(f"--jobs is {arguments.jobs}; it must be at least 1.")
     if "-" in arguments.inputs:

@@ -17,13 +17,6 @@ results.json. It can be uploaded to a model hub as it is.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of the command.
-
-    Arguments
-    ---------
-    parser : argparse.ArgumentParser
-        The subcommand's parser.
-    """
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
@@ -46,14 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_output_arguments(parser: argparse.ArgumentParser, licence: str) -> None:
-    """Declares what every command that writes a model asks for.
+    """Declares the options of every command that writes a model.
 
-    Arguments
-    ---------
-    parser : argparse.ArgumentParser
-        The subcommand's parser.
-    licence : str
-        Default licence of the weights.
+    ``licence`` is the default for the licence of its weights.
     """
     parser.add_argument("out", metavar="OUT_DIR", help="folder to write")
     parser.add_argument(
@@ -75,18 +63,7 @@ def add_output_arguments(parser: argparse.ArgumentParser, licence: str) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Exports and says what was written.
-
-    Arguments
-    ---------
-    arguments : argparse.Namespace
-        See `add_arguments`.
-
-    Raises
-    ------
-    UserError
-        If the run cannot be read or the folder not be written.
-    """
+    """Exports the model and says what was written."""
     # Functions import what needs PyTorch, so that --help is quick.
     from phasen_sb.models.loading import read_model
 
@@ -112,22 +89,7 @@ def write_model(
 ) -> Path:
     """Writes a model into OUT_DIR and says so.
 
-    Arguments
-    ---------
-    arguments : argparse.Namespace
-        See `add_output_arguments`.
-    read : callable
-        Reads the model, which may take long; called once OUT_DIR is known to
-        be free.
-
-    Returns
-    -------
-    pathlib.Path
-
-    Raises
-    ------
-    UserError
-        If the model cannot be read or OUT_DIR not be written.
+    ``read`` may take long; it is called once OUT_DIR is known to be free.
     """
     from phasen_sb.export.folder import check_target, write_export
 

@@ -11,7 +11,6 @@ players), leaderboard.md and leaderboard.csv.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of the command."""
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
@@ -55,13 +54,7 @@ def _megabytes(text: str) -> float:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Writes the leaderboard.
-
-    Raises
-    ------
-    UserError
-        If an argument or a folder cannot be used.
-    """
+    """Writes the leaderboard and says what is on it."""
     from phasen_sb.leaderboard.entries import read_published
     from phasen_sb.leaderboard.listening import choose_files, embed_files
     from phasen_sb.leaderboard.page import to_html

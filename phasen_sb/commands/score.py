@@ -17,7 +17,6 @@ scores.png. Several --enhanced folders are compared file by file.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of the command."""
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
@@ -87,13 +86,7 @@ def _positive(kind):
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Scores, writes all results and prints the report.
-
-    Raises
-    ------
-    UserError
-        If an argument, a folder or a file cannot be used.
-    """
+    """Scores, writes all results and prints the report."""
     metrics = [name for text in arguments.metrics for name in text.split(",")]
     resolve(filter(None, metrics))
 

@@ -12,7 +12,6 @@ to the pauses.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of the command."""
     parser.description = DESCRIPTION
     parser.add_argument("folder", help="recordings of speech, at any depth")
     parser.add_argument("destination", help="folder for the links")
@@ -27,14 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Selects the recordings.
-
-    Raises
-    ------
-    UserError
-        As :func:`phasen_sb.data.select_clean.select_clean` does, and if the
-        range is not a positive number.
-    """
+    """Selects the recordings and says how many there are."""
     lowest = arguments.level_range
     if not lowest > 0:
         raise UserError(f"--level-range is {lowest}; it must be above 0.")

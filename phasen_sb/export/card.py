@@ -76,28 +76,8 @@ def write_card(
 ) -> str:
     """Writes the model card of an exported model.
 
-    Arguments
-    ---------
-    model : StoredModel
-        What is exported.
-    name : str
-        Name of the model.
-    licence : str
-        Licence of the weights, as a hub identifier.
-    half : bool
-        Whether the weights are written as fp16.
-
-    Returns
-    -------
-    str
-        Markdown with YAML front matter.
-
-    Example
-    -------
-    >>> from phasen_sb.models.description import Description
-    >>> model = StoredModel(Description({}, 16000), {}, "results/phasen/1234")
-    >>> "license: apache-2.0" in write_card(model, "my_model")
-    True
+    Returns Markdown with YAML front matter. ``licence`` is that of the weights,
+    as a hub identifier; ``half`` tells that they are written as fp16.
     """
     text = TEXT.format(
         name=name,

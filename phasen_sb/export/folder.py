@@ -18,22 +18,8 @@ from phasen_sb.utils.file_names import CARD, DESCRIPTION, RESULTS, WEIGHTS
 def check_target(folder: str | os.PathLike, overwrite: bool = False) -> Path:
     """Refuses a folder that an export must not be written to.
 
-    Arguments
-    ---------
-    folder : path
-        Where the export is to go.
-    overwrite : bool
-        Whether an export that is there may be replaced.
-
-    Returns
-    -------
-    pathlib.Path
-        The folder.
-
-    Raises
-    ------
-    UserError
-        If something is there already.
+    Raises UserError unless it is missing, empty or, with ``overwrite``, an
+    earlier export. Returns its path.
     """
     folder = Path(folder).expanduser()
     if folder.is_dir() and not any(folder.iterdir()):
@@ -63,32 +49,11 @@ def write_export(
     """Writes ``hyperparams.yaml``, ``model.ckpt`` and the model card.
 
     The enhancer is built and its weights are loaded strictly before anything
-    is written.
-
-    Arguments
-    ---------
-    model : StoredModel
-        From :func:`phasen_sb.models.loading.read_model`.
-    folder : path
-        Where to write.
-    licence : str
-        Licence of the weights, for the card.
-    overwrite : bool
-        Replace an export that is there.
-    half : bool
-        Write parameters as fp16, half as large; computation stays in fp32, as
-        running statistics do.
-
-    Returns
-    -------
-    pathlib.Path
-        The folder.
-
-    Raises
-    ------
-    UserError
-        If weights and description do not fit, a weight is not finite, or the
-        folder cannot be written.
+    is written. ``licence`` is that of the weights, for the card. With ``half``
+    parameters are written as fp16, half as large; computation stays in fp32, as
+    running statistics do. Returns the folder. Raises UserError if weights and
+    description do not fit, a weight is not finite or too large for fp16, or the
+    folder cannot be written; see :func:`check_target`.
     """
     folder = check_target(folder, overwrite)
     enhancer = model.build()

@@ -31,20 +31,7 @@ TRACED_FRAMES = 64
 
 
 class SpectrogramEnhancer(nn.Module):
-    """PHASEN with a single input and a single output.
-
-    Arguments
-    ---------
-    network : torch.nn.Module
-        :class:`phasen_sb.PHASEN`.
-
-    Example
-    -------
-    >>> from phasen_sb import PHASEN
-    >>> core = SpectrogramEnhancer(PHASEN(n_fft=32, recurrent_units=4))
-    >>> core(torch.randn(1, 20, 17, 2)).shape
-    torch.Size([1, 20, 17, 2])
-    """
+    """PHASEN with a single input and a single output."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
@@ -58,23 +45,9 @@ class SpectrogramEnhancer(nn.Module):
 def export_torch(enhancer: PhasenEnhancer, path: str | os.PathLike) -> float:
     """Writes the network for ``torch.export.load`` and compares it.
 
-    Arguments
-    ---------
-    enhancer : PhasenEnhancer
-        The trained model.
-    path : path
-        File to write, ``model.pt2``.
-
-    Returns
-    -------
-    float
-        Largest difference from the network, relative to the output's largest
-        value, over several lengths.
-
-    Raises
-    ------
-    UserError
-        If the results differ by more than 1e-4.
+    Returns the largest difference from the network over several lengths,
+    relative to the output's largest value. Raises UserError if it is more than
+    1e-4.
     """
     core, example = _core(enhancer)
     dynamic = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
@@ -96,24 +69,9 @@ def export_torch(enhancer: PhasenEnhancer, path: str | os.PathLike) -> float:
 def export_onnx(enhancer: PhasenEnhancer, path: str | os.PathLike) -> float:
     """Writes the network as ONNX and compares it with PyTorch.
 
-    Arguments
-    ---------
-    enhancer : PhasenEnhancer
-        The trained model.
-    path : path
-        File to write, ``model.onnx``. Its metadata hold sample rate, window,
-        hop (samples), FFT size and level normalisation.
-
-    Returns
-    -------
-    float
-        Largest difference from PyTorch, relative to the output's largest
-        value, over several lengths.
-
-    Raises
-    ------
-    UserError
-        If a package is missing, or the results differ by more than 1e-4.
+    The file's metadata hold sample rate (Hz), window, hop (samples), FFT size
+    and level normalisation. The result is that of :func:`export_torch`. Raises
+    UserError if a package is missing, or the results differ by more than 1e-4.
     """
     try:
         import onnx
@@ -217,21 +175,7 @@ def export_graphs(
 ) -> dict[str, float]:
     """Writes ``model.onnx`` and ``model.pt2`` into an exported model.
 
-    Arguments
-    ---------
-    enhancer : PhasenEnhancer
-        The trained model.
-    folder : path
-        The exported model.
-    onnx : bool
-        Write ``model.onnx``.
-    torch_export : bool
-        Write ``model.pt2``.
-
-    Returns
-    -------
-    dict
-        From the name of each file to its largest difference from PyTorch.
+    Returns the largest difference from PyTorch for the name of each file.
     """
     differences = {}
     for wanted, export, name in (

@@ -14,22 +14,10 @@ FULL_SCALE = {"int16": 2.0**15, "int32": 2.0**31}
 
 
 def to_signal(wave: np.ndarray | torch.Tensor) -> np.ndarray:
-    """Checks a waveform and puts its channels side by side.
+    """Turns ``[..., samples]`` into ``[samples, channels]`` with full scale 1.
 
-    Arguments
-    ---------
-    wave : np.ndarray or torch.Tensor
-        ``[..., samples]``, floating point, int16 or int32.
-
-    Returns
-    -------
-    np.ndarray
-        ``[samples, channels]``, float64, full scale 1.
-
-    Raises
-    ------
-    UserError
-        If the type, shape or dtype is not possible.
+    The samples may be floating point, int16 or int32, and become float64.
+    Raises UserError for any other type, dtype or shape.
 
     Example
     -------
@@ -66,16 +54,8 @@ def to_signal(wave: np.ndarray | torch.Tensor) -> np.ndarray:
 def from_signal(signal: np.ndarray, like: Wave) -> Wave:
     """Gives a signal the type, shape, dtype and device of a waveform.
 
-    Arguments
-    ---------
-    signal : np.ndarray
-        ``[samples, channels]``, full scale 1; integers clip there.
-    like : np.ndarray or torch.Tensor
-        What :func:`to_signal` was given.
-
-    Returns
-    -------
-    np.ndarray or torch.Tensor
+    The signal is ``[samples, channels]`` with full scale 1, where integers
+    clip; ``like`` is what :func:`to_signal` was given.
 
     Example
     -------

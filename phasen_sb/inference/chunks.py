@@ -18,42 +18,26 @@ Process = Callable[[np.ndarray], np.ndarray]
 class ChunkPlan:
     """Where chunks begin and end.
 
-    Arguments
-    ---------
-    step : int
-        Seconds that each chunk adds to the output.
-    context : int
-        Seconds that a chunk sees beyond its own part, on both sides.
-    fade : float
-        Seconds over which one chunk's output fades into the next's, at most
-        twice the context.
-
     Example
     -------
     >>> list(ChunkPlan(10, 1).ranges(25 * 100, 100))
     [(0, 1100), (900, 2100), (1300, 2500)]
     """
 
+    #: Seconds that each chunk adds to the output.
     step: int = 10
+    #: Seconds that a chunk sees beyond its own part, on both sides.
     context: int = 1
+    #: Seconds over which one chunk's output fades into the next's, at most
+    #: twice the context.
     fade: float = 0.5
 
     def ranges(self, samples: int, rate: int) -> Iterator[tuple[int, int]]:
-        """Lists the chunks of a signal.
+        """Yields the first and one past the last sample of each chunk.
 
-        Arguments
-        ---------
-        samples : int
-            Length of the signal.
-        rate : int
-            Its sample rate (Hz).
-
-        Returns
-        -------
-        iterator of (int, int)
-            First sample and one past the last sample of each chunk. The last
-            chunk begins earlier than its own part needs, so that the network
-            does not see a fraction of a second by itself.
+        ``rate`` is in Hz. The last chunk begins earlier than its own part
+        needs, so that the network does not see a fraction of a second by
+        itself.
         """
         start, boundary, ahead = 0, 0, (self.step + self.context) * rate
         while boundary + ahead < samples:
@@ -74,34 +58,10 @@ def process_in_chunks(
 ) -> Iterator[np.ndarray]:
     """Processes a signal that is read from front to back.
 
-    Arguments
-    ---------
-    read : callable
-        ``read(n)`` returns the next n samples, ``[n, channels]``.
-    samples : int
-        Length of the signal.
-    rate : int
-        Its sample rate (Hz).
-    process : callable
-        Maps a chunk ``[n, channels]`` to its result of the same shape.
-    plan : ChunkPlan
-        The chunks.
-
-    Returns
-    -------
-    iterator of np.ndarray
-        Consecutive parts of the result, ``samples`` long in all. Where
-        overlapping chunks agree, the result is exactly theirs.
-
-    Example
-    -------
-    >>> signal = np.random.randn(1234, 2)
-    >>> blocks = iter(np.split(signal, [400, 600, 800, 1000, 1200]))
-    >>> parts = process_in_chunks(
-    ...     lambda n: next(blocks), 1234, 100, lambda x: x, ChunkPlan(2, 2)
-    ... )
-    >>> np.array_equal(np.concatenate(list(parts)), signal)
-    True
+    ``read(n)`` returns the next ``[n, channels]``; ``process`` maps such a
+    chunk to a result of the same shape; ``rate`` is in Hz. Yields consecutive
+    parts of the result, ``samples`` long in all. Where overlapping chunks
+    agree, the result is exactly theirs.
     """
     half = round(plan.fade * rate / 2)
     buffer, offset, tail = None, 0, None

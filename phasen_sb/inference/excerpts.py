@@ -6,15 +6,10 @@ import numpy as np
 class ExcerptCollector:
     """Keeps evenly spaced excerpts of a signal that comes block by block.
 
-    Memory is bounded: whenever there are too many excerpts, every second one
-    is dropped, and from then on every second one that comes.
-
-    Arguments
-    ---------
-    length : int
-        Samples of an excerpt.
-    limit : int
-        Most excerpts kept; of a long signal at least half as many are.
+    An excerpt has ``length`` samples. Memory is bounded: whenever there are
+    more than ``limit`` excerpts, every second one is dropped, and from then on
+    every second one that comes. Of a long signal at least half of ``limit``
+    are kept.
 
     Example
     -------

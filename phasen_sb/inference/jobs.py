@@ -19,20 +19,12 @@ from phasen_sb.inference.reports import EnhancedFile
 
 @dataclass
 class JobReport:
-    """Which of many files were enhanced, kept or failed.
-
-    Arguments
-    ---------
-    done : list of EnhancedFile
-        Enhanced now.
-    kept : list of pathlib.Path
-        Outputs that an earlier run had written.
-    failed : dict
-        From input to the sentence that says why.
-    """
+    """Which of many files were enhanced, kept or failed."""
 
     done: list[EnhancedFile] = field(default_factory=list)
+    #: Outputs that an earlier run had written.
     kept: list[Path] = field(default_factory=list)
+    #: The sentence that says why, by input.
     failed: dict[Path, str] = field(default_factory=dict)
 
 
@@ -47,27 +39,12 @@ def enhance_files(
 ) -> JobReport:
     """Enhances files; one that fails does not stop the others.
 
-    Arguments
-    ---------
-    enhancer : Enhancer
-        Shared by all jobs.
-    pairs : sequence of (path, path)
-        Inputs and outputs.
-    jobs : int
-        Files at a time.
-    overwrite : bool
-        Replace outputs that exist.
-    progress : bool, optional
-        Show a bar; by default on a terminal.
-    resume : bool
-        Keep an output that exists and is no older than its input, unless
-        ``overwrite``. Without it, an output that exists is an error.
-    **options : dict
-        Of :meth:`phasen_sb.Enhancer.enhance_file`.
-
-    Returns
-    -------
-    JobReport
+    ``pairs`` are inputs and outputs, ``jobs`` is how many files are enhanced at
+    a time, and ``options`` are those of
+    :meth:`phasen_sb.Enhancer.enhance_file`. An output that exists and is no
+    older than its input is kept, unless ``overwrite``; without ``resume`` an
+    output that exists is an error. By default a progress bar is shown on
+    terminals only.
     """
     report = JobReport()
     waiting = []

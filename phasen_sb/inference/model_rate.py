@@ -22,13 +22,7 @@ FRAME_SECONDS = 0.01
 
 
 def resample(signal: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
-    """Resamples ``[samples]`` to exactly ``ceil(samples * new / old)``.
-
-    Example
-    -------
-    >>> resample(np.zeros(1), 44100, 16000).shape
-    (1,)
-    """
+    """Resamples ``[samples]`` to exactly ``ceil(samples * new / old)``."""
     if rate == new_rate:
         return signal
     samples = -(-len(signal) * new_rate // rate)
@@ -46,26 +40,8 @@ def run_at_model_rate(
 ) -> np.ndarray:
     """Computes what enhancement adds to a signal of any rate.
 
-    Arguments
-    ---------
-    compute_change : callable
-        Computes what enhancement adds to ``[samples]`` at the model's rate.
-    signal : np.ndarray
-        ``[samples]``, float64.
-    rate : int
-        Its sample rate (Hz).
-    model_rate : int
-        The model's (Hz).
-
-    Returns
-    -------
-    np.ndarray
-        ``[samples]``, to be added to ``signal``.
-
-    Example
-    -------
-    >>> run_at_model_rate(lambda low: 0 * low, np.ones(4), 48000, 16000)
-    array([0., 0., 0., 0.])
+    ``compute_change`` does so for ``[samples]`` at the model's rate. Signal and
+    result are float64 ``[samples]``, rates in Hz.
     """
     low = resample(signal, rate, model_rate)
     added = compute_change(low)
@@ -84,25 +60,8 @@ def highest_octave_gain(
 ) -> np.ndarray:
     """Measures the gain of the highest octave, in frames of 10 ms.
 
-    Arguments
-    ---------
-    noisy : np.ndarray
-        ``[samples]``.
-    enhanced : np.ndarray
-        ``[samples]``.
-    rate : int
-        Their sample rate (Hz).
-
-    Returns
-    -------
-    np.ndarray
-        One gain for each frame, 0 to 1; 1 where nothing changed.
-
-    Example
-    -------
-    >>> noise = np.random.randn(800)
-    >>> highest_octave_gain(noise, 0.5 * noise, 16000)
-    array([0.5, 0.5, 0.5, 0.5, 0.5])
+    Both signals are ``[samples]``, with ``rate`` in Hz. Each frame has one
+    gain, from 0 to 1; it is 1 where nothing changed.
     """
     high_pass = butter(4, rate / 4, "highpass", fs=rate, output="sos")
     frame = max(1, round(rate * FRAME_SECONDS))

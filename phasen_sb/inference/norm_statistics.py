@@ -50,12 +50,9 @@ class Moments:
 class NormStatistics:
     """Makes a model's global layer norms use the statistics of other calls.
 
-    Arguments
-    ---------
-    model : torch.nn.Module
-        Its :class:`phasen_sb.GlobalLayerNorm` layers, or what replaces them
-        after :func:`phasen_sb.optimize`, get a hook, which does nothing
-        outside of :meth:`measure` and :meth:`use`.
+    The model's :class:`phasen_sb.GlobalLayerNorm` layers, or what replaces them
+    after :func:`phasen_sb.optimize`, get a hook, which does nothing outside of
+    :meth:`measure` and :meth:`use`.
 
     Example
     -------
@@ -88,23 +85,14 @@ class NormStatistics:
     def measure(self, moments: dict[str, Moments]) -> Iterator[None]:
         """Adds the statistics of each call and normalises by those so far.
 
-        Arguments
-        ---------
-        moments : dict
-            Of one recording; empty at its start.
+        ``moments`` are those of one recording, empty at its start.
         """
         with self._with(moments, measuring=True):
             yield
 
     @contextmanager
     def use(self, moments: dict[str, Moments]) -> Iterator[None]:
-        """Normalises by given statistics; by each call's own if empty.
-
-        Arguments
-        ---------
-        moments : dict
-            Filled under :meth:`measure`.
-        """
+        """Normalises by measured moments, or by each call's own if empty."""
         with self._with(moments, measuring=False):
             yield
 

@@ -16,23 +16,11 @@ ENHANCED = ".enhanced"
 def find_inputs(names: Iterable[str | os.PathLike]) -> list[tuple[Path, Path]]:
     """Finds the audio files that a user means.
 
-    Arguments
-    ---------
-    names : iterable of path
-        Files, folders (searched to the bottom) and patterns such as
-        ``calls/*.wav``.
-
-    Returns
-    -------
-    list of (pathlib.Path, pathlib.Path)
-        Each file, and its path within the folder it was found in. What
-        ``phasen enhance`` wrote beside its inputs is left out of folders and
-        patterns.
-
-    Raises
-    ------
-    UserError
-        If a folder or pattern has no audio in it.
+    The names may be those of files, folders (searched to the bottom) and
+    patterns such as ``calls/*.wav``. Each file comes with its path within the
+    folder it was found in. What ``phasen enhance`` wrote beside its inputs is
+    left out of folders and patterns. Raises UserError if a folder or pattern
+    has no audio in it.
     """
     found = {}
     for name in map(str, names):
@@ -97,28 +85,13 @@ def name_outputs(
     output: str | os.PathLike | None = None,
     format: str | None = None,
 ) -> list[tuple[Path, Path]]:
-    """Names one output for each input.
+    """Names one output for each input, and returns pairs of both.
 
-    Arguments
-    ---------
-    inputs : sequence
-        From :func:`find_inputs`.
-    output : path, optional
-        With one input a file if it has an audio suffix; else the folder that
-        outputs go to, under the inputs' names. By default each goes beside
-        its input.
-    format : str, optional
-        Such as ``flac``; its name becomes the suffix.
-
-    Returns
-    -------
-    list of (pathlib.Path, pathlib.Path)
-        Input and output.
-
-    Raises
-    ------
-    UserError
-        If two inputs would go to one output.
+    The inputs are those of :func:`find_inputs`. With one input ``output`` is a
+    file if it has an audio suffix; else it is the folder that outputs go to,
+    under the inputs' names. By default each goes beside its input. The name of
+    a ``format`` such as ``flac`` becomes the suffix. Raises UserError if two
+    inputs would go to one output.
 
     Example
     -------
@@ -158,9 +131,7 @@ def name_output(source: Path, format: str | None = None) -> Path:
 
     Example
     -------
-    >>> name_output(Path("talks/interview.mp3")).name
-    'interview.enhanced.mp3'
-    >>> name_output(Path("interview.mp3"), format="wav:FLOAT").name
+    >>> name_output(Path("talks/interview.mp3"), format="wav:FLOAT").name
     'interview.enhanced.wav'
     """
     suffix = source.suffix
@@ -172,10 +143,8 @@ def name_output(source: Path, format: str | None = None) -> Path:
 def check_output(source: Path, target: Path, overwrite: bool) -> None:
     """Refuses an output that would destroy something.
 
-    Raises
-    ------
-    UserError
-        If it is the input or a folder, or exists already.
+    Raises UserError if it is the input or a folder, or if it exists and
+    ``overwrite`` is false.
     """
     if target.exists() and source.exists() and target.samefile(source):
         raise UserError(

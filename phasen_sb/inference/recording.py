@@ -29,33 +29,9 @@ CHUNK_LIMIT = 2**25
 class RecordingEnhancer:
     """Runs a model over recordings, a chunk at a time.
 
-    Arguments
-    ---------
-    model : torch.nn.Module
-        Maps waveforms ``[B, samples]`` to a tuple that begins with the
-        enhanced ones.
-    sample_rate : int
-        The model's sample rate (Hz).
-    device : str
-        Where the model is.
-    precision : str
-        ``fp32`` or ``bf16``.
-
-    Example
-    -------
-    >>> from phasen_sb.inference.recording_statistics import measure_recording
-    >>> class Half(nn.Module):
-    ...     def forward(self, wave):
-    ...         return 0.5 * wave, None
-    >>> half = RecordingEnhancer(Half(), 16000, "cpu", "fp32")
-    >>> noisy = np.ones((2, 1))
-    >>> statistics = measure_recording([noisy], 1, 16000, 16000)
-    >>> parts = half.enhance(
-    ...     lambda n: noisy[:n], statistics, 16000, 1.0, ChunkPlan()
-    ... )
-    >>> list(parts)
-    [array([[0.5],
-           [0.5]])]
+    The model is on ``device``, has the sample rate ``sample_rate`` (Hz) and
+    maps waveforms ``[B, samples]`` to a tuple that begins with the enhanced
+    ones. The precision is ``fp32`` or ``bf16``.
     """
 
     def __init__(
@@ -84,23 +60,10 @@ class RecordingEnhancer:
     ) -> Iterator[np.ndarray]:
         """Enhances a recording that is read from front to back.
 
-        Arguments
-        ---------
-        read : callable
-            ``read(n)`` returns the next n samples, ``[n, channels]``.
-        statistics : RecordingStatistics
-            Of the recording.
-        rate : int
-            Its sample rate (Hz).
-        strength : float
-            0 returns the input, 1 the enhanced signal.
-        plan : ChunkPlan
-            The chunks, made shorter where a second has very many samples.
-
-        Returns
-        -------
-        iterator of np.ndarray
-            Consecutive parts ``[n, channels]`` of the result.
+        ``read(n)`` returns the next ``[n, channels]``; ``rate`` is in Hz; a
+        ``strength`` of 0 returns the input, 1 the enhanced signal. The plan's
+        chunks become shorter where a second has very many samples. Yields
+        consecutive parts ``[n, channels]`` of the result.
         """
         levels = statistics.levels
         channels = len(levels)

@@ -22,24 +22,14 @@ EXCERPT_LIMIT = 80
 
 @dataclass(frozen=True)
 class RecordingStatistics:
-    """What the enhancement of a recording needs to know beforehand.
-
-    Arguments
-    ---------
-    samples : int
-        Its length.
-    levels : np.ndarray
-        Root mean square of each channel within the model's band.
-    non_finite : int
-        Samples that are NaN or infinite, all channels together.
-    excerpts : np.ndarray
-        Evenly spaced excerpts at the model's rate, ``[excerpts, n,
-        channels]``.
-    """
+    """What the enhancement of a recording needs to know beforehand."""
 
     samples: int
+    #: Root mean square of each channel within the model's band.
     levels: np.ndarray
+    #: Samples that are NaN or infinite, all channels together.
     non_finite: int
+    #: Evenly spaced ones at the model's rate, ``[excerpts, n, channels]``.
     excerpts: np.ndarray
 
 
@@ -48,20 +38,7 @@ def measure_recording(
 ) -> RecordingStatistics:
     """Reads a recording once and measures it.
 
-    Arguments
-    ---------
-    blocks : iterable of np.ndarray
-        Its consecutive parts, ``[n, channels]``.
-    channels : int
-        Number of channels.
-    rate : int
-        Its sample rate (Hz).
-    model_rate : int
-        The model's (Hz).
-
-    Returns
-    -------
-    RecordingStatistics
+    ``blocks`` are its consecutive parts ``[n, channels]``; rates are in Hz.
 
     Example
     -------
@@ -102,13 +79,7 @@ def measure_recording(
 
 
 def replace_non_finite(block: np.ndarray) -> tuple[np.ndarray, int]:
-    """Replaces NaN and infinity by zero, and counts them.
-
-    Example
-    -------
-    >>> replace_non_finite(np.array([1.0, np.inf]))
-    (array([1., 0.]), 1)
-    """
+    """Replaces NaN and infinity by zero, and counts them."""
     finite = np.isfinite(block)
     if finite.all():
         return block, 0

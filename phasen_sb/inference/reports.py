@@ -8,35 +8,19 @@ import numpy as np
 
 @dataclass(frozen=True)
 class EnhancedFile:
-    """What :meth:`phasen_sb.Enhancer.enhance_file` did.
-
-    Arguments
-    ---------
-    source : pathlib.Path
-        The input.
-    target : pathlib.Path
-        The output.
-    seconds : float
-        Length of the recording.
-    elapsed : float
-        Seconds of work.
-    non_finite : int
-        Samples that were NaN or infinite and became zero.
-    over : int
-        Samples beyond full scale before the output format limited them.
-    peak : float
-        Largest absolute sample before that; full scale is 1.
-    gain : float
-        What the output was multiplied by; 1 without ``normalize``.
-    """
+    """What :meth:`phasen_sb.Enhancer.enhance_file` did."""
 
     source: Path
     target: Path
-    seconds: float
-    elapsed: float
+    seconds: float  #: length of the recording
+    elapsed: float  #: seconds of work
+    #: Samples that were NaN or infinite and became zero.
     non_finite: int = 0
+    #: Samples beyond full scale before the output format limited them.
     over: int = 0
+    #: Largest absolute sample before that limit; full scale is 1.
     peak: float = 0.0
+    #: What the output was multiplied by; 1 without ``normalize``.
     gain: float = 1.0
 
     def notes(self) -> list[str]:

@@ -19,21 +19,12 @@ _FRAMES = 8
 
 
 class ModelCost(NamedTuple):
-    """What a model takes.
+    """What a model takes."""
 
-    Arguments
-    ---------
-    parameters : int
-        Number of trainable and fixed parameters.
-    macs_per_second : float
-        Multiply-accumulate operations of the network per second of audio.
-    network : str
-        Name of its class.
-    """
-
-    parameters: int
+    parameters: int  #: trainable and fixed ones
+    #: Multiply-accumulate operations of the network per second of audio.
     macs_per_second: float
-    network: str
+    network: str  #: name of its class
 
 
 def count_macs(network: nn.Module, *inputs: torch.Tensor) -> int:
@@ -43,24 +34,8 @@ def count_macs(network: nn.Module, *inputs: torch.Tensor) -> int:
     pointwise operations are not counted, as is usual. Where possible the
     network runs on PyTorch's meta device, which knows only shapes: nothing is
     computed, and there are no fused recurrent kernels, which the counter
-    cannot look into.
-
-    Arguments
-    ---------
-    network : torch.nn.Module
-        Any network; one that cannot run on the meta device runs on the CPU.
-    inputs : torch.Tensor
-        What it takes; only the shapes matter.
-
-    Returns
-    -------
-    int
-        Number of operations.
-
-    Example
-    -------
-    >>> count_macs(nn.Linear(10, 3), torch.zeros(7, 10))
-    210
+    cannot look into. Elsewhere it runs on the CPU. Of the inputs only the
+    shapes matter.
     """
     try:
         return _count_macs(network, inputs, "meta")
@@ -79,26 +54,8 @@ def _count_macs(network, inputs, device):
 def model_cost(enhancer: nn.Module, sample_rate: int) -> ModelCost:
     """Counts an enhancer's parameters and its network's operations.
 
-    Arguments
-    ---------
-    enhancer : PhasenEnhancer or phasen_sb.models.baselines.WaveformModel
-        What holds the network.
-    sample_rate : int
-        Rate of the audio (Hz).
-
-    Returns
-    -------
-    ModelCost
-
-    Example
-    -------
-    >>> from phasen_sb import PHASEN, ConvISTFT, ConvSTFT
-    >>> enhancer = PhasenEnhancer(
-    ...     ConvSTFT(16000), ConvISTFT(16000), PHASEN(recurrent_units=8)
-    ... )
-    >>> cost = model_cost(enhancer, 16000)
-    >>> cost.network, cost.macs_per_second > cost.parameters
-    ('PHASEN', True)
+    The enhancer is a :class:`phasen_sb.PhasenEnhancer` or
+    :class:`phasen_sb.WaveformModel`; the rate of the audio is in Hz.
     """
     if isinstance(enhancer, PhasenEnhancer):
         bins = enhancer.stft.n_fft // 2 + 1
@@ -120,16 +77,9 @@ def model_cost(enhancer: nn.Module, sample_rate: int) -> ModelCost:
 def find_model(folder: Path) -> Path | None:
     """Finds the model that a folder of results belongs to.
 
-    Arguments
-    ---------
-    folder : pathlib.Path
-        Output folder of a training run, an exported model, or a folder up to
-        two levels within one of them.
-
-    Returns
-    -------
-    pathlib.Path or None
-        The run or the exported model, which has a ``hyperparams.yaml``.
+    The folder may be the output folder of a training run, an exported model, or
+    up to two levels within one of them. Returns the run or the exported model,
+    which has a ``hyperparams.yaml``, or None.
     """
     for place in (folder, *folder.parents[:2]):
         if (place / DESCRIPTION).is_file():
@@ -140,15 +90,7 @@ def find_model(folder: Path) -> Path | None:
 def find_model_cost(folder: Path) -> ModelCost | None:
     """Counts the model that a folder of results belongs to.
 
-    Arguments
-    ---------
-    folder : pathlib.Path
-        As for :func:`find_model`.
-
-    Returns
-    -------
-    ModelCost or None
-        None if there is no ``hyperparams.yaml`` of an enhancer.
+    None if :func:`find_model` finds no ``hyperparams.yaml`` of an enhancer.
     """
     place = find_model(folder)
     if place is None:

@@ -42,16 +42,6 @@ pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
 class Description:
     """What builds an enhancer, without its weights.
 
-    Arguments
-    ---------
-    enhancer : CommentedMap
-        HyperPyYAML, such as :func:`describe_object` makes, without references
-        to anything outside of it.
-    sample_rate : int
-        The enhancer's sample rate (Hz).
-    settings : dict
-        The plain values beside it: of a training run, the recipe's settings.
-
     Example
     -------
     >>> linear = describe_object("torch.nn.Linear", in_features=2, bias=False)
@@ -63,26 +53,18 @@ class Description:
     enhance_model: !new:torch.nn.Linear
     """
 
+    #: HyperPyYAML, such as :func:`describe_object` makes, without references
+    #: to anything outside of it.
     enhancer: CommentedMap
-    sample_rate: int
+    sample_rate: int  #: the enhancer's (Hz)
+    #: The plain values beside it: of a training run, the recipe's settings.
     settings: dict[str, str | int | float] = field(default_factory=dict)
 
     def build(self, source: str) -> nn.Module:
         """Builds the enhancer, its weights untrained.
 
-        Arguments
-        ---------
-        source : str
-            What errors call the model.
-
-        Returns
-        -------
-        torch.nn.Module
-
-        Raises
-        ------
-        UserError
-            If an object cannot be built.
+        Raises UserError, which calls the model ``source``, if it cannot be
+        built.
         """
         try:
             return load_hyperpyyaml(self._body())["enhance_model"]
@@ -95,11 +77,8 @@ class Description:
     def to_yaml(self) -> str:
         """Writes the ``hyperparams.yaml`` of an exported model.
 
-        Returns
-        -------
-        str
-            HyperPyYAML that names public names of ``phasen_sb`` alone, which
-            do not move, as far as the enhancer is made of them.
+        Classes that have a public name in ``phasen_sb`` are called by it,
+        because public names do not move.
         """
         return HEADER + _use_public_names(self._body()) + FOOTER
 
@@ -117,22 +96,8 @@ class Description:
 def describe_object(name: str, **arguments) -> CommentedMap:
     """Describes a call of a class as a YAML mapping ``!new:some.Class``.
 
-    Arguments
-    ---------
-    name : str
-        Dotted name of the class.
-    **arguments : dict
-        What it is called with: plain values, lists of them, and other
-        described objects.
-
-    Returns
-    -------
-    CommentedMap
-
-    Example
-    -------
-    >>> describe_object("torch.nn.Linear", in_features=2, out_features=1)
-    {'in_features': 2, 'out_features': 1}
+    The name is dotted; arguments are plain values, lists of them, and other
+    described objects.
     """
     node = CommentedMap(
         (key, _copy(CommentedSeq(value)) if isinstance(value, list) else value)
@@ -145,20 +110,9 @@ def describe_object(name: str, **arguments) -> CommentedMap:
 def read_description(path: Path) -> Description:
     """Reads the enhancer from the ``hyperparams.yaml`` of a stored model.
 
-    Arguments
-    ---------
-    path : pathlib.Path
-        That of a training run, with the enhancer under ``modules: enhancer``,
-        or of an exported model, with it under ``modules: enhance_model``.
-
-    Returns
-    -------
-    Description
-
-    Raises
-    ------
-    UserError
-        If the file is missing, is not YAML, or describes no enhancer.
+    A training run has it under ``modules: enhancer``, an exported model under
+    ``modules: enhance_model``. Raises UserError if the file is missing, is not
+    YAML, or describes no enhancer.
     """
     try:
         with open(path, encoding="utf-8") as file:

@@ -38,47 +38,26 @@ AVERAGE_PREFIX = "module."
 
 @dataclass
 class StoredModel:
-    """A model's description, weights and history.
-
-    Arguments
-    ---------
-    description : Description
-        What builds the enhancer.
-    state : dict
-        Its weights.
-    source : str
-        Where it comes from, for errors and the model card.
-    results : dict
-        What ``results.json`` says of exactly these weights; empty if
-        nothing.
-    settings : dict
-        The settings of the training; empty if they are not known.
-    data : dict
-        What ``data.json`` says of the training data.
-    card : str, optional
-        The model card of an earlier export, kept as it is.
-    """
+    """A model's description, weights and history."""
 
     description: Description
     state: dict[str, torch.Tensor]
+    #: Where it comes from, for errors and the model card.
     source: str
+    #: What ``results.json`` says of exactly these weights; empty if nothing.
     results: dict = field(default_factory=dict)
+    #: The settings of the training; empty if they are not known.
     settings: dict = field(default_factory=dict)
+    #: What ``data.json`` says of the training data.
     data: dict = field(default_factory=dict)
+    #: The model card of an earlier export, kept as it is.
     card: str | None = None
 
     def build(self) -> torch.nn.Module:
         """Builds the enhancer with its weights.
 
-        Returns
-        -------
-        torch.nn.Module
-            On the CPU, in fp32 and in evaluation mode.
-
-        Raises
-        ------
-        UserError
-            If it cannot be built, or the weights are another network's.
+        It is on the CPU, in fp32 and in evaluation mode. Raises UserError if
+        it cannot be built, or the weights are another network's.
         """
         enhancer = self.description.build(self.source)
         load_state(enhancer, self.state, self.source)
@@ -99,27 +78,9 @@ def is_export(folder: str | os.PathLike) -> bool:
 def read_model(source: str | os.PathLike | None = None) -> StoredModel:
     """Reads a stored model, whatever kind it is.
 
-    Arguments
-    ---------
-    source : path, optional
-        The output folder of a training run, an exported model, or a model's
-        name on the Hugging Face hub; by default the model that ships with the
-        package.
-
-    Returns
-    -------
-    StoredModel
-
-    Raises
-    ------
-    UserError
-        If there is no such model, or it is damaged.
-
-    Example
-    -------
-    >>> enhancer = read_model().build()
-    >>> enhancer(torch.randn(1, 4321))[0].shape
-    torch.Size([1, 4321])
+    ``source`` is the output folder of a training run, an exported model, or a
+    model's name on the Hugging Face hub; by default the model that ships with
+    the package. Raises UserError if there is no such model, or it is damaged.
     """
     folder = DEFAULT_MODEL if source is None else _find_folder(source)
     if is_export(folder) and not is_run(folder):
@@ -128,22 +89,7 @@ def read_model(source: str | os.PathLike | None = None) -> StoredModel:
 
 
 def read_export(folder: Path) -> StoredModel:
-    """Reads an exported model.
-
-    Arguments
-    ---------
-    folder : pathlib.Path
-        What ``phasen export`` wrote.
-
-    Returns
-    -------
-    StoredModel
-
-    Raises
-    ------
-    UserError
-        If it is damaged.
-    """
+    """Reads what ``phasen export`` wrote; raises UserError if it is damaged."""
     card = folder / CARD
     return StoredModel(
         read_description(folder / DESCRIPTION),
@@ -158,21 +104,8 @@ def read_run(folder: Path) -> StoredModel:
     """Reads the best checkpoint of a training run.
 
     That is the one with the highest PESQ on the validation set, and of it
-    the averaged weights, which are what was validated.
-
-    Arguments
-    ---------
-    folder : pathlib.Path
-        Output folder of ``recipes/train.py``.
-
-    Returns
-    -------
-    StoredModel
-
-    Raises
-    ------
-    UserError
-        If the folder holds no finished checkpoint, or one that is not finite.
+    the averaged weights, which are what was validated. Raises UserError if the
+    folder holds no finished checkpoint, or one that is not finite.
     """
     if not is_run(folder):
         raise UserError(

@@ -34,7 +34,9 @@ def load_reference_checkpoint(
     Arguments
     ---------
     checkpoint : path or mapping
-        See :func:`read_reference_checkpoint`.
+        A file written by ``torch.save`` that holds the state dict (alone, or
+        under ``model``, ``state_dict`` or ``model_state_dict``), or the state
+        dict itself. ``module.`` prefixes are removed.
     hop : int, optional
         Hop of the STFT (samples), which no tensor tells; a quarter of the
         window by default, as in the reference.
@@ -68,28 +70,10 @@ def read_reference_checkpoint(
     hop: int | None = None,
     sample_rate: int = 16000,
 ) -> StoredModel:
-    """Reads a reference checkpoint, and describes the network it belongs to.
+    """Reads a reference checkpoint into a model of ours, to build or export.
 
-    Arguments
-    ---------
-    checkpoint : path or mapping
-        A file written by ``torch.save`` that holds the state dict (alone, or
-        under ``model``, ``state_dict`` or ``model_state_dict``), or the state
-        dict itself. ``module.`` prefixes are removed.
-    hop : int, optional
-        Hop of the STFT (samples), see :func:`load_reference_checkpoint`.
-    sample_rate : int
-        Sample rate the weights were trained at (Hz).
-
-    Returns
-    -------
-    StoredModel
-        In our terms, to be built or exported.
-
-    Raises
-    ------
-    phasen_sb.errors.UserError
-        If the file cannot be read or is not a checkpoint of the reference.
+    Arguments and errors are those of
+    :func:`phasen_sb.load_reference_checkpoint`.
     """
     if isinstance(checkpoint, Mapping):
         source, state = "The state dict", checkpoint
@@ -133,19 +117,10 @@ def read_reference_checkpoint(
 
 
 def our_names(names: Iterable[str], blocks: int) -> dict[str, str]:
-    """Translates names of the reference's tensors into ours.
+    """Maps names of the reference's tensors to ours.
 
-    Arguments
-    ---------
-    names : iterable of str
-        The reference's.
-    blocks : int
-        Number of two-stream blocks.
-
-    Returns
-    -------
-    dict
-        From its names to ours; without what ours derives or does not need.
+    What ours derives or does not need is left out. ``blocks`` is the number of
+    two-stream blocks.
 
     Example
     -------

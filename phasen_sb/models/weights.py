@@ -14,22 +14,10 @@ from phasen_sb.errors import UserError
 
 
 def read_state(path: str | os.PathLike) -> dict[str, torch.Tensor]:
-    """Reads a file of tensors, without running any code in it.
+    """Reads a state dict onto the CPU, without running any code in its file.
 
-    Arguments
-    ---------
-    path : path
-        Written by ``torch.save``.
-
-    Returns
-    -------
-    dict
-        The state dict, on the CPU.
-
-    Raises
-    ------
-    UserError
-        If the file is missing, cut short, or holds something else.
+    Raises UserError if the file, which ``torch.save`` wrote, is missing, cut
+    short, or holds something else.
     """
     path = Path(path)
     if not path.is_file():
@@ -55,19 +43,9 @@ def read_state(path: str | os.PathLike) -> dict[str, torch.Tensor]:
 
 
 def check_finite(state: Mapping[str, torch.Tensor], source: str) -> None:
-    """Refuses weights that are NaN or infinite.
+    """Raises UserError, naming the first tensor that has NaN or infinity.
 
-    Arguments
-    ---------
-    state : dict
-        A state dict.
-    source : str
-        What the error calls it.
-
-    Raises
-    ------
-    UserError
-        Naming the first bad tensor.
+    The error calls the state dict ``source``.
 
     Example
     -------
@@ -95,21 +73,9 @@ def load_state(
 ) -> None:
     """Loads a state dict that must fit exactly.
 
-    Arguments
-    ---------
-    module : torch.nn.Module
-        What to load into.
-    state : dict
-        Its tensors.
-    source : str
-        What the error calls the state dict.
-    network : str
-        What the error calls the module.
-
-    Raises
-    ------
-    UserError
-        If a tensor is missing, unknown, of another shape or not finite.
+    Raises UserError if a tensor is missing, unknown, of another shape or not
+    finite; the message calls the state dict ``source`` and the module
+    ``network``.
     """
     expected = module.state_dict()
     for problem, names in (
@@ -145,7 +111,8 @@ def load_weights(module: nn.Module, path: str | os.PathLike) -> None:
 
     Raises
     ------
-    UserError
-        See :func:`read_state` and :func:`load_state`.
+    phasen_sb.errors.UserError
+        If the file is missing, cut short, or holds something else, or a tensor
+        is missing, unknown, of another shape or not finite.
     """
     load_state(module, read_state(path), str(path))

@@ -25,7 +25,7 @@ from phasen_sb.configuration.run_options import (
     settle_run_options,
 )
 from phasen_sb.errors import UserError
-from phasen_sb.metrics.selection import SELECTION_METRIC
+from phasen_sb.metrics.checkpoint_selection import SELECTION_METRIC
 from phasen_sb.models.loading import read_model
 from phasen_sb.models.weights import load_state
 from phasen_sb.training.brain import EnhancementBrain

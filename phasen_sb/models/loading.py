@@ -14,7 +14,7 @@ import torch
 from speechbrain.utils.checkpoints import Checkpointer
 
 from phasen_sb.errors import UserError
-from phasen_sb.metrics.selection import SELECTION_METRIC
+from phasen_sb.metrics.checkpoint_selection import SELECTION_METRIC
 from phasen_sb.models.description import Description, read_description
 from phasen_sb.models.weights import check_finite, load_state, read_state
 from phasen_sb.utils.file_names import (

@@ -15,9 +15,12 @@ from phasen_sb.augmentation import add_augmentation
 from phasen_sb.data.length_batches import length_batches
 from phasen_sb.errors import UserError
 from phasen_sb.losses.objective import Objective
+from phasen_sb.metrics.checkpoint_selection import (
+    SELECTION_METRIC,
+    selection_score,
+)
 from phasen_sb.metrics.metric_report import MetricReport
 from phasen_sb.metrics.pool import MetricPool
-from phasen_sb.metrics.selection import SELECTION_METRIC, selection_score
 from phasen_sb.signals.level import SILENCE_RMS, measure_level
 from phasen_sb.signals.windows import move_windows
 from phasen_sb.training import processes

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from phasen_sb.metrics.checkpoint_selection import SELECTION_METRIC
 from phasen_sb.metrics.metric_report import MetricReport
-from phasen_sb.metrics.selection import SELECTION_METRIC
 from phasen_sb.training.brain import EnhancementBrain
 from phasen_sb.training.pictures import (
     draw_curves,

@@ -9,8 +9,8 @@ import torch
 from helpers.small_brain import Stream, batches, fit
 
 from phasen_sb.errors import UserError
+from phasen_sb.metrics.checkpoint_selection import selection_score
 from phasen_sb.metrics.metric_report import MetricReport
-from phasen_sb.metrics.selection import selection_score
 from phasen_sb.training.pictures import transform_matrices
 from phasen_sb.training.results import write_results
 

@@ -13,8 +13,8 @@ import soundfile as sf
 import torch
 from speechbrain.processing.signal_processing import dB_to_amplitude
 
+from phasen_sb.audio.checking import AudioFile, inspect_audio
 from phasen_sb.audio.finding import find_audio
-from phasen_sb.audio.inspection import AudioFile, inspect_audio
 from phasen_sb.audio.resampling import find_rate_problem, resample
 from phasen_sb.augmentation.effects import Reverberation
 from phasen_sb.errors import UserError

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from phasen_sb.audio.inspection import AudioFile
+from phasen_sb.audio.checking import AudioFile
 from phasen_sb.audio.resampling import find_rate_problem
 from phasen_sb.data.splits import Splits
 from phasen_sb.errors import UserError
@@ -20,7 +20,7 @@ def find_bad_files(
 ) -> list[tuple[Path, str]]:
     """Finds the files that cannot be used, alone or as a pair.
 
-    ``facts`` are those of :func:`phasen_sb.audio.inspection.inspect_audio`,
+    ``facts`` are those of :func:`phasen_sb.audio.checking.inspect_audio`,
     ``sample_rate`` is the rate the network works at (Hz), and
     ``promised_rates`` are those (Hz) that the names of the files' folders
     promise. Each bad file is returned with what is wrong with it.

@@ -16,7 +16,7 @@ import torchaudio
 from speechbrain.dataio.dataio import load_data_json
 from speechbrain.utils.logger import get_logger
 
-from phasen_sb.audio.inspection import AudioFile, inspect_audio
+from phasen_sb.audio.checking import AudioFile, inspect_audio
 from phasen_sb.audio.resampling import RESAMPLER
 from phasen_sb.data.bad_files import find_bad_files, raise_bad_files
 from phasen_sb.data.resample_cache import name_cache_folder, resample_file

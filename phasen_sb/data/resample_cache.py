@@ -8,7 +8,7 @@ from pathlib import Path
 
 import soundfile as sf
 
-from phasen_sb.audio.inspection import AudioFile, inspect_audio
+from phasen_sb.audio.checking import AudioFile, inspect_audio
 from phasen_sb.audio.resampling import RESAMPLER, resample
 from phasen_sb.errors import UserError
 from phasen_sb.utils.files import write_atomically

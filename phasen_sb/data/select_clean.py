@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
+from phasen_sb.audio.checking import inspect_audio
 from phasen_sb.audio.finding import find_audio
-from phasen_sb.audio.inspection import inspect_audio
 from phasen_sb.errors import UserError
 from phasen_sb.utils.folders import existing_folder
 from phasen_sb.utils.parallel import process_files

@@ -2,11 +2,11 @@
 
 from phasen_sb.data.datasets import make_datasets
 from phasen_sb.data.extra_data import ExtraData
-from phasen_sb.data.loaders import mix_at_snr
-from phasen_sb.data.mix import prepare_mix
+from phasen_sb.data.mixing import mix_at_snr
 from phasen_sb.data.pairs import prepare_pairs
 from phasen_sb.data.prepare import prepare_data
 from phasen_sb.data.sample_corpus import sample_corpus
+from phasen_sb.data.speech_and_noise import prepare_mix
 from phasen_sb.data.voicebank import prepare_voicebank
 
 __all__ = [

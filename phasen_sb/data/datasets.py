@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
 
-from phasen_sb.data.loaders import MixLoader, OtherNoiseLoader, PairLoader
 from phasen_sb.data.manifest import read_manifest, read_record
+from phasen_sb.data.mixing import MixLoader, OtherNoiseLoader, PairLoader
 from phasen_sb.errors import UserError
 from phasen_sb.utils.seeding import seeded_generator
 

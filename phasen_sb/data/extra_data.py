@@ -23,9 +23,9 @@ class ExtraData:
     #: Folder with mono files of clean speech.
     clean_folder: str | Path | None = None
     #: Folder with mono files of noise, used in addition to the noises of
-    #: :func:`phasen_sb.data.mix.prepare_mix`. With recorded pairs, half of
-    #: these, and all of the extra speech, are mixed with one of them instead
-    #: of their own noise, another one in each epoch.
+    #: :func:`phasen_sb.data.speech_and_noise.prepare_mix`. With recorded
+    #: pairs, half of these, and all of the extra speech, are mixed with one of
+    #: them instead of their own noise, another one in each epoch.
     noise_folder: str | Path | None = None
     #: Range of the signal-to-noise ratios (dB) of such mixtures.
     snr_low: float = 0.0

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from phasen_sb.data.extra_data import ExtraData
-from phasen_sb.data.mix import prepare_mix
 from phasen_sb.data.pairs import prepare_pairs
 from phasen_sb.data.sample_corpus import sample_corpus
+from phasen_sb.data.speech_and_noise import prepare_mix
 from phasen_sb.data.voicebank import prepare_voicebank
 from phasen_sb.errors import UserError
 
@@ -41,7 +41,7 @@ def prepare_data(
 
     See :func:`phasen_sb.data.voicebank.prepare_voicebank`,
     :func:`phasen_sb.data.pairs.prepare_pairs` and
-    :func:`phasen_sb.data.mix.prepare_mix`.
+    :func:`phasen_sb.data.speech_and_noise.prepare_mix`.
 
     Arguments
     ---------

@@ -1,4 +1,4 @@
-"""Loaders: read a pair of noisy and clean speech, or mix one on the fly."""
+"""Reads pairs of noisy and clean speech, or mixes them on the fly."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Clean speech and noise that are mixed while training."""
+"""Prepares folders of clean speech and of noise, mixed while training."""
 
 from pathlib import Path
 

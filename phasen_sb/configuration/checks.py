@@ -55,6 +55,8 @@ def check_overrides(path: Path, tree: Mapping, overrides: Mapping) -> None:
     it cannot take that value.
     """
     for key, value in overrides.items():
+        if key in REMOVED:  # drop_removed knows what to say
+            continue
         if key not in tree:
             near = suggest(key, [*tree, *RunOptions().as_dict()])
             raise UserError(f"{path} has no key {key!r} to override{near}")
@@ -87,8 +89,18 @@ def drop_removed(path: Path, tree: dict) -> None:
         value = tree.pop(key, left)
         if value != left:
             raise UserError(
-                f"{key} of {path} is {value!r}, but there is no such key any "
-                f"more, as if it were always {left}; remove it."
+                f"{key} of {path} is {value!r}, but this key was removed and "
+                f"counts as {left}; leave it out."
+            )
+
+
+def check_ranges(values: Mapping) -> None:
+    """Raises UserError if a value is of another kind or out of its range."""
+    for name, key in KEYS.items():
+        if name in values and not _is_valid(values[name], key):
+            raise UserError(
+                f"{name} is {values[name]!r}; it must be "
+                f"{describe_limits(key)}."
             )
 
 
@@ -99,12 +111,7 @@ def check_values(hparams: Mapping) -> None:
     UserError if a value is of another kind, out of its range, or useless beside
     the others.
     """
-    for name, key in KEYS.items():
-        if name in hparams and not _is_valid(hparams[name], key):
-            raise UserError(
-                f"{name} is {hparams[name]!r}; it must be "
-                f"{describe_limits(key)}."
-            )
+    check_ranges(hparams)
     _check_front_end(hparams)
     _check_extra_speech(hparams)
     _check_remix_shares(hparams)

@@ -14,6 +14,7 @@ from ruamel.yaml.comments import TaggedScalar
 from phasen_sb.configuration.checks import (
     check_keys,
     check_overrides,
+    check_ranges,
     check_values,
     drop_removed,
 )
@@ -122,6 +123,11 @@ class Recipe:
         if an object cannot be built, or a value makes no sense; the message
         names it.
         """
+        # First what can be named by its key; objects only know their arguments.
+        tree = YAML().load(self._resolved())
+        check_ranges(
+            {k: v for k, v in tree.items() if isinstance(v, (int, float, str))}
+        )
         try:
             hparams = load_hyperpyyaml(self.text)
         except UserError:

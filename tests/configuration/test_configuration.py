@@ -212,6 +212,8 @@ def test_key_that_nothing_reads(tmp_path):
         (["--device=cuda:7"], "GPUs here; use --device=cpu"),
         (["--device=gpu"], "--device=gpu is not a device"),
         (["--batch_size=-1"], "batch_size is -1; .* at least 1"),
+        (["--pause_probability=-3"], "pause_probability is -3; .* 0 to 1"),
+        (["--phase_lr_scale=2"], "phase_lr_scale of .* is 2, but .* removed"),
         (["--lr=fast"], "lr is 'fast'; it must be a number, at least 0"),
         (["--validate_every=0"], "validate_every is 0"),
         (["--hop_length=60"], r"hop_length \(60 ms\) must not exceed win"),

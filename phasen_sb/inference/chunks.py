@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 Read = Callable[[int], np.ndarray]
-Process = Callable[[np.ndarray], np.ndarray]
+Process = Callable[[np.ndarray, int], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ def process_in_chunks(
     """Processes a signal that is read from front to back.
 
     ``read(n)`` returns the next ``[n, channels]``; ``process`` maps such a
-    chunk to a result of the same shape; ``rate`` is in Hz. Yields consecutive
-    parts of the result, ``samples`` long in all. Where overlapping chunks
-    agree, the result is exactly theirs.
+    chunk, and the index of its first sample, to a result of the same shape;
+    ``rate`` is in Hz. Yields consecutive parts of the result, ``samples`` long
+    in all. Where overlapping chunks agree, the result is exactly theirs.
     """
     half = round(plan.fade * rate / 2)
     buffer, offset, tail = None, 0, None
@@ -74,7 +74,7 @@ def process_in_chunks(
         else:
             buffer = np.concatenate([buffer[start - offset :], new])
             offset = start
-        result = process(buffer)
+        result = process(buffer, start)
         begin = number * plan.step * rate
         if tail is not None:
             begin -= half

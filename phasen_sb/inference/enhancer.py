@@ -300,6 +300,7 @@ class Enhancer(WaveformEnhancement):
             meter.over if chosen.limited and gain == 1.0 else 0,
             meter.peak,
             gain,
+            infrasound=bool(statistics.levels.infrasound.any()),
         )
 
     def mask(self, wave: np.ndarray) -> np.ndarray | None:

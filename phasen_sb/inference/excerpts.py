@@ -29,6 +29,11 @@ class ExcerptCollector:
         self._excerpts = []
         self._rest = None
 
+    @property
+    def spacing(self) -> int:
+        """Samples from the start of one excerpt to that of the next."""
+        return self._every * self.length
+
     def add(self, block: np.ndarray) -> None:
         """Takes the next ``[n, channels]``; excerpts are kept in fp32."""
         if self._rest is not None:

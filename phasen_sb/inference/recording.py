@@ -65,8 +65,7 @@ class RecordingEnhancer:
         chunks become shorter where a second has very many samples. Yields
         consecutive parts ``[n, channels]`` of the result.
         """
-        levels = statistics.levels
-        channels = len(levels)
+        channels = len(statistics.levels.overall)
         seconds = CHUNK_LIMIT // (rate * channels) - 2 * plan.context
         plan = ChunkPlan(max(1, min(plan.step, seconds)), plan.context)
         moments = None
@@ -75,24 +74,27 @@ class RecordingEnhancer:
         def read_finite(count):
             return replace_non_finite(read(count))[0]
 
-        def process(chunk):
+        def process(chunk, start):
             nonlocal moments
             if strength == 0:
                 return chunk
             if moments is None:
                 whole = len(chunk) == statistics.samples
-                moments = [{} for _ in levels]
+                moments = [{} for _ in range(channels)]
                 if self._norms and not whole:
                     moments = self._measure_norms(statistics, plan)
             result = np.empty_like(chunk)
-            for i, rms in enumerate(levels):
+            start = start * self.sample_rate // rate  # whole seconds
+            for i in range(channels):
                 channel = np.ascontiguousarray(chunk[:, i])
                 if may_repeat[i] and np.array_equal(channel, chunk[:, i - 1]):
                     result[:, i] = result[:, i - 1]
                     continue
                 with self._norms.use(moments[i]):
                     change = run_at_model_rate(
-                        lambda low, rms=rms: self._compute_change(low, rms),
+                        lambda low, i=i: self._compute_change(
+                            low, statistics.levels, i, start
+                        ),
                         channel,
                         rate,
                         self.sample_rate,
@@ -106,24 +108,53 @@ class RecordingEnhancer:
 
     def _measure_norms(self, statistics, plan):
         """Measures the moments of the norms' inputs, for each channel."""
-        count, length, _ = statistics.excerpts.shape
+        count, length, channels = statistics.excerpts.shape
         seconds = plan.step + 2 * plan.context
         groups = -(-count * length // (seconds * self.sample_rate))
-        moments = [{} for _ in statistics.levels]
-        for i, rms in enumerate(statistics.levels):
+        moments = [{} for _ in range(channels)]
+        for i in range(channels):
+            parts = [
+                self._condition(
+                    excerpt,
+                    statistics.levels,
+                    i,
+                    number * statistics.excerpt_spacing,
+                )
+                for number, excerpt in enumerate(statistics.excerpts[..., i])
+            ]
             with self._norms.measure(moments[i]):
                 for group in range(groups):
                     # Each group has excerpts from all over the recording.
-                    excerpts = statistics.excerpts[group::groups, :, i]
-                    self._compute_change(excerpts.ravel(), rms)
+                    self._run(np.concatenate(parts[group::groups]))
         return moments
 
-    def _compute_change(self, wave, rms):
+    def _condition(self, wave, levels, channel, start):
+        """What the model gets of ``[samples]``, of which sample ``start`` is
+        the first, at the model's rate."""
+        if not self._normalize:
+            return wave
+        wave = levels.remove_offset(wave, channel)
+        return wave / levels.curve(channel, start, len(wave))
+
+    def _compute_change(self, wave, levels, channel, start):
         """What enhancement adds to ``[samples]`` at the model's rate."""
+        if not self._normalize:
+            return self._run(wave)
+        infrasound = levels.find_infrasound(wave, channel)
+        wave = levels.remove_offset(wave, channel)
+        scale = levels.curve(channel, start, len(wave))
+        change = self._run(wave / scale) * scale
+        offsets = levels.reject_noise(channel, start, wave, wave + change)
+        if offsets is not None:
+            scale = levels.curve(channel, start, len(wave), offsets)
+            change = self._run(wave / scale) * scale
+        return change - infrasound
+
+    def _run(self, wave):
+        """What the model adds to ``[samples]``."""
         if not wave.any():
             return np.zeros_like(wave)
-        scale = rms if self._normalize else 1.0
-        x = torch.from_numpy((wave / scale).astype(np.float32))[None]
+        x = torch.from_numpy(wave.astype(np.float32))[None]
         stft = getattr(self._model, "stft", None)
         if stft is not None and not stft.center:
             # Without centering no frame contains the end.
@@ -138,19 +169,26 @@ class RecordingEnhancer:
             # Relative to the model's own input, in its precision: exactly
             # zero where it changes nothing.
             change = (self._model(x)[0] - x)[0, : len(wave)]
-        return change.double().cpu().numpy() * scale
+        return change.double().cpu().numpy()
 
 
 def _may_repeat(statistics):
     """Whether each channel may share chunks' results with the one before.
 
     Dual mono, as interviews often are, is enhanced once. Besides the chunk, its
-    result depends on level and excerpts alone.
+    result depends on levels and excerpts alone.
     """
     levels, excerpts = statistics.levels, statistics.excerpts
     return [
         i > 0
-        and levels[i] == levels[i - 1]
-        and np.array_equal(excerpts[..., i], excerpts[..., i - 1])
-        for i in range(len(levels))
+        and all(
+            np.array_equal(values[..., i], values[..., i - 1])
+            for values in (
+                levels.mean,
+                levels.overall,
+                levels.offsets,
+                excerpts,
+            )
+        )
+        for i in range(len(levels.overall))
     ]

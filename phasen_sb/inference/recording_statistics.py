@@ -1,8 +1,4 @@
-"""What a first pass over a recording measures, before any enhancement.
-
-The network works on signals of unit level. The level is that of the whole
-recording: levels measured chunk by chunk would pump.
-"""
+"""What a first pass over a recording measures, before any enhancement."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +8,7 @@ import soxr
 
 from phasen_sb.inference.excerpts import ExcerptCollector
 from phasen_sb.inference.model_rate import QUALITY
-from phasen_sb.signals.level import SILENCE_RMS
+from phasen_sb.inference.speech_level import SpeechLevelMeter, SpeechLevels
 
 #: Of longer recordings 40 to 80 excerpts, 10 to 20 s in all, are kept. Many
 #: short ones represent the whole better than a few long ones.
@@ -25,12 +21,14 @@ class RecordingStatistics:
     """What the enhancement of a recording needs to know beforehand."""
 
     samples: int
-    #: Root mean square of each channel within the model's band.
-    levels: np.ndarray
+    #: Within the model's band.
+    levels: SpeechLevels
     #: Samples that are NaN or infinite, all channels together.
     non_finite: int
     #: Evenly spaced ones at the model's rate, ``[excerpts, n, channels]``.
     excerpts: np.ndarray
+    #: Samples from the start of one excerpt to that of the next.
+    excerpt_spacing: int
 
 
 def measure_recording(
@@ -44,27 +42,25 @@ def measure_recording(
     -------
     >>> blocks = [np.full((8, 1), 3.0), np.array([[np.nan], [0.0]])]
     >>> statistics = measure_recording(blocks, 1, 16000, 16000)
-    >>> statistics.samples, statistics.levels, statistics.non_finite
-    (10, array([2.68328157]), 1)
+    >>> statistics.samples, statistics.levels.mean, statistics.non_finite
+    (10, array([2.4]), 1)
     """
     resampler = None
     if rate != model_rate:
         resampler = soxr.ResampleStream(
             rate, model_rate, channels, dtype="float64", quality=QUALITY
         )
-    squares, count = np.zeros(channels), 0
+    meter = SpeechLevelMeter(model_rate, channels)
     excerpts = ExcerptCollector(
         round(EXCERPT_SECONDS * model_rate), EXCERPT_LIMIT
     )
     samples, non_finite = 0, 0
 
     def add(block, last=False):
-        nonlocal squares, count
         if resampler is not None:
             block = resampler.resample_chunk(block, last=last)
             block = block.reshape(-1, channels)
-        squares += np.square(block).sum(0)
-        count += len(block)
+        meter.add(block)
         excerpts.add(block)
 
     for block in blocks:
@@ -73,9 +69,13 @@ def measure_recording(
         non_finite += bad
         add(block)
     add(np.zeros((0, channels)), last=True)
-    levels = np.sqrt(squares / max(count, 1))
-    levels = np.maximum(levels, SILENCE_RMS)
-    return RecordingStatistics(samples, levels, non_finite, excerpts.stack())
+    return RecordingStatistics(
+        samples,
+        meter.finish(),
+        non_finite,
+        excerpts.stack(),
+        excerpts.spacing,
+    )
 
 
 def replace_non_finite(block: np.ndarray) -> tuple[np.ndarray, int]:

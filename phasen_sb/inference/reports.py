@@ -22,6 +22,8 @@ class EnhancedFile:
     peak: float = 0.0
     #: What the output was multiplied by; 1 without ``normalize``.
     gain: float = 1.0
+    #: Whether strong sound below 20 Hz was removed.
+    infrasound: bool = False
 
     def notes(self) -> list[str]:
         """Lists, in sentences, what a listener should know."""
@@ -30,6 +32,11 @@ class EnhancedFile:
             notes.append(
                 f"{self.source}: {self.non_finite} samples were NaN or "
                 "infinite and became zero."
+            )
+        if self.infrasound:
+            notes.append(
+                f"{self.source}: strong sound below 20 Hz, which nobody hears, "
+                "was removed."
             )
         if self.over:
             excess = 20 * np.log10(self.peak)

@@ -1,0 +1,242 @@
+"""The level that a recording's speech has, passage by passage.
+
+A network that was trained on speech of unit level removes speech that is far
+below it: with one level for the whole recording, that of a near voice, a far
+voice 20 dB lower would be lost. So the level follows the speech, slowly, and
+is restored behind the network. It follows speech alone: in pauses, where
+background noise would be amplified, and in recordings of one level, it is the
+root mean square of the whole recording.
+
+A passage may be speech where the levels of its frames vary: between words they
+fall to the background. It is speech if the network, given it at the level of
+speech, keeps it and clears the pauses. The level of speech is that of its
+active frames, after ITU-T P.56 ("active speech level"), in windows of 2 s.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.signal import butter, sosfilt, sosfiltfilt
+
+from phasen_sb.signals.level import SILENCE_RMS
+
+FRAME_SECONDS = 0.02
+#: Windows of 2 s, one every 0.2 s.
+FRAMES_PER_STEP = 10
+STEPS_PER_WINDOW = 10
+STEP_SECONDS = FRAMES_PER_STEP * FRAME_SECONDS
+#: Range (dB) of a window's frames, from the 10th to the 85th percentile, from
+#: which on it may be speech: speech at 2 dB of SNR has 6, steady noise 1 to 4.
+LEAST_RANGE = 4.5
+#: The root mean square of a whole utterance lies this much (dB) below the
+#: level of its active frames.
+PAUSES = 1.5
+#: What lies this little (dB) above or below the recording's level stays where
+#: it is: the network is as good there.
+TOLERANCE = 6.0
+#: Of speech the network keeps at least this share of the power, and what it
+#: keeps ranges this widely (dB), since it clears the pauses between words.
+LEAST_KEPT = 0.4
+LEAST_RANGE_KEPT = 15.0
+#: Below the first frequency (Hz) there is no speech, below the second one
+#: nothing is heard.
+SPEECH_BAND, INFRASOUND = 80.0, 20.0
+#: DC offset and infrasound are taken from the network's input if they have at
+#: least this share of the rest's power.
+INAUDIBLE_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class SpeechLevels:
+    """Levels of a recording at the model's rate."""
+
+    rate: int  #: model's sample rate (Hz)
+    mean: np.ndarray  #: DC offset of each channel; 0 where it is small
+    #: Root mean square of each channel, without offset and removed infrasound.
+    overall: np.ndarray
+    #: Whether each channel has infrasound to remove.
+    infrasound: np.ndarray
+    #: How far each step's speech is from ``overall`` (dB), ``[steps,
+    #: channels]``; 0 in pauses.
+    offsets: np.ndarray
+
+    def curve(
+        self,
+        channel: int,
+        start: int,
+        count: int,
+        offsets: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Levels of ``count`` samples from sample ``start`` on.
+
+        ``offsets`` ``[steps]`` replace those of the channel.
+        """
+        if offsets is None:
+            offsets = self.offsets[:, channel]
+        if not offsets.any():
+            return np.full(count, self.overall[channel])
+        seconds = (np.arange(start, start + count) + 0.5) / self.rate
+        centres = (np.arange(len(offsets)) + 0.5) * STEP_SECONDS
+        decibels = np.interp(seconds, centres, offsets)
+        return self.overall[channel] * 10 ** (decibels / 20)
+
+    def reject_noise(
+        self, channel: int, start: int, before: np.ndarray, after: np.ndarray
+    ) -> np.ndarray | None:
+        """Offsets without those of passages that were not speech after all.
+
+        Raised to the level of speech, noise is removed by the network, or kept
+        without pauses. ``before`` and ``after`` are ``[samples]`` from sample
+        ``start`` on. Returns ``[steps]``; None where nothing changes.
+        """
+        length = round(STEP_SECONDS * self.rate)
+        count, first = len(before) // length, start // length
+        raised = self.offsets[first : first + count, channel] < 0
+        if not raised.any():
+            return None
+        high_pass = _HighPass(SPEECH_BAND, self.rate, 2)
+        powers = self._measure_frames(
+            high_pass.filter(np.stack([before, after], 1))
+        )
+        kept = powers[..., 1].mean(1) / powers[..., 0].mean(1)
+        low, high = np.percentile(10 * np.log10(powers[..., 1]), (10, 85), 1)
+        noise = (kept < LEAST_KEPT) | (high - low < LEAST_RANGE_KEPT)
+        removed = raised & noise[: len(raised)]
+        if not removed.any():
+            return None
+        offsets = self.offsets[:, channel].copy()
+        offsets[first : first + len(removed)][removed] = 0
+        return _smooth(offsets[:, None])[:, 0]
+
+    def _measure_frames(self, waves):
+        """Powers in 2 s around each step, ``[steps, frames, waves]``."""
+        frame = round(FRAME_SECONDS * self.rate)
+        count = len(waves) // (frame * FRAMES_PER_STEP) * FRAMES_PER_STEP
+        frames = waves[: count * frame].reshape(count, frame, -1)
+        powers = np.square(frames).mean(1) + SILENCE_RMS**2
+        window = FRAMES_PER_STEP * (STEPS_PER_WINDOW + 1)
+        margin = (window - FRAMES_PER_STEP) // 2
+        powers = np.pad(powers, ((margin, margin), (0, 0)), "reflect")
+        view = np.lib.stride_tricks.sliding_window_view(powers, window, 0)
+        return view[::FRAMES_PER_STEP].swapaxes(1, 2)
+
+    def remove_offset(self, wave: np.ndarray, channel: int) -> np.ndarray:
+        """Removes DC offset and infrasound of ``[samples]``."""
+        wave = wave - self.mean[channel]
+        return wave - self.find_infrasound(wave, channel)
+
+    def find_infrasound(
+        self, wave: np.ndarray, channel: int
+    ) -> np.ndarray | float:
+        """The infrasound to remove of ``[samples]``, 0 if there is none."""
+        if not self.infrasound[channel]:
+            return 0.0
+        wave = wave - self.mean[channel]
+        sos = butter(2, INFRASOUND, "highpass", fs=self.rate, output="sos")
+        return wave - sosfiltfilt(sos, wave, padlen=min(len(wave) - 1, 9))
+
+
+class SpeechLevelMeter:
+    """Measures :class:`SpeechLevels` of a signal that comes block by block.
+
+    Example
+    -------
+    >>> meter = SpeechLevelMeter(16000, channels=1)
+    >>> meter.add(np.full((32000, 1), 0.1) + 0.01 * np.random.randn(32000, 1))
+    >>> levels = meter.finish()
+    >>> levels.mean.round(2), levels.overall.round(3)
+    (array([0.1]), array([0.01]))
+    """
+
+    def __init__(self, rate: int, channels: int):
+        self.rate = rate
+        self._count = 0
+        self._sum = np.zeros(channels)
+        self._squares = np.zeros(channels)
+        self._audible = np.zeros(channels)
+        self._filters = [_HighPass(f, rate, channels) for f in _BANDS]
+        self._frame = round(FRAME_SECONDS * rate)
+        self._rest = np.zeros((0, channels))
+        self._steps = []
+        self._windows = []
+
+    def add(self, block: np.ndarray) -> None:
+        """Takes the next ``[n, channels]``."""
+        if not len(block):
+            return
+        self._count += len(block)
+        self._sum += block.sum(0)
+        self._squares += np.square(block).sum(0)
+        audible, speech = (band.filter(block) for band in self._filters)
+        self._audible += np.square(audible).sum(0)
+        self._rest = np.concatenate([self._rest, speech])
+        step = self._frame * FRAMES_PER_STEP
+        while len(self._rest) >= step:
+            frames = self._rest[:step].reshape(FRAMES_PER_STEP, self._frame, -1)
+            self._rest = self._rest[step:]
+            self._steps.append(np.square(frames).mean(1) + SILENCE_RMS**2)
+            if len(self._steps) == STEPS_PER_WINDOW:
+                self._windows.append(_speech_level(np.concatenate(self._steps)))
+                del self._steps[0]
+
+    def finish(self) -> SpeechLevels:
+        """Returns the levels of what was added."""
+        count = max(self._count, 1)
+        mean, power = self._sum / count, self._squares / count
+        audible = self._audible / count
+        varying = np.maximum(power - mean**2, 0)
+        mean = np.where(mean**2 > INAUDIBLE_SHARE * varying, mean, 0.0)
+        power = np.where(mean == 0, power, varying)
+        infrasound = varying - audible > INAUDIBLE_SHARE * audible
+        overall = np.sqrt(np.where(infrasound, audible, power))
+        overall = np.maximum(overall, SILENCE_RMS)
+        offsets = _smooth_offsets(self._windows, 20 * np.log10(overall))
+        return SpeechLevels(self.rate, mean, overall, infrasound, offsets)
+
+
+_BANDS = (INFRASOUND, SPEECH_BAND)
+
+
+class _HighPass:
+    """A filter that keeps its state from block to block."""
+
+    def __init__(self, frequency, rate, channels):
+        self._sos = butter(2, frequency, "highpass", fs=rate, output="sos")
+        self._state = np.zeros((len(self._sos), 2, channels))
+
+    def filter(self, block):
+        block, self._state = sosfilt(self._sos, block, 0, self._state)
+        return block
+
+
+def _speech_level(powers):
+    """Level (dB) of speech in frames ``[frames, channels]``; NaN if none."""
+    levels = 10 * np.log10(powers)
+    low, high = np.percentile(levels, (10, 85), axis=0)
+    active = levels > (low + high) / 2
+    count = np.maximum(active.sum(0), 1)
+    level = 10 * np.log10((powers * active).sum(0) / count + SILENCE_RMS**2)
+    return np.where(high - low < LEAST_RANGE, np.nan, level - PAUSES)
+
+
+def _smooth_offsets(windows, overall):
+    """Offsets (dB) of each step, ``[steps, channels]``."""
+    if not windows:
+        return np.zeros((1, len(overall)))
+    offsets = np.stack(windows) - overall
+    excess = np.maximum(np.abs(offsets) - TOLERANCE, 0)
+    offsets = np.sign(offsets) * excess
+    # A step gets the lowest level of the windows that it is in: speech that
+    # is too loud for the network loses less than speech that is too low.
+    steps = np.full((len(offsets) + STEPS_PER_WINDOW - 1, len(overall)), np.nan)
+    for shift in range(STEPS_PER_WINDOW):
+        part = steps[shift : shift + len(offsets)]
+        np.fmin(part, offsets, out=part)
+    return _smooth(np.nan_to_num(steps))
+
+
+def _smooth(steps):
+    """Averages ``[steps, channels]`` over about a second."""
+    kernel = np.hanning(7)[1:-1] / np.hanning(7).sum()
+    padded = np.pad(steps, ((2, 2), (0, 0)), "edge")
+    return sum(w * padded[i : i + len(steps)] for i, w in enumerate(kernel))

@@ -1,6 +1,7 @@
 """Installs phasen_sb."""
 
 import re
+import sys
 import zlib
 from pathlib import Path
 
@@ -8,6 +9,15 @@ from setuptools import Extension, find_packages, setup
 
 KERNELS = Path("phasen_sb/optimized/native")
 SOURCES = sorted([*KERNELS.glob("*.cpp"), *KERNELS.glob("*.hpp")])
+# The YAMLs and the recipes live at the top level, where people look for them,
+# and are installed inside the package, where they can be found.
+PACKAGE_DIR = {"phasen_sb.hparams": "hparams", "phasen_sb.recipes": "recipes"}
+PACKAGES = [*find_packages(include=["phasen_sb", "phasen_sb.*"]), *PACKAGE_DIR]
+if "editable_wheel" in sys.argv:
+    # So that it is a plain path, which type checkers and editors see, too: the
+    # two are found in the checkout (phasen_sb/utils/moved_modules.py).
+    PACKAGES = PACKAGES[: -len(PACKAGE_DIR)]
+    PACKAGE_DIR = {"": "."}
 
 setup(
     name="phasen_sb",
@@ -19,17 +29,8 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
-    # The YAMLs and the recipe live at the top level, where people look for
-    # them, and are installed inside the package, where they can be found.
-    package_dir={
-        "phasen_sb.hparams": "hparams",
-        "phasen_sb.recipes": "recipes",
-    },
-    packages=[
-        *find_packages(include=["phasen_sb", "phasen_sb.*"]),
-        "phasen_sb.hparams",
-        "phasen_sb.recipes",
-    ],
+    package_dir=PACKAGE_DIR,
+    packages=PACKAGES,
     package_data={
         "phasen_sb.hparams": ["*.yaml", "*/*.yaml"],
         "phasen_sb.data": ["sample/*", "sample/*/*"],

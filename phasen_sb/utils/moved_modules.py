@@ -3,12 +3,17 @@
 Exported models and YAMLs are published: they name what they are built of, and
 must load with every later version. What is written from now on names public
 names of ``phasen_sb`` alone, which do not move.
+
+In a checkout ``hparams`` and ``recipes`` lie beside the package; they are found
+as the parts of it that they are once installed.
 """
 
 import sys
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
+from pathlib import Path
 from types import ModuleType
 
 #: Old modules, within ``phasen_sb``, and where their contents are now.
@@ -40,6 +45,8 @@ MOVED = {
     "slots": ["adapters", "losses.spectral"],
     "waveform_loss": ["losses.si_snr"],
 }
+#: Packages that a checkout has beside ``phasen_sb``.
+BESIDE = ("hparams", "recipes")
 
 
 class _MovedModules(MetaPathFinder, Loader):
@@ -49,6 +56,10 @@ class _MovedModules(MetaPathFinder, Loader):
         package, _, name = fullname.partition(".")
         if package == "phasen_sb" and name in MOVED:
             return ModuleSpec(fullname, self)
+        if package == "phasen_sb" and name in BESIDE:
+            folder = Path(__file__).parents[2] / name
+            if (folder / "__init__.py").is_file():
+                return spec_from_file_location(fullname, folder / "__init__.py")
         return None
 
     def exec_module(self, module: ModuleType) -> None:

@@ -18,7 +18,6 @@ RUN_OPTIONS = {field.name for field in fields(RunOptions)}
 OF_OTHERS = {"nproc_per_node", "help", "models", "enhance_model", "MaskNet"} | {
     "N_batch",
     "N_epochs",
-    "config-settings",  # of pip
     "dynamic_mixing",
     "history_portion",
     "mse_weight",

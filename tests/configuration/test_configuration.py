@@ -88,6 +88,9 @@ def test_sample_values_hold_only_for_the_sample(tmp_path):
     assert set(recipe.from_sample) == (
         set(read_yaml(HPARAMS / "sample.yaml")) - {"batch_size"}
     )
+    # Objects of the command line take precedence, too.
+    given = Recipe.read("hparams/phasen.yaml", "lr: !apply:float {x: 1}")
+    assert "lr" not in given.from_sample and "!apply:float" in given.text
     with_data = Recipe.read("hparams/phasen.yaml", "data_folder: there")
     assert with_data.from_sample == ()
     assert with_data.resolve()["number_of_epochs"] == 40

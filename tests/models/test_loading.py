@@ -82,6 +82,14 @@ def test_exports_name_public_names_alone(tmp_path):
     )
 
 
+def test_a_run_is_a_run_whatever_else_it_holds(tmp_path):
+    earlier = shutil.copytree(FIXTURES / "earlier" / "run", tmp_path / "run")
+    shutil.copy(BEFORE / WEIGHTS, earlier)
+    found = read_model(earlier)
+    found.build()  # of its own weights
+    assert found.settings["seed"] == 1234
+
+
 def test_an_export_by_hand_may_have_references(tmp_path):
     text = (BEFORE / DESCRIPTION).read_text()
     text = text.replace("n_fft: 128", "n_fft: !ref <bins>") + "\nbins: 128\n"

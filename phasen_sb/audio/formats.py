@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import soundfile as sf
 
+from phasen_sb.audio.reading import AudioReader
 from phasen_sb.errors import UserError
 
 #: Names for --format and suffixes of output files: libsndfile's format, and
@@ -51,9 +52,28 @@ class AudioFormat:
         return self.subtype not in UNLIMITED
 
 
-def format_of(file: sf.SoundFile) -> AudioFormat:
+def format_of(file: AudioReader) -> AudioFormat:
     """Returns the format of an open file."""
     return AudioFormat(file.format, file.subtype, file.endian)
+
+
+def find_other_format(source: AudioFormat, suffix: str) -> str | None:
+    """Names the format that a suffix stands for if it is not the source's.
+
+    None where it is, or where the suffix stands for no format.
+
+    >>> find_other_format(AudioFormat("MP3", "MPEG_LAYER_III"), ".wav")
+    'wav'
+    >>> find_other_format(AudioFormat("RF64", "PCM_16"), ".WAV")
+    """
+    name = suffix.lower().removeprefix(".")
+    container, subtype = FORMATS.get(name, (source.format, None))
+    same = {"WAVEX": "WAV", "RF64": "WAV"}
+    if same.get(container, container) != same.get(source.format, source.format):
+        return name
+    if name == "opus" and source.subtype != subtype:
+        return name
+    return None
 
 
 def choose_format(source: AudioFormat, name: str | None) -> AudioFormat:

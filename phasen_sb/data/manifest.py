@@ -100,7 +100,15 @@ def write_manifests(
 
     originals = facts
     cache = name_cache_folder(save_folder, sample_rate)
-    wrong = [path for path in paths if facts[path].rate != sample_rate]
+    # Where a header is wrong, training reads a copy whose header is right.
+    wrong = [
+        path
+        for path in paths
+        if facts[path].rate != sample_rate or facts[path].note
+    ]
+    for path in wrong:
+        if facts[path].note:
+            logger.warning("%s: %s", path, facts[path].note)
     if wrong:
         logger.info(
             "Resampling %d files to %d Hz in %s", len(wrong), sample_rate, cache

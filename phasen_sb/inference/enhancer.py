@@ -12,7 +12,12 @@ import torch
 from speechbrain.dataio.preprocess import AudioNormalizer
 from speechbrain.inference.enhancement import WaveformEnhancement
 
-from phasen_sb.audio.formats import choose_format, format_of
+from phasen_sb.audio.formats import (
+    choose_format,
+    find_other_format,
+    format_of,
+)
+from phasen_sb.audio.metadata import read_metadata
 from phasen_sb.audio.reading import (
     check_whole,
     open_audio,
@@ -255,8 +260,17 @@ class Enhancer(WaveformEnhancement):
         check_output(source, target, overwrite)
         with open_audio(source) as file:
             rate, channels = file.samplerate, file.channels
-            chosen = choose_format(format_of(file), format)
-            tags = file.copy_metadata()
+            stored = format_of(file)
+            other = find_other_format(stored, target.suffix)
+            chosen = choose_format(stored, format or other)
+            metadata = read_metadata(source, stored)
+            tags = {} if metadata.copies(chosen) else file.copy_metadata()
+            remarks = [file.note, metadata.name_lost(chosen)]
+            if find_other_format(stored, source.suffix):
+                remarks.append(
+                    f"it contains {stored.format}, not what its suffix says; "
+                    f"{target.name} is {chosen.format}."
+                )
             blocks = read_blocks(file)
             statistics = measure_recording(
                 blocks, channels, rate, self.sample_rate
@@ -267,7 +281,13 @@ class Enhancer(WaveformEnhancement):
 
         def write(path, audio_format, blocks):
             writer = AudioWriter(
-                path, rate, channels, audio_format, statistics.samples, tags
+                path,
+                rate,
+                channels,
+                audio_format,
+                statistics.samples,
+                tags,
+                lambda part: metadata.write(part, audio_format),
             )
             with writer:
                 for block in blocks:
@@ -301,6 +321,7 @@ class Enhancer(WaveformEnhancement):
             meter.peak,
             gain,
             infrasound=bool(statistics.levels.infrasound.any()),
+            remarks=tuple(remark for remark in remarks if remark),
         )
 
     def mask(self, wave: np.ndarray) -> np.ndarray | None:

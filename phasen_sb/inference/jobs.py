@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
-import soundfile as sf
 import torch
 from tqdm import tqdm
 
+from phasen_sb.audio.reading import open_audio
 from phasen_sb.errors import UserError
 from phasen_sb.inference.enhancer import Enhancer
 from phasen_sb.inference.reports import EnhancedFile
@@ -159,10 +159,11 @@ def _is_done(source, target):
 
 
 def _seconds(path):
-    """Duration by the header, good enough for a progress bar."""
+    """Duration, good enough for a progress bar."""
     if not path.is_file():
         return 0.0  # Opening a pipe blocks until somebody writes to it.
     try:
-        return sf.info(path).duration
-    except (sf.SoundFileError, TypeError):
+        with open_audio(path) as file:
+            return file.frames / file.samplerate
+    except UserError:
         return 0.0

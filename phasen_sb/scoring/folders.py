@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from phasen_sb.audio.lengths import find_contents
 from phasen_sb.audio.resampling import RESAMPLER
 from phasen_sb.errors import UserError
 from phasen_sb.metrics.checks import MetricError
@@ -101,7 +102,7 @@ def _check_files(
 ) -> list[str]:
     """Decodes all files once, so that a bad one is named before the work.
 
-    Returns notes on the folders that will be resampled.
+    Returns notes on wrong headers, and on folders that will be resampled.
     """
     used = [clean[key] for key in clean if any(key in s.files for s in systems)]
     used += [path for system in systems for path in system.files.values()]
@@ -122,6 +123,11 @@ def _check_files(
         (path.parent, rate) for path, rate in checked if rate != SAMPLE_RATE
     )
     notes = [
+        f"{path}: {contents.note}"
+        for path in used
+        if (contents := find_contents(path))
+    ]
+    notes += [
         f"Resampled from {rate} Hz to {SAMPLE_RATE} Hz, as wide-band PESQ "
         f"needs, with {RESAMPLER['function']}: {count} files in {folder}."
         for (folder, rate), count in others.items()

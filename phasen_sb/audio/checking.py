@@ -8,6 +8,7 @@ import numpy as np
 import soundfile as sf
 
 from phasen_sb.audio.reading import explain_decoding_error
+from phasen_sb.utils.files import native_path
 
 BLOCK = 1 << 18  # samples decoded at a time, so that long files fit in memory
 
@@ -39,7 +40,7 @@ def inspect_audio(path: str | Path) -> AudioFile:
     try:
         if path.stat().st_size == 0:
             return AudioFile(path, problem="is an empty file of 0 bytes")
-        with sf.SoundFile(path) as file:
+        with sf.SoundFile(native_path(path)) as file:
             rate, promised = file.samplerate, file.frames
             if file.channels != 1:
                 return AudioFile(

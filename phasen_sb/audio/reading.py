@@ -9,6 +9,7 @@ import numpy as np
 import soundfile as sf
 
 from phasen_sb.errors import UserError
+from phasen_sb.utils.files import native_path
 from phasen_sb.utils.folders import nearest_sibling
 
 #: Samples (of all channels together) that are read at a time.
@@ -62,13 +63,15 @@ def open_audio(path: str | os.PathLike) -> sf.SoundFile:
             f"{path} is an empty file of 0 bytes; get a whole copy."
         )
     try:
-        return sf.SoundFile(path)
+        file = sf.SoundFile(native_path(path))
     except (sf.SoundFileError, TypeError) as error:
         raise UserError(
             f"{path} cannot be decoded as audio "
             f"({explain_decoding_error(error)}); convert it to WAV or FLAC "
             "first."
         ) from error
+    file._name = str(path)  # Messages name it.
+    return file
 
 
 def read_samples(file: sf.SoundFile, samples: int) -> np.ndarray:

@@ -18,6 +18,7 @@ from phasen_sb.audio.finding import find_audio
 from phasen_sb.audio.resampling import find_rate_problem, resample
 from phasen_sb.augmentation.effects import Reverberation
 from phasen_sb.errors import UserError
+from phasen_sb.utils.files import native_path
 from phasen_sb.utils.folders import check_apart, existing_folder
 from phasen_sb.utils.parallel import process_files
 from phasen_sb.utils.seeding import seeded_generator
@@ -136,7 +137,9 @@ def _draw_voice(
         start = 0 if parts else int(_draw(generator) * one.samples)
         # Only what is needed: a recording may last for hours.
         count = -(-missing * one.rate // sample_rate)
-        samples, _ = sf.read(one.path, count, start, dtype="float32")
+        samples, _ = sf.read(
+            native_path(one.path), count, start, dtype="float32"
+        )
         loudness = np.sqrt(np.square(samples).mean()) if samples.size else 0
         if loudness < SILENCE:
             silent += 1

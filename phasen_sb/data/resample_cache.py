@@ -11,7 +11,7 @@ import soundfile as sf
 from phasen_sb.audio.checking import AudioFile, inspect_audio
 from phasen_sb.audio.resampling import RESAMPLER, resample
 from phasen_sb.errors import UserError
-from phasen_sb.utils.files import write_atomically
+from phasen_sb.utils.files import native_path, write_atomically
 
 
 def name_cache_folder(save_folder: Path, sample_rate: int) -> Path:
@@ -36,7 +36,7 @@ def resample_file(source: Path, target: Path, sample_rate: int) -> AudioFile:
     """
     modified = source.stat().st_mtime_ns
     if not target.exists() or target.stat().st_mtime_ns != modified:
-        samples, rate = sf.read(source, dtype="float32")
+        samples, rate = sf.read(native_path(source), dtype="float32")
         samples = resample(samples, rate, sample_rate)
         # Encoded in memory: libsndfile would hide a full disk.
         encoded = io.BytesIO()

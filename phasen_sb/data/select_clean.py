@@ -14,6 +14,7 @@ import soundfile as sf
 from phasen_sb.audio.checking import inspect_audio
 from phasen_sb.audio.finding import find_audio
 from phasen_sb.errors import UserError
+from phasen_sb.utils.files import native_path
 from phasen_sb.utils.folders import existing_folder
 from phasen_sb.utils.parallel import process_files
 
@@ -33,7 +34,7 @@ def measure_level_range(path: str | Path) -> float:
     >>> round(measure_level_range(path))
     40
     """
-    samples, rate = sf.read(path, dtype="float64")
+    samples, rate = sf.read(native_path(path), dtype="float64")
     size = round(FRAME_SECONDS * rate)
     frames = samples[: len(samples) // size * size].reshape(-1, size)
     energies = np.square(frames).mean(1)

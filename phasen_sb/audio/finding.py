@@ -3,7 +3,7 @@
 import logging
 import os
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 
 from phasen_sb.errors import UserError
@@ -29,11 +29,13 @@ logger = logging.getLogger(__name__)
 
 
 def search_folder(
-    folder: Path, exclude: Path | None = None
+    folder: Path,
+    exclude: Path | None = None,
+    suffixes: Container[str] = AUDIO_SUFFIXES,
 ) -> tuple[list[Path], dict[Path, str]]:
     """Lists the audio files of a folder and of the folders in it.
 
-    Links to folders are followed, but not back to a folder that they are in.
+    Audio files are known by their ``suffixes``, in small letters. Links to folders are followed, but not back to a folder that they are in.
     Hidden files are ignored. Returns the audio files, sorted folder by folder,
     and what else there is by its kind: a suffix, or words such as
     :data:`BROKEN_LINK`. The folder ``exclude``, in which outputs go, is not
@@ -59,7 +61,7 @@ def search_folder(
                 folders.append(file)
             elif not os.path.exists(file):
                 others[file] = BROKEN_LINK
-            elif file.suffix.lower() in AUDIO_SUFFIXES:
+            elif file.suffix.lower() in suffixes:
                 audio.append(file)
             else:
                 others[file] = file.suffix.lower() or "without a suffix"

@@ -42,7 +42,7 @@ def find_inputs(
     others: dict[Path, str] = {}
     for name in map(str, names):
         path = Path(name).expanduser()
-        if path.is_dir():
+        if os.path.isdir(path):  # False for a name that is too long
             _check_apart(path, output)
             files, more = search_folder(path, output)
             files = _take_outputs(files, more)
@@ -50,7 +50,7 @@ def find_inputs(
                 raise no_audio(path, more)
             others |= more
             within = [file.relative_to(path) for file in files]
-        elif path.exists() or not glob.has_magic(name):
+        elif os.path.exists(path) or not glob.has_magic(name):
             files, within = [path], [Path(path.name)]
         else:
             files = _match(os.path.expanduser(name), output)
@@ -117,8 +117,8 @@ def names_one_file(names: Sequence[str | os.PathLike]) -> bool:
     if len(names) != 1:
         return False
     path = Path(names[0]).expanduser()
-    is_pattern = glob.has_magic(str(names[0])) and not path.exists()
-    return not path.is_dir() and not is_pattern
+    is_pattern = glob.has_magic(str(names[0])) and not os.path.exists(path)
+    return not os.path.isdir(path) and not is_pattern
 
 
 def name_outputs(
@@ -176,7 +176,7 @@ def _is_file_name(output, count):
     """Tells a file to write from a folder; refuses what is neither."""
     path = Path(output).expanduser()
     kind = path.suffix.lower()
-    if path.is_dir() or str(output).endswith(("/", os.sep)):
+    if os.path.isdir(path) or str(output).endswith(("/", os.sep)):
         return False
     if kind[1:] in FORMATS and count == 1:
         return True
@@ -247,6 +247,6 @@ def format_by_suffix(source: Path, target: Path) -> str | None:
 
     None where it has none, or the same as the input.
     """
-    if target.suffix.lower() == source.suffix.lower():
+    if target.suffix.lower() in (source.suffix.lower(), ENHANCED):
         return None
     return target.suffix[1:].lower() or None

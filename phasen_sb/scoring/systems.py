@@ -139,11 +139,13 @@ def find_systems(
         if folder.is_file():
             files = dict.fromkeys(clean, folder)
         if not clean.keys() & files.keys():
+            guess = _guess(found, clean)
             raise UserError(
                 f"No file of {folder} has the name of one of {clean_path} (for "
                 f"example {next(iter(found))} there and {next(iter(clean))} "
-                "here); name enhanced files as the clean ones, or give what "
-                f"their names have in addition: --suffix {_guess(found, clean)}"
+                f"here){f', followed by {ending}' if ending else ''}; name "
+                "enhanced files as the clean ones, or give what their names "
+                f"have at the end, such as --suffix {guess}."
             )
         systems.append(
             System(
@@ -173,6 +175,6 @@ def _guess(found, clean):
     """What the name of a file has in addition to a clean one's."""
     for file in list(found)[:NAMED]:
         for key in clean:
-            if file.startswith(key):
+            if file.startswith(key) and file != key:
                 return file.removeprefix(key)
     return "_enhanced"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from helpers.small_model import (
     write_small_model,
 )
 
+from phasen_sb.audio.finding import describe_others
 from phasen_sb.cli import main
 from phasen_sb.errors import UserError
 from phasen_sb.inference.jobs import enhance_files
@@ -104,6 +106,115 @@ def test_inputs_that_cannot_be_told_apart(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="has no audio files"):
         find_inputs([tmp_path / "empty"])
+
+
+def test_any_name_is_enhanced(identity, tmp_path):
+    noisy, out = tmp_path / "noisy", tmp_path / "out"
+    stems = [b"caf\xe9", b"x" * 251, "\u3042".encode() * 83]
+    files = [os.fsdecode(stem + b".wav") for stem in stems]
+    noisy.mkdir()
+    for name in files:
+        sf.write(os.fsencode(noisy / name), np.zeros(99), 16000, format="WAV")
+    for options in ({}, {"normalize": True, "overwrite": True}):
+        pairs = name_outputs(find_inputs([noisy])[0], out)
+        report = enhance_files(identity, pairs, progress=False, **options)
+        assert not report.failed and len(report.done) == 3
+    assert names(out) == sorted(files)
+    # Its output beside it would have 260 bytes.
+    source = noisy / files[1]
+    report = enhance_files(identity, name_outputs([(source, source)]))
+    assert "more than 255 bytes; give" in report.failed[source]
+
+
+def test_no_error_in_one_file_stops_the_others(tmp_path):
+    def fail_once(wave):
+        if wave.abs().max() > 0.5:
+            raise RuntimeError("out of memory")
+        return wave
+
+    for name, level in (("a", 0.9), ("b", 0.1)):
+        sf.write(
+            tmp_path / f"{name}.wav", np.full(20000, level), 16000, "FLOAT"
+        )
+    pairs = name_outputs(find_inputs([tmp_path])[0], tmp_path / "out")
+    report = enhance_files(enhancer_of(fail_once), pairs, progress=False)
+    reason = report.failed[tmp_path / "a.wav"]
+    assert reason.endswith(
+        "a.wav cannot be enhanced: RuntimeError: out of memory"
+    )
+    assert names(tmp_path / "out") == ["b.wav"]
+
+
+def test_links_are_followed_and_what_is_left_out_is_known(tmp_path):
+    folder, disk = tmp_path / "in", tmp_path / "disk"
+    for path in (folder, disk):
+        path.mkdir()
+    for path in (folder / "a.bwf", disk / "b.mpga", folder / "o.enhanced.wav"):
+        path.touch()
+    (folder / "day").symlink_to(disk)
+    (disk / "back").symlink_to(folder)
+    (folder / "gone.wav").symlink_to("nowhere")
+    for name in "xyzw":
+        (folder / f"{name}.M4A").touch()
+    found, others = find_inputs([folder])
+    assert [str(inner) for _, inner in found] == ["a.bwf", "day/b.mpga"]
+    assert describe_others(others) == (
+        f"1 x link to nothing ({folder}/gone.wav), 4 x .m4a ({folder}/w.M4A, "
+        f"{folder}/x.M4A, {folder}/y.M4A, ...), 1 x link to a folder that "
+        f"it is in ({folder}/day/back), 1 x output of an earlier run "
+        f"({folder}/o.enhanced.wav)"
+    )
+
+
+def test_outputs_never_become_inputs(
+    model_folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    write_noise(tmp_path / "a.wav", 400)
+    (tmp_path / "b.m4a").touch()
+    model = ["--model", str(model_folder)]
+    for _ in range(2):
+        assert main(["enhance", ".", "-o", "out", *model]) == 0
+    assert (
+        "Left out: 1 x .m4a (b.m4a), 1 x folder of" in capsys.readouterr().err
+    )
+    assert names(tmp_path / "out") == ["a.wav"]
+    assert main(["enhance", "**/*.wav", "-o", "out", *model]) == 0
+    assert main(["enhance", "a.wav", *model]) == 0
+    assert main(["enhance", "a.wav", "a.enhanced.wav", *model]) == 0
+    assert "earlier run (a.enhanced.wav)" in capsys.readouterr().err
+    top = ["a.enhanced.wav", "a.wav", "b.m4a", "out"]
+    assert names(tmp_path) == top
+    os.mkdir("linked")
+    os.link("a.wav", "linked/a.wav")
+    for words, sentence in (
+        ([".", "-o", "."], "is both an input and the output folder"),
+        (["out", ".", "-o", "out"], "is both an input and the output folder"),
+        (["*.wav", "-o", "."], "a.wav is an input, which the output of"),
+        (
+            ["out", "-o", "o.flac/", "--format", "x"],
+            "The format 'x' is unknown",
+        ),
+        ([".", "-o", "linked"], "is the input itself"),
+        (["a.wav", "-o", "o.m4a"], "files of the kind .m4a cannot be written"),
+        ([".", "-o", "o.flac"], "o.flac names one file, but there are"),
+        ([""], "The argument after enhance is empty"),
+        (["a.wav", "--output="], "The argument after --output= is empty"),
+    ):
+        assert main(["enhance", *words, *model]) == 1
+        assert sentence in capsys.readouterr().err
+    assert names(tmp_path) == [*top[:3], "linked", "out"]
+
+
+def test_a_dot_in_a_name_is_not_always_a_suffix(identity, tmp_path):
+    for name in ("rec", "Dr. No", "2024.11.27"):
+        sf.write(tmp_path / name, np.zeros(99), 16000, format="WAV")
+        result = identity.enhance_file(tmp_path / name)
+        assert result.target.name == f"{name}.enhanced"
+        assert sf.info(result.target).format == "WAV"
+    pair = (tmp_path / "Dr. No", Path("Dr. No"))
+    [(_, target)] = name_outputs([pair], "out", "flac")
+    assert target == Path("out/Dr. No.flac")
 
 
 def test_command_enhances_a_folder_with_a_bad_file(

@@ -35,9 +35,10 @@ def search_folder(
 ) -> tuple[list[Path], dict[Path, str]]:
     """Lists the audio files of a folder and of the folders in it.
 
-    Audio files are known by their ``suffixes``, in small letters. Links to folders are followed, but not back to a folder that they are in.
-    Hidden files are ignored. Returns the audio files, sorted folder by folder,
-    and what else there is by its kind: a suffix, or words such as
+    Audio files are known by their ``suffixes``, in small letters. Links to
+    folders are followed, but not back to a folder that they are in. Hidden
+    files are ignored. Returns the audio files, sorted folder by folder, and
+    what else there is by its kind: a suffix, or words such as
     :data:`BROKEN_LINK`. The folder ``exclude``, in which outputs go, is not
     searched.
     """

@@ -11,6 +11,8 @@ from phasen_sb.errors import UserError
 #: the subtype where the suffix determines it.
 FORMATS = {
     "wav": ("WAV", None),
+    "wave": ("WAV", None),
+    "bwf": ("WAV", None),
     "flac": ("FLAC", None),
     "ogg": ("OGG", "VORBIS"),
     "oga": ("OGG", "VORBIS"),
@@ -20,6 +22,7 @@ FORMATS = {
     "aif": ("AIFF", None),
     "aifc": ("AIFF", None),
     "au": ("AU", None),
+    "snd": ("AU", None),
     "caf": ("CAF", None),
     "w64": ("W64", None),
     "rf64": ("RF64", None),

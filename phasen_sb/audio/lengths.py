@@ -25,6 +25,7 @@ from phasen_sb.audio.chunks import (
 )
 from phasen_sb.audio.mpeg import find_parts
 from phasen_sb.audio.pieces import Piece, PiecedFile
+from phasen_sb.utils.files import native_path
 
 #: A header may be wrong by so many bytes; a file that lacks more was cut.
 EXCESS = 4096
@@ -306,7 +307,7 @@ def _split_ogg(data, size):
 
 def _check_mpeg(path, data):
     try:
-        with sf.SoundFile(path) as file:
+        with sf.SoundFile(native_path(path)) as file:
             if file.format != "MP3":
                 return None
             promised = file.frames

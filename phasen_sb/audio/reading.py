@@ -11,6 +11,7 @@ import soundfile as sf
 from phasen_sb.audio.lengths import find_contents
 from phasen_sb.audio.pieces import PiecedFile
 from phasen_sb.errors import UserError
+from phasen_sb.utils.files import native_path
 from phasen_sb.utils.folders import nearest_sibling
 
 #: Samples (of all channels together) that are read at a time.
@@ -88,9 +89,9 @@ class AudioReader:
 
     def _open(self, index):
         pieces = self._parts[index]
-        return sf.SoundFile(
-            self.name if pieces is None else PiecedFile(self.name, pieces)
-        )
+        if pieces is None:
+            return sf.SoundFile(native_path(self.name))
+        return sf.SoundFile(PiecedFile(self.name, pieces))
 
     def _go_to(self, index):
         if index != self._index:

@@ -11,7 +11,7 @@ from mutagen import MutagenError
 
 from phasen_sb.audio.formats import SAMPLE_BYTES, AudioFormat
 from phasen_sb.errors import UserError
-from phasen_sb.utils.files import remove_partial
+from phasen_sb.utils.files import name_partial, remove_partial
 
 #: Above this many bytes a WAV becomes an RF64, the WAV for large files.
 WAV_LIMIT = 4 * 2**30 - 2**20
@@ -45,7 +45,7 @@ class AudioWriter:
     ):
         self._finish_part = finish
         self.path = Path(path)
-        self.part = self.path.with_name(f".{self.path.name}.part")
+        self.part = name_partial(self.path)
         container = audio_format.format
         width = SAMPLE_BYTES.get(audio_format.subtype, 2)
         if container == "WAV" and samples * channels * width > WAV_LIMIT:

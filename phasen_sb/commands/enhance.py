@@ -151,6 +151,7 @@ def _copy(source, target):
 
 def _enhance_files(arguments, inputs, output):
     # Here, so that --help does not import PyTorch.
+    from phasen_sb.audio.finding import describe_others
     from phasen_sb.inference.enhancer import Enhancer
     from phasen_sb.inference.jobs import enhance_files
     from phasen_sb.inference.paths import (
@@ -159,7 +160,8 @@ def _enhance_files(arguments, inputs, output):
         names_one_file,
     )
 
-    pairs = name_outputs(find_inputs(inputs), output, arguments.format)
+    found, others = find_inputs(inputs, output)
+    pairs = name_outputs(found, output, arguments.format)
     enhancer = Enhancer.from_pretrained(
         arguments.model,
         arguments.device,
@@ -182,10 +184,12 @@ def _enhance_files(arguments, inputs, output):
             "and are kept; --overwrite makes them anew.",
             file=sys.stderr,
         )
+    if others:
+        print(f"Left out: {describe_others(others)}.", file=sys.stderr)
     if report.failed:
         if len(pairs) == 1:
             raise UserError(*report.failed.values())
-        names = ", ".join(str(source) for source in report.failed)
         raise UserError(
-            f"{len(report.failed)} of {len(pairs)} files failed: {names}"
+            f"{len(report.failed)} of {len(pairs)} files failed:\n"
+            + "\n".join(report.failed.values())
         )

@@ -245,7 +245,8 @@ def _summarise_split(
         lines = (
             f"{name} {facts[items[name][key]].md5}\n" for name in sorted(items)
         )
-        return hashlib.md5("".join(lines).encode()).hexdigest()
+        content = "".join(lines).encode(errors="surrogateescape")
+        return hashlib.md5(content).hexdigest()
 
     seconds = sum(
         originals[entry[keys[0]]].samples / originals[entry[keys[0]]].rate

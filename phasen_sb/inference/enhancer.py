@@ -39,7 +39,7 @@ from phasen_sb.inference.reports import EnhancedFile, PeakMeter
 from phasen_sb.models.enhancer import PhasenEnhancer
 from phasen_sb.models.loading import read_model
 from phasen_sb.signals.level import measure_level
-from phasen_sb.utils.files import remove_partial
+from phasen_sb.utils.files import name_partial, remove_partial
 from phasen_sb.utils.hardware import choose_hardware
 
 
@@ -357,7 +357,7 @@ def _check_strength(strength):
 
 def _write_scaled(write, target, chosen, enhanced, meter):
     """Writes by way of a float file: the peak is known only at the end."""
-    unscaled = target.with_name(f".{target.name}.unscaled.w64")
+    unscaled = name_partial(target, ".unscaled.w64")
     try:
         write(unscaled, choose_format(chosen, "w64:DOUBLE"), enhanced)
         gain = 1.0 if meter.peak <= 1.0 else 1.0 / meter.peak

@@ -197,7 +197,8 @@ def test_full_disk_is_told_and_leaves_nothing(identity, tmp_path, suffix):
 @pytest.mark.parametrize(
     "wave, rate, sentence",
     [
-        (np.zeros((4000, 2)), 16000, r"\[4000, 2\], which looks like \[samp"),
+        (np.zeros((900, 2)), 16000, r"\[900, 2\], which looks .* transpose it"),
+        (np.zeros((3, 4000, 100)), 16000, r"\[3, 4000, 100\], .* transpose it"),
         (np.zeros(0), 16000, "needs at least one sample"),
         (np.zeros(9, "int8"), 16000, "samples are int8; give floating"),
         ([0.0, 1.0], 16000, "is a list; give a NumPy array"),

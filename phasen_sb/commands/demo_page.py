@@ -1,5 +1,6 @@
 """The page of ``phasen demo``; needs the extra ``demo`` (Gradio)."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from phasen_sb.utils.figures import new_figure
 #: Seconds that the pictures show, from the start of the recording.
 PICTURED_SECONDS = 20
 
+#: Of an upload.
+MOST_SECONDS = 1800
+
 INTRODUCTION = """\
 # PHASEN speech enhancement
 Model: **{model}** ({weights:.2g} million weights, {rate} Hz) on {device}.
@@ -27,12 +31,15 @@ Everything stays on this machine.
 def make_page(enhancer: Enhancer) -> gr.Blocks:
     """Builds the page on which an enhancer can be tried out."""
     folder = tempfile.TemporaryDirectory(prefix="phasen-demo-")
+    # Uploads lie in it, too, and go with it.
+    os.environ["GRADIO_TEMP_DIR"] = folder.name
 
     def enhance(source, strength):
         if source is None:
             raise gr.Error("Upload or record something first.")
         target = Path(tempfile.mkdtemp(dir=folder.name)) / "enhanced.wav"
         try:
+            check_upload(Path(source), Path(folder.name))
             result = enhancer.enhance_file(
                 source, target, strength, format="wav:PCM_16", normalize=True
             )
@@ -98,6 +105,22 @@ def make_page(enhancer: Enhancer) -> gr.Blocks:
         for event in (button.click, strength.release):
             event(enhance, [source, strength], [enhanced, picture, notes])
     return page
+
+
+def check_upload(source: Path, folder: Path) -> None:
+    """Raises UserError if a recording was not uploaded, or is too long.
+
+    Uploads lie in ``folder``; no other file of this machine is read.
+    """
+    if folder.resolve() not in source.resolve().parents:
+        raise UserError("That is not an upload; upload or record something.")
+    with open_audio(source) as file:
+        seconds = file.frames / file.samplerate
+    if seconds > MOST_SECONDS:
+        raise UserError(
+            f"The recording has {seconds:.0f} s, the page takes "
+            f"{MOST_SECONDS} s; use phasen enhance for longer ones."
+        )
 
 
 def draw(enhancer: Enhancer, noisy: str, enhanced: Path) -> np.ndarray:

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from phasen_sb.commands.model_options import add_trust
 from phasen_sb.errors import UserError
 from phasen_sb.inference.chunks import ChunkPlan
 
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what phasen export wrote, the output folder of a training run, "
         "or a model's name on the Hugging Face hub",
     )
+    add_trust(parser)
     parser.add_argument(
         "-o",
         "--output",
@@ -167,6 +169,7 @@ def _enhance_files(arguments, inputs, output):
         arguments.device,
         arguments.precision,
         arguments.chunk,
+        arguments.trust,
     )
     report = enhance_files(
         enhancer,

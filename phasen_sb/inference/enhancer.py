@@ -95,6 +95,7 @@ class Enhancer(WaveformEnhancement):
         device: str | None = None,
         precision: str = "auto",
         chunk_seconds: int = ChunkPlan.step,
+        trust: bool = False,
     ) -> "Enhancer":
         """Loads a model.
 
@@ -111,6 +112,9 @@ class Enhancer(WaveformEnhancement):
             ``fp32``, ``bf16``, or ``auto``: bf16 where hardware computes it.
         chunk_seconds : int
             Longer recordings are enhanced in chunks of this length.
+        trust : bool
+            Build whatever the model names, which may run any code of its
+            maker's; by default only layers that ``SECURITY.md`` lists.
 
         Returns
         -------
@@ -119,8 +123,8 @@ class Enhancer(WaveformEnhancement):
         Raises
         ------
         UserError
-            If there is no such model, it is damaged, or there is no such
-            device.
+            If there is no such model, it is damaged or refused, or there
+            is no such device.
 
         Example
         -------
@@ -133,7 +137,7 @@ class Enhancer(WaveformEnhancement):
             raise UserError(
                 f"chunk_seconds is {chunk_seconds}; it must be at least 1."
             )
-        model = read_model(source)
+        model = read_model(source, trust)
         rate = model.description.sample_rate
         enhancer = cls(
             {"enhance_model": model.build()},

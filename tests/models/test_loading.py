@@ -133,6 +133,6 @@ def test_another_model_is_no_phasen_enhancer(tmp_path):
     network = torch.nn.Linear(4, 4)
     state = {f"network.{k}": v for k, v in network.state_dict().items()}
     torch.save(state, tmp_path / WEIGHTS)
-    assert Enhancer.from_pretrained(tmp_path).sample_rate == 16000
+    assert Enhancer.from_pretrained(tmp_path, trust=True).sample_rate == 16000
     with pytest.raises(UserError, match="is a WaveformModel, not a Phasen"):
-        PhasenEnhancer.from_pretrained(tmp_path)
+        PhasenEnhancer.from_pretrained(tmp_path, trust=True)

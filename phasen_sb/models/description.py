@@ -34,7 +34,7 @@ from phasen_sb.models.safe_description import (
     sketch,
 )
 from phasen_sb.models.weights import check_shapes
-from phasen_sb.utils.file_names import CHECKPOINTS
+from phasen_sb.utils.file_names import CHECKPOINTS, WEIGHTS
 
 HEADER = """\
 # Loaded by speechbrain.inference.enhancement.WaveformEnhancement and by
@@ -167,7 +167,9 @@ def read_description(path: Path, trust: bool = False) -> Description:
     Raises UserError if the file is missing, is not YAML, describes no
     enhancer, or has what could run code.
     """
-    is_run = (path.parent / CHECKPOINTS).is_dir()
+    folder = path.parent
+    is_export = (folder / WEIGHTS).exists()
+    is_run = not is_export or (folder / CHECKPOINTS).is_dir()
     try:
         with open(path, encoding="utf-8") as file:
             if trust:
@@ -206,8 +208,8 @@ def read_description(path: Path, trust: bool = False) -> Description:
         *(ArithmeticError, AttributeError),
     ) as error:
         raise UserError(
-            f"{path} describes no enhancer ({_one_line(error)}); give the output folder "
-            "of recipes/train.py or what phasen export wrote."
+            f"{path} describes no enhancer ({_one_line(error)}); give the "
+            "output folder of recipes/train.py or what phasen export wrote."
         ) from error
 
 

@@ -13,10 +13,19 @@ from helpers.small_model import SPEECH
 from phasen_sb.errors import UserError
 
 pytest.importorskip("gradio")
+gradio_client = pytest.importorskip("gradio_client")
 
 from phasen_sb.commands import demo_page  # noqa: E402
 
 NOISY = SPEECH[0]
+
+
+def test_an_upload_is_enhanced(address):  # noqa: F811
+    client = gradio_client.Client(address, verbose=False)
+    recording = gradio_client.handle_file(NOISY)
+    enhanced, _, notes = client.predict(recording, 1, api_name="/enhance")
+    assert Path(enhanced).stat().st_size > 1000
+    assert "real-time factor" in notes
 
 
 def test_no_file_but_an_upload_is_read(address):  # noqa: F811

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import gradio as gr
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from phasen_sb.audio.reading import open_audio, read_samples
 from phasen_sb.errors import UserError
@@ -154,8 +155,9 @@ def draw(enhancer: Enhancer, noisy: str, enhanced: Path) -> np.ndarray:
         axis.set_ylabel("kHz")
         figure.colorbar(image, ax=axis, label="" if is_mask else "dB")
     axes[-1].set_xlabel("s")
-    figure.canvas.draw()
-    return np.asarray(figure.canvas.buffer_rgba())
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())
 
 
 def _read_start(path, rate):

@@ -105,8 +105,8 @@ MOST_BYTES = 2 * 2**30
 #: Made in building a network, with those for a moment only.
 MOST_TENSORS = 4000
 
-# Not run on the meta device, which has no values: PyTorch's own ranges take
-# three seconds to import there.
+# Not run on the meta device, which has no values: PyTorch's own ranges, and
+# sqrt of windows, take a second or more to import there.
 IN_PLACE = {"copy_", "fill_", "normal_", "uniform_", "zero_"}
 RANGES = {"arange", "hamming_window", "hann_window"}
 
@@ -316,13 +316,15 @@ class _Meter(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls):
-        return False  # which takes three seconds to import, too
+        return False  # which is slow to import, too
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func.overloadpacket.__name__
         if name in IN_PLACE:
             return args[0]
-        if name in RANGES:
+        if name == "sqrt":
+            out = torch.empty_like(args[0])
+        elif name in RANGES:
             out = _make_range(name, args, kwargs or {})
         else:
             out = func(*args, **(kwargs or {}))

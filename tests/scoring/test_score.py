@@ -20,11 +20,7 @@ from helpers.processes import heed_ctrl_c
 
 from phasen_sb.cli import main
 from phasen_sb.data import sample_corpus
-from phasen_sb.metrics import MetricReport, composite, pesq, si_sdr
-from phasen_sb.scoring.report import to_record, to_text
-from phasen_sb.scoring.sanity import check_voicebank
-from phasen_sb.scoring.statistics import bootstrap_interval, compare
-from phasen_sb.scoring.systems import FolderScores, System
+from phasen_sb.metrics import composite, pesq, si_sdr
 
 CLEAN = sample_corpus() / "clean_testset_wav_16k"
 NOISY = sample_corpus() / "noisy_testset_wav_16k"
@@ -210,29 +206,6 @@ def test_systems_are_compared_on_the_files_both_have(scored):
     assert written == {"report.md", "scores.csv", "scores.json", "scores.png"}
 
 
-def test_sanity_check_of_voicebank():
-    names = [f"p{s}_{i:03}" for s in (232, 257) for i in range(1, 413)]
-    assert check_voicebank(names, 1.9799).startswith("Sanity check passed")
-    assert check_voicebank(names, 1.9801).startswith(
-        "WARNING: these data differ from the literature's"
-    )
-    assert "--noisy" in check_voicebank(names, None)
-    assert "823 files" in check_voicebank(names[1:], 1.97)
-    assert check_voicebank(FILES, 1.97) is None
-    assert check_voicebank([*names[1:], "p226_001"], 1.97) is None
-
-
-def test_sanity_warning_is_the_first_line():
-    # Scores of 824 files with VoiceBank's names that are not VoiceBank's.
-    names = [f"p{s}_{i:03}" for s in (232, 257) for i in range(1, 413)]
-    report = MetricReport(("pesq_wb",), {n: {"pesq_wb": 2.5} for n in names})
-    noisy = System("noisy", NOISY, {}, report=report)
-    scores = FolderScores([noisy], {}, [], CLEAN)
-    first_line = to_text(scores, to_record(scores)).splitlines()[0]
-    assert first_line.startswith("WARNING: these data differ")
-    assert "2.500 instead of 1.97" in first_line
-
-
 def test_bad_input_is_named_in_one_sentence(tmp_path, capsys):
     def message(*arguments, clean=CLEAN) -> str:
         out = tmp_path / "out"
@@ -387,27 +360,6 @@ def test_names_that_differ_and_single_files(tmp_path, capsys):
     expected = si_sdr(clean, noisy + 0.9 * (clean - noisy))
     assert singles[0] == pytest.approx(expected, abs=1e-3)
     assert mean > 15
-
-
-def test_bootstrap_interval_covers_as_normal_theory_says():
-    values = np.random.default_rng(1).normal(3, 1, size=400)
-    low, high = bootstrap_interval(values)
-    half = 1.96 * values.std() / 20
-    assert (high - low) / 2 == pytest.approx(half, rel=0.05)
-    assert (high + low) / 2 == pytest.approx(values.mean(), abs=0.02)
-    assert bootstrap_interval([1.0]) is None
-    assert bootstrap_interval([2.0, 2.0]) == [2.0, 2.0]
-
-
-def test_lower_wins_where_lower_is_better():
-    def report(value: float) -> MetricReport:
-        scores = {"a": {"llr": value, "stoi": value}, "b": {"stoi": 0.5}}
-        return MetricReport(("llr", "stoi"), scores)
-
-    difference = compare(report(0.5), report(0.25))
-    assert difference["llr"]["wins"] == 1 and difference["llr"]["n"] == 1
-    assert difference["stoi"]["losses"] == 1 and difference["stoi"]["ties"] == 1
-    assert difference["stoi"]["mean_difference"] == -0.125
 
 
 def test_help_loads_nothing_heavy():

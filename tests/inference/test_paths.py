@@ -10,7 +10,7 @@ def test_a_name_with_brackets_is_a_file_if_it_exists(tmp_path):
     assert not names_one_file([str(path)])  # a pattern
     path.touch()
     assert names_one_file([str(path)])
-    assert find_inputs([path]) == [(path, Path(path.name))]
+    assert find_inputs([path])[0] == [(path, Path(path.name))]
     assert not names_one_file([tmp_path])
 
 
@@ -25,5 +25,5 @@ def test_what_is_hidden_or_enhanced_already_is_left_out(tmp_path):
     ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    found = [str(relative) for _, relative in find_inputs([tmp_path])]
+    found = [str(relative) for _, relative in find_inputs([tmp_path])[0]]
     assert found == ["b.WAV", "a/c.flac"]

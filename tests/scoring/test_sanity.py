@@ -1,5 +1,7 @@
 """What is known of VoiceBank-DEMAND before anything is enhanced."""
 
+from pathlib import Path
+
 from phasen_sb.metrics import MetricReport
 from phasen_sb.scoring.report import to_record, to_text
 from phasen_sb.scoring.sanity import check_voicebank

@@ -104,6 +104,7 @@ setup(
             "onnx",
             "onnxruntime",
             "import-linter==2.*",
+            "av>=14",
         ],
         "docs": [
             "mkdocs==1.*",
@@ -113,6 +114,7 @@ setup(
         ],
         "onnx": ["onnx", "onnxruntime"],
         "demo": ["gradio"],
+        "media": ["av>=14"],  # with FFmpeg in its wheels
         "tensorboard": ["tensorboard"],
         # speechmos declares none of what it imports.
         "dnsmos": ["speechmos", "onnxruntime", "librosa", "requests"],

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import soundfile as sf
 
+from phasen_sb.audio.containers import CONTAINERS
 from phasen_sb.errors import UserError
 
-#: Names for --format and suffixes of output files: libsndfile's format, and
-#: the subtype where the suffix determines it.
+#: Names for --format and suffixes of output files: libsndfile's format (or
+#: FFmpeg's, in our names), and the subtype where the suffix determines it.
 FORMATS = {
     "wav": ("WAV", None),
     "flac": ("FLAC", None),
@@ -22,6 +23,9 @@ FORMATS = {
     "caf": ("CAF", None),
     "w64": ("W64", None),
     "rf64": ("RF64", None),
+} | {
+    name: (name.upper(), container.codec)
+    for name, container in CONTAINERS.items()
 }
 #: Subtypes that hold samples beyond full scale.
 UNLIMITED = ("FLOAT", "DOUBLE")
@@ -44,6 +48,11 @@ class AudioFormat:
     format: str  # the container, such as WAV
     subtype: str  # the encoding, such as PCM_16
     endian: str = "FILE"  # or LITTLE or BIG
+
+    @property
+    def is_media(self) -> bool:
+        """Whether FFmpeg writes it, and not libsndfile."""
+        return self.format.lower() in CONTAINERS
 
     @property
     def limited(self) -> bool:
@@ -87,6 +96,8 @@ def choose_format(source: AudioFormat, name: str | None) -> AudioFormat:
         chosen = AudioFormat(
             major, subtype.upper() or fixed or _nearest_subtype(source, major)
         )
+    if chosen.is_media:
+        return chosen
     if not sf.check_format(chosen.format, chosen.subtype, chosen.endian):
         raise UserError(
             f"Files of format {chosen.format} with subtype {chosen.subtype} "

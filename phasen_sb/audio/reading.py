@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
+from phasen_sb.audio.containers import MEDIA_SUFFIXES
+from phasen_sb.audio.media import MediaFile, can_read_media, looks_like_media
 from phasen_sb.errors import UserError
 from phasen_sb.utils.folders import nearest_sibling
 
@@ -30,7 +32,7 @@ def explain_decoding_error(error: Exception) -> str:
     return reason.strip().rstrip(".")
 
 
-def open_audio(path: str | os.PathLike) -> sf.SoundFile:
+def open_audio(path: str | os.PathLike) -> sf.SoundFile | MediaFile:
     """Opens a file that the user named, or says what is wrong with it.
 
     Raises a :class:`phasen_sb.errors.UserError` if there is no such file, or
@@ -61,9 +63,13 @@ def open_audio(path: str | os.PathLike) -> sf.SoundFile:
         raise UserError(
             f"{path} is an empty file of 0 bytes; get a whole copy."
         )
+    if path.suffix.lower() in MEDIA_SUFFIXES:
+        return MediaFile(path)
     try:
         return sf.SoundFile(path)
     except (sf.SoundFileError, TypeError) as error:
+        if can_read_media() and looks_like_media(path):
+            return MediaFile(path)
         raise UserError(
             f"{path} cannot be decoded as audio "
             f"({explain_decoding_error(error)}); convert it to WAV or FLAC "
@@ -103,6 +109,8 @@ def check_whole(file: sf.SoundFile, samples: int) -> None:
     :class:`phasen_sb.errors.UserError` if there are none, or fewer than the
     header promises.
     """
+    if isinstance(file, MediaFile):
+        return file.check_whole(samples)
     promised = file.frames
     cut = None
     if missing := _count_missing_bytes(file):

@@ -145,6 +145,12 @@ class _CheckedFile(io.RawIOBase):
         except OSError as error:
             self.error = self.error or error
 
+    def writable(self):
+        return True
+
+    def seekable(self):
+        return True
+
     def readinto(self, data):
         return self._file.readinto(data)
 

@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -13,6 +14,7 @@ from speechbrain.dataio.preprocess import AudioNormalizer
 from speechbrain.inference.enhancement import WaveformEnhancement
 
 from phasen_sb.audio.formats import choose_format, format_of
+from phasen_sb.audio.media import MediaFile, import_av
 from phasen_sb.audio.reading import (
     check_whole,
     open_audio,
@@ -27,9 +29,13 @@ from phasen_sb.inference.paths import (
     check_output,
     format_by_suffix,
     name_output,
+    name_residual,
 )
 from phasen_sb.inference.recording import RecordingEnhancer
-from phasen_sb.inference.recording_statistics import measure_recording
+from phasen_sb.inference.recording_statistics import (
+    measure_recording,
+    replace_non_finite,
+)
 from phasen_sb.inference.reports import EnhancedFile, PeakMeter
 from phasen_sb.models.enhancer import PhasenEnhancer
 from phasen_sb.models.loading import read_model
@@ -147,6 +153,7 @@ class Enhancer(WaveformEnhancement):
         wave: Wave,
         sample_rate: int,
         strength: float = 1.0,
+        limit: float | None = None,
     ) -> Wave:
         """Enhances a waveform.
 
@@ -161,6 +168,10 @@ class Enhancer(WaveformEnhancement):
         strength : float
             0 returns the input, 1 the enhanced signal, values between mix
             the two.
+        limit : float, optional
+            The most that is attenuated (dB): so much of the input is mixed
+            back that nothing comes out further below it. Of ``strength`` and
+            ``limit`` the one that keeps more of the input applies.
 
         Returns
         -------
@@ -171,9 +182,9 @@ class Enhancer(WaveformEnhancement):
         Raises
         ------
         UserError
-            If the shape, dtype, rate or strength is not possible.
+            If the shape, dtype, rate, strength or limit is not possible.
         """
-        _check_strength(strength)
+        strength = _apply_limit(strength, limit)
         if not sample_rate >= 1 or sample_rate != int(sample_rate):
             raise UserError(
                 f"The sample rate is {sample_rate}; it must be a positive "
@@ -211,13 +222,16 @@ class Enhancer(WaveformEnhancement):
         normalize: bool = False,
         overwrite: bool = False,
         progress: Callable[[float], None] | None = None,
+        limit: float | None = None,
+        residual: bool = False,
     ) -> EnhancedFile:
         """Enhances a file, streaming from and to the disk.
 
         Arguments
         ---------
         filename : path
-            Any file that libsndfile reads.
+            Any file that libsndfile reads; with the extra ``media`` also
+            videos, whose pictures are copied, and M4A, WMA, AMR.
         output_filename : path, optional
             Where to write; beside the input with ``.enhanced`` before the
             suffix by default.
@@ -233,6 +247,11 @@ class Enhancer(WaveformEnhancement):
         progress : callable, optional
             Called with the seconds done since the last call. An exception
             that it raises ends the work and leaves nothing behind.
+        limit : float, optional
+            The most that is attenuated (dB), as in :meth:`enhance`.
+        residual : bool
+            Also write what was removed, input minus output at the input's
+            level, beside the output as ``NAME.residual.wav``.
 
         Returns
         -------
@@ -243,7 +262,7 @@ class Enhancer(WaveformEnhancement):
         UserError
             If the input cannot be read, or the output not be written.
         """
-        _check_strength(strength)
+        strength = _apply_limit(strength, limit)
         started = perf_counter()
         source = Path(filename)
         if output_filename is None:
@@ -253,10 +272,17 @@ class Enhancer(WaveformEnhancement):
             if format is None:
                 format = format_by_suffix(source, target)
         check_output(source, target, overwrite)
+        removed = name_residual(target) if residual else None
+        if removed is not None:
+            check_output(source, removed, overwrite)
         with open_audio(source) as file:
             rate, channels = file.samplerate, file.channels
-            chosen = choose_format(format_of(file), format)
+            original = format_of(file)
+            chosen = choose_format(original, format)
+            if chosen.is_media:
+                import_av(target)
             tags = file.copy_metadata()
+            media = file if isinstance(file, MediaFile) else None
             blocks = read_blocks(file)
             statistics = measure_recording(
                 blocks, channels, rate, self.sample_rate
@@ -265,11 +291,24 @@ class Enhancer(WaveformEnhancement):
         meter = PeakMeter()
         gain = 1.0
 
-        def write(path, audio_format, blocks):
-            writer = AudioWriter(
-                path, rate, channels, audio_format, statistics.samples, tags
+        tracks = []
+
+        def open_writer(path, audio_format):
+            if not audio_format.is_media:
+                return AudioWriter(
+                    path, rate, channels, audio_format, statistics.samples, tags
+                )
+            # Here, because it needs PyAV.
+            from phasen_sb.audio.media_writing import MediaWriter
+
+            writer = MediaWriter(
+                path, rate, channels, audio_format, media, tags
             )
-            with writer:
+            tracks.extend(writer.notes)
+            return writer
+
+        def write(path, audio_format, blocks):
+            with open_writer(path, audio_format) as writer:
                 for block in blocks:
                     writer.write(block)
 
@@ -287,10 +326,17 @@ class Enhancer(WaveformEnhancement):
                     if progress is not None:
                         progress(len(part) / rate)
 
-        if normalize and chosen.limited:
-            gain = _write_scaled(write, target, chosen, enhanced(), meter)
-        else:
-            write(target, chosen, enhanced())
+        with ExitStack() as stack:
+            parts = enhanced()
+            if removed is not None:
+                wav = choose_format(original, "wav")
+                writer = stack.enter_context(open_writer(removed, wav))
+                file = stack.enter_context(open_audio(source))
+                parts = _write_removed(file, writer, parts)
+            if normalize and chosen.limited:
+                gain = _write_scaled(write, target, chosen, parts, meter)
+            else:
+                write(target, chosen, parts)
         return EnhancedFile(
             source,
             target,
@@ -300,7 +346,9 @@ class Enhancer(WaveformEnhancement):
             meter.over if chosen.limited and gain == 1.0 else 0,
             meter.peak,
             gain,
-            infrasound=bool(statistics.levels.infrasound.any()),
+            bool(statistics.levels.infrasound.any()),
+            removed,
+            tuple(tracks),
         )
 
     def mask(self, wave: np.ndarray) -> np.ndarray | None:
@@ -329,9 +377,26 @@ class Enhancer(WaveformEnhancement):
         return mask.float().cpu().numpy()
 
 
-def _check_strength(strength):
+def _apply_limit(strength, limit):
+    """The strength at which no more than ``limit`` (dB) is attenuated.
+
+    Where all is removed, the input is left at ``1 - strength`` of its level.
+    """
     if not 0 <= strength <= 1:
         raise UserError(f"The strength is {strength}; it must be from 0 to 1.")
+    if limit is None:
+        return strength
+    if not limit >= 0:
+        raise UserError(f"The limit is {limit} dB; it must be at least 0.")
+    return min(strength, 1 - 10 ** (-limit / 20))
+
+
+def _write_removed(file, writer, parts):
+    """Passes the enhanced parts on, and writes what they lack."""
+    for part in parts:
+        before, _ = replace_non_finite(read_samples(file, len(part)))
+        writer.write(before - part)
+        yield part
 
 
 def _write_scaled(write, target, chosen, enhanced, meter):

@@ -12,8 +12,10 @@ import soundfile as sf
 import torch
 from tqdm import tqdm
 
+from phasen_sb.audio.media import measure_seconds
 from phasen_sb.errors import UserError
 from phasen_sb.inference.enhancer import Enhancer
+from phasen_sb.inference.paths import name_residual
 from phasen_sb.inference.reports import EnhancedFile
 
 
@@ -49,7 +51,10 @@ def enhance_files(
     report = JobReport()
     waiting = []
     for source, target in pairs:
-        if resume and not overwrite and _is_done(source, target):
+        done = _is_done(source, target)
+        if options.get("residual"):
+            done = done and _is_done(source, name_residual(target))
+        if resume and not overwrite and done:
             report.kept.append(target)
         else:
             waiting.append((source, target))
@@ -165,4 +170,4 @@ def _seconds(path):
     try:
         return sf.info(path).duration
     except (sf.SoundFileError, TypeError):
-        return 0.0
+        return measure_seconds(path)

@@ -5,12 +5,16 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from phasen_sb.audio.containers import MEDIA_SUFFIXES
 from phasen_sb.audio.finding import AUDIO_SUFFIXES
 from phasen_sb.audio.formats import FORMATS
+from phasen_sb.audio.media import can_read_media
 from phasen_sb.errors import UserError
 
 #: Ends the stem of an output beside its input.
 ENHANCED = ".enhanced"
+#: Ends the stem of what was removed, beside the output.
+RESIDUAL = ".residual"
 
 
 def find_inputs(names: Iterable[str | os.PathLike]) -> list[tuple[Path, Path]]:
@@ -40,7 +44,8 @@ def find_inputs(names: Iterable[str | os.PathLike]) -> list[tuple[Path, Path]]:
             matches = [
                 file
                 for file in map(Path, glob.glob(pattern, recursive=True))
-                if file.is_file() and not file.stem.endswith(ENHANCED)
+                if file.is_file()
+                and not file.stem.endswith((ENHANCED, RESIDUAL))
             ]
             if not matches:
                 raise UserError(
@@ -67,13 +72,16 @@ def names_one_file(names: Sequence[str | os.PathLike]) -> bool:
 
 def _list_audio(folder):
     files = []
+    suffixes = AUDIO_SUFFIXES
+    if can_read_media():
+        suffixes |= MEDIA_SUFFIXES
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(n for n in folders if not n.startswith("."))
         for name in sorted(names):
             file = Path(parent, name)
             if (
-                file.suffix.lower() in AUDIO_SUFFIXES
-                and not file.stem.endswith(ENHANCED)
+                file.suffix.lower() in suffixes
+                and not file.stem.endswith((ENHANCED, RESIDUAL))
                 and not name.startswith(".")
             ):
                 files.append(file)
@@ -138,6 +146,33 @@ def name_output(source: Path, format: str | None = None) -> Path:
     if format is not None:
         suffix = "." + format.partition(":")[0].lower()
     return source.with_name(f"{source.stem}{ENHANCED}{suffix}")
+
+
+def name_residual(target: Path) -> Path:
+    """Names the file of what was removed, beside the output.
+
+    Example
+    -------
+    >>> name_residual(Path("talks/interview.enhanced.mp4")).name
+    'interview.residual.wav'
+    """
+    stem = target.stem.removesuffix(ENHANCED)
+    return target.with_name(f"{stem}{RESIDUAL}.wav")
+
+
+def check_residuals(pairs: Iterable[tuple[Path, Path]]) -> None:
+    """Refuses outputs whose residuals would have one name.
+
+    Raises UserError.
+    """
+    targets = {}
+    for _, target in pairs:
+        other = targets.setdefault(name_residual(target), target)
+        if other != target:
+            raise UserError(
+                f"The residuals of {other} and {target} would both be "
+                f"{name_residual(target)}; enhance them into two folders."
+            )
 
 
 def check_output(source: Path, target: Path, overwrite: bool) -> None:

@@ -24,10 +24,14 @@ class EnhancedFile:
     gain: float = 1.0
     #: Whether strong sound below 20 Hz was removed.
     infrasound: bool = False
+    #: What was removed, where it was asked for.
+    residual: Path | None = None
+    #: What became of a video's other tracks, in sentences.
+    tracks: tuple[str, ...] = ()
 
     def notes(self) -> list[str]:
         """Lists, in sentences, what a listener should know."""
-        notes = []
+        notes = list(self.tracks)
         if self.non_finite:
             notes.append(
                 f"{self.source}: {self.non_finite} samples were NaN or "

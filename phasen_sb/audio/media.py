@@ -79,9 +79,16 @@ class MediaFile:
             raise
 
     def _open(self):
+        if not self._container.streams:
+            raise UserError(
+                f"{self.name} is damaged or cut short: no track in it can be "
+                "read; get a whole copy."
+            )
         stream = self._container.streams.best("audio")
         if stream is None:
-            raise UserError(f"{self.name} has no sound in it.")
+            raise UserError(
+                f"{self.name} has no sound in it that can be decoded."
+            )
         self.track = stream.index
         self.format, self.subtype = _choose_format(
             Path(self.name).suffix[1:].lower(),
@@ -90,7 +97,9 @@ class MediaFile:
         frames = self._decode(stream)
         first = next(frames, None)
         if first is None:
-            raise UserError(f"{self.name} has no sound in it.")
+            raise UserError(
+                f"{self.name} has no sound in it that can be decoded."
+            )
         self.samplerate = first.sample_rate
         self.layout = first.layout.name
         self.sample_format = first.format.name
@@ -142,9 +151,9 @@ class MediaFile:
     def copy_metadata(self) -> dict[str, str]:
         """The tags that libsndfile knows, under its names."""
         return {
-            TAGS[name]: text
+            TAGS[name.lower()]: text
             for name, text in self._container.metadata.items()
-            if name in TAGS
+            if name.lower() in TAGS
         }
 
     def close(self) -> None:

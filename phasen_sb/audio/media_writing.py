@@ -123,6 +123,7 @@ class MediaWriter(AudioWriter):
             self._copy_until(None)
             self._file.close()
             self._check_disk()
+            self._note_lost_tags()
             self._finish()
         self._discard()
 
@@ -165,9 +166,8 @@ class MediaWriter(AudioWriter):
 
     def _has_place(self, track):
         """Whether a track can be copied; says it where it cannot."""
-        is_cover = bool(track.disposition & Disposition.attached_pic)
         takes = ["audio", "subtitle", "video"] if self._kind.video else []
-        if is_cover:
+        if _is_cover(track):
             possible = self._kind.cover
         elif track.type == "attachment":
             possible = self._kind.muxer == "matroska"
@@ -179,6 +179,13 @@ class MediaWriter(AudioWriter):
         return possible
 
     def _copy_track(self, track):
+        if self._kind.muxer == "matroska" and _is_cover(track):
+            with open_container(self._input.name.removeprefix("file:")) as file:
+                packet = next(file.demux(file.streams[track.index]))
+            name = track.metadata.get("filename", "cover")
+            codec = track.codec_context.name.replace("mjpeg", "jpeg")
+            self._file.add_attachment(name, f"image/{codec}", bytes(packet))
+            return
         try:
             copy = self._file.add_stream_from_template(track, opaque=True)
         except ValueError:
@@ -186,6 +193,12 @@ class MediaWriter(AudioWriter):
                 raise
             self._note(track, "is left out, there is no place for it")
             return
+        if self._kind.muxer in ("mp4", "mov") and track.type == "video":
+            # Apple's players take no other name.
+            if track.codec_context.name == "hevc" and (
+                track.codec_context.codec_tag != "hev1"
+            ):
+                copy.codec_context.codec_tag = "hvc1"
         copy.metadata.update(_true_tags(track.metadata))
         copy.disposition = track.disposition
         if track.type == "audio":
@@ -197,6 +210,16 @@ class MediaWriter(AudioWriter):
         self.notes.append(
             f"{self.path}: track {track.index + 1} ({track.type}) {what}."
         )
+
+    def _note_lost_tags(self):
+        """Says which tags the new file has no place for."""
+        with open_container(self.part) as file:
+            there = {name.lower() for name in file.metadata}
+        lost = [n for n in self._file.metadata if n.lower() not in there]
+        if lost:
+            self.notes.append(
+                f"{self.path}: these tags are not kept: {', '.join(lost)}."
+            )
 
     def _copy_until(self, seconds):
         """Copies packets up to a time, or all that are left."""
@@ -245,6 +268,10 @@ class MediaWriter(AudioWriter):
                 with suppress(av.FFmpegError, OSError, ValueError):
                     container.close()
         super()._discard()
+
+
+def _is_cover(track):
+    return bool(track.disposition & Disposition.attached_pic)
 
 
 def _true_tags(tags):

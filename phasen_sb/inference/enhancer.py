@@ -301,16 +301,13 @@ class Enhancer(WaveformEnhancement):
             # Here, because it needs PyAV.
             from phasen_sb.audio.media_writing import MediaWriter
 
-            writer = MediaWriter(
-                path, rate, channels, audio_format, media, tags
-            )
-            tracks.extend(writer.notes)
-            return writer
+            return MediaWriter(path, rate, channels, audio_format, media, tags)
 
         def write(path, audio_format, blocks):
             with open_writer(path, audio_format) as writer:
                 for block in blocks:
                     writer.write(block)
+            tracks.extend(getattr(writer, "notes", []))
 
         def enhanced():
             with open_audio(source) as file:

@@ -1,6 +1,5 @@
 """Videos and audio files of FFmpeg's keep all but the noise."""
 
-import importlib.util
 import sys
 from fractions import Fraction
 
@@ -9,7 +8,7 @@ import pytest
 import soundfile as sf
 from helpers.small_model import SPEECH, decibels, enhancer_of, names
 
-from phasen_sb.audio.reading import open_audio, read_samples
+from phasen_sb.audio.reading import check_whole, open_audio, read_samples
 from phasen_sb.errors import UserError
 from phasen_sb.inference.paths import find_inputs
 
@@ -25,10 +24,10 @@ def halved():
     return enhancer_of(lambda wave: 0.5 * wave)
 
 
-def make_sound(seconds=4.0):
-    """Speech with beeps that begin at the flashes, ``[samples]``."""
+def make_sound():
+    """4 s of speech with beeps that begin at the flashes, ``[samples]``."""
     speech = np.concatenate([sf.read(path)[0] for path in SPEECH])
-    sound = 0.2 * np.repeat(speech, RATE // 16000)[: round(seconds * RATE)]
+    sound = 0.2 * np.repeat(speech, RATE // 16000)[: 4 * RATE]
     time = np.arange(RATE // 10) / RATE
     for flash in FLASHES:
         first = flash * RATE // PICTURES
@@ -38,46 +37,35 @@ def make_sound(seconds=4.0):
 
 
 def write_video(
-    path,
-    codec="aac",
-    video="libx264",
-    sound_start=0.0,
-    gap=None,
-    second=False,
-    subtitles=None,
-    sound=None,
-    tags=None,
+    path, codec="aac", video="libx264", late=0.0, gap=(), second=False
 ):
-    """A video of 4 s that flashes white where it beeps."""
-    sound = make_sound() if sound is None else sound
+    """A video of 4 s that flashes white where it beeps.
+
+    Its sound begins at ``late`` (s), and none is written during the pictures
+    of ``gap``.
+    """
+    sound = make_sound().astype(np.float32)
     with av.open(str(path), "w") as file:
-        file.metadata.update(tags or {"title": "Gespräch", "artist": "Anna"})
+        file.metadata.update({"title": "Gespräch", "artist": "Anna"})
         pictures = file.add_stream(video, PICTURES)
         pictures.width, pictures.height = 160, 96
-        pictures.pix_fmt = "yuv420p"
         tracks = [file.add_stream(codec, RATE) for _ in range(1 + second)]
         for track in tracks:
             track.layout = "mono"
-        tracks[0].metadata["language"] = "deu"
+            track.metadata["language"] = "deu"
         y, x = np.mgrid[:96, :160]
         for i in range(4 * PICTURES):
-            shade = np.stack([(x + i) % 256, (y * 2) % 256, x * 0 + 60], -1)
+            pattern = np.stack([(x + i) % 256, (y * 2) % 256, x * 0 + 60], -1)
             if i in FLASHES:
-                shade[:] = 255
-            frame = av.VideoFrame.from_ndarray(shade.astype(np.uint8), "rgb24")
+                pattern[:] = 255
+            frame = av.VideoFrame.from_ndarray(pattern.astype(np.uint8))
             frame.pts, frame.time_base = i, Fraction(1, PICTURES)
             file.mux(pictures.encode(frame))
+            if i < late * PICTURES or i in gap:
+                continue
             at = i * RATE // PICTURES
-            block = sound[at : at + RATE // PICTURES]
-            first = at - round(sound_start * RATE)
-            if i * RATE // PICTURES < sound_start * RATE or not len(block):
-                continue
-            if gap and gap[0] <= i < gap[1]:
-                continue
-            frame = av.AudioFrame.from_ndarray(
-                block[None].astype(np.float32), "fltp", "mono"
-            )
-            del first
+            block = sound[None, at : at + RATE // PICTURES]
+            frame = av.AudioFrame.from_ndarray(block, "fltp", "mono")
             frame.sample_rate, frame.pts = RATE, at
             frame.time_base = Fraction(1, RATE)
             for track in tracks:
@@ -85,6 +73,14 @@ def write_video(
         for stream in (pictures, *tracks):
             file.mux(stream.encode(None))
     return path
+
+
+def read_all(path):
+    """Samples ``[n]`` from time 0 on, with silence before the sound."""
+    with open_audio(path) as file:
+        samples = read_samples(file, -1)[:, 0]
+        check_whole(file, len(samples))
+        return np.append(np.zeros(round(file.start * RATE)), samples)
 
 
 def read_packets(path, kind="video"):
@@ -130,17 +126,15 @@ def check_sync(path):
 
 
 @pytest.mark.parametrize(
-    "name, codec, video",
+    "name, codec, video, late",
     [
-        ("talk.mp4", "aac", "libx264"),
-        ("talk.mov", "pcm_s16le", "libx264"),
-        ("talk.mkv", "libopus", "libx264"),
-        ("talk.mkv", "aac", "libx264"),
-        ("talk.webm", "libopus", "libvpx-vp9"),
+        ("talk.mp4", "aac", "libx264", 0.4),
+        ("talk.mov", "pcm_s16le", "libx264", 0.0),
+        ("talk.mkv", "aac", "libx264", 0.4),
+        ("talk.webm", "libopus", "libvpx-vp9", 0.0),
     ],
 )
-@pytest.mark.parametrize("late", [0.0, 0.4])
-def test_video_keeps_its_pictures_titles_and_sync(
+def test_video_keeps_pictures_titles_and_sync(
     halved, tmp_path, name, codec, video, late
 ):
     source = write_video(tmp_path / name, codec, video, late)
@@ -148,14 +142,97 @@ def test_video_keeps_its_pictures_titles_and_sync(
     result = halved.enhance_file(source)
     suffix = source.suffix
     assert names(tmp_path) == [f"talk.enhanced{suffix}", f"talk{suffix}"]
+    assert result.notes() == []
     assert read_packets(result.target) == read_packets(source)
     check_sync(result.target)
-    with av.open(str(result.target)) as file:
-        tags = {k.lower(): v for k, v in file.metadata.items()}
+    with (
+        av.open(str(source)) as before,
+        av.open(str(result.target)) as after,
+    ):
+        tags = {k.lower(): v for k, v in after.metadata.items()}
         assert tags["title"] == "Gespräch" and tags["artist"] == "Anna"
-        assert file.streams.audio[0].language in ("deu", "ger")
-    with open_audio(source) as before, open_audio(result.target) as after:
-        noisy, half = read_samples(before, -1), read_samples(after, -1)
-    assert abs(len(half) - len(noisy)) <= 1024
+        languages = [f.streams.audio[0].language for f in (before, after)]
+        assert languages[0] == languages[1]
+    noisy, half = read_all(source), read_all(result.target)
     count = min(len(noisy), len(half))
-    assert decibels(half[:count] - 0.5 * noisy[:count], noisy[:count]) < -25
+    assert count > 3.95 * RATE and abs(len(half) - len(noisy)) <= 1024
+    # An MP4 says in ms when the sound begins.
+    assert decibels(half[:count] - 0.5 * noisy[:count], noisy[:count]) < -20
+
+
+def test_gaps_become_silence_and_further_tracks_are_kept(halved, tmp_path):
+    source = write_video(tmp_path / "talk.mkv", gap=range(30, 45), second=True)
+    result = halved.enhance_file(source)
+    check_sync(result.target)
+    noise = read_all(result.target)[round(1.25 * RATE) : round(1.75 * RATE)]
+    assert np.abs(noise).max() < 1e-3
+    assert "track 3 (audio) is a further sound track" in result.notes()[0]
+
+    def second_track(path):
+        with av.open(str(path)) as file:
+            track = file.streams.audio[1]
+            return [bytes(packet) for packet in file.demux(track)]
+
+    assert second_track(result.target) == second_track(source)
+
+
+@pytest.mark.parametrize("name", ["m4a", "aac", "wma", "mka", "webm"])
+def test_audio_files_keep_format_and_place(halved, tmp_path, name):
+    wav = tmp_path / "talk.wav"
+    sf.write(wav, make_sound()[::3], RATE // 3)
+    first = halved.enhance_file(wav, tmp_path / f"talk.{name}").target
+    second = halved.enhance_file(first).target
+    with open_audio(first) as a, open_audio(second) as b:
+        assert (a.format, a.subtype) == (b.format, b.subtype)
+        whole, quarter = read_samples(a, -1), read_samples(b, -1)
+    assert len(whole) == len(quarter)
+    if name == "m4a":
+        assert len(whole) == sf.info(wav).frames
+    inner = slice(2000, -2000)
+    assert decibels((quarter - 0.5 * whole)[inner], whole[inner]) < -25
+
+
+def test_lossless_sound_and_wrong_names(tmp_path):
+    same = enhancer_of(lambda wave: wave)
+    wav = tmp_path / "talk.wav"
+    sf.write(wav, make_sound(), RATE)
+    alac = same.enhance_file(wav, tmp_path / "a.m4a", format="m4a:alac").target
+    # As a telephone may call it; and the sound alone, as FLAC.
+    called_wav = alac.rename(tmp_path / "called.wav")
+    for target in ("b.wav", "b.flac"):
+        result = same.enhance_file(called_wav, tmp_path / target).target
+        assert sf.info(result).format in ("WAV", "FLAC")
+        assert np.array_equal(sf.read(result)[0], sf.read(wav)[0])
+
+
+def test_a_failure_leaves_nothing_behind(halved, tmp_path):
+    video = write_video(tmp_path / "talk.mkv")
+
+    def stop(seconds):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        halved.enhance_file(video, progress=stop, residual=True)
+    with pytest.raises(UserError, match="webm.*mkv"):  # has no H.264
+        halved.enhance_file(video, tmp_path / "talk.webm")
+    (tmp_path / "cut.mkv").write_bytes(video.read_bytes()[:30000])
+    with pytest.raises(UserError, match="cut.mkv is cut short"):
+        halved.enhance_file(tmp_path / "cut.mkv")
+    # A list of other files and addresses is not a video.
+    (tmp_path / "list.mp4").write_text(f"#EXTM3U\n#EXTINF:9,\n{video}\n")
+    with pytest.raises(UserError, match="list.mp4 cannot be decoded"):
+        halved.enhance_file(tmp_path / "list.mp4")
+    assert names(tmp_path) == ["cut.mkv", "list.mp4", "talk.mkv"]
+
+
+def test_without_the_extra(halved, tmp_path, monkeypatch):
+    video = write_video(tmp_path / "talk.mp4")
+    sf.write(tmp_path / "talk.wav", np.zeros(100), RATE)
+    assert len(find_inputs([tmp_path])) == 2
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(UserError, match=r'pip install "phasen_sb\[media\]"'):
+        halved.enhance_file(video)
+    with pytest.raises(UserError, match=r'pip install "phasen_sb\[media\]"'):
+        halved.enhance_file(tmp_path / "talk.wav", tmp_path / "o.m4a")
+    assert len(find_inputs([tmp_path])) == 1
+    assert names(tmp_path) == ["talk.mp4", "talk.wav"]

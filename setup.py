@@ -104,7 +104,7 @@ setup(
             "onnx",
             "onnxruntime",
             "import-linter==2.*",
-            "av>=14",
+            "av>=17.1",
         ],
         "docs": [
             "mkdocs==1.*",
@@ -114,7 +114,7 @@ setup(
         ],
         "onnx": ["onnx", "onnxruntime"],
         "demo": ["gradio"],
-        "media": ["av>=14"],  # with FFmpeg in its wheels
+        "media": ["av>=17.1"],  # with FFmpeg in its wheels
         "tensorboard": ["tensorboard"],
         # speechmos declares none of what it imports.
         "dnsmos": ["speechmos", "onnxruntime", "librosa", "requests"],

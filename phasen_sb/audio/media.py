@@ -71,6 +71,7 @@ class MediaFile:
 
     def __init__(self, path: str | os.PathLike):
         self.name = os.fspath(path)
+        self._position = 0
         self._container = open_container(path)
         try:
             self._open()
@@ -111,7 +112,6 @@ class MediaFile:
         self.frames = int(_promised_seconds(stream) * self.samplerate)
         self._blocks = self._cut_padding(self._place(chain([first], frames)))
         self._left = np.zeros((0, self.channels))
-        self._position = 0
 
     def read(
         self, frames: int = -1, dtype: str = "float64", always_2d: bool = True
@@ -171,7 +171,7 @@ class MediaFile:
         try:
             yield from self._container.decode(stream)
         except (av.FFmpegError, OSError) as error:
-            seconds = getattr(self, "_position", 0) / (stream.rate or 1)
+            seconds = self._position / (stream.rate or 1)
             raise UserError(
                 f"{self.name} is damaged after {seconds:.1f} s "
                 f"({error.strerror}); get a whole copy, or convert the part "

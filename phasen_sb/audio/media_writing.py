@@ -66,11 +66,11 @@ class MediaWriter(AudioWriter):
         self.notes: list[str] = []
         self._kind = CONTAINERS[audio_format.format.lower()]
         self._rate = rate
-        self._layout = source.layout if source else LAYOUTS.get(channels)
+        self._layout = source.layout if source else LAYOUTS.get(channels, "")
         self._start = source.start if source else Fraction(0)
         self._written = 0
         self._raw = self._file = self._input = None
-        self._copies = {}
+        self._copies: dict[int, av.stream.Stream] = {}
         self._packets = iter(())
         with self._cleaned():
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -151,7 +151,7 @@ class MediaWriter(AudioWriter):
         if codec.audio_rates and rate not in codec.audio_rates:
             higher = [r for r in codec.audio_rates if r > rate]
             rate = min(higher) if higher else max(codec.audio_rates)
-        if self._layout is None:
+        if not self._layout:
             raise ValueError(f"no place for {channels} channels")
         self._sound = self._file.add_stream(codec.name, rate)
         self._sound.layout = self._layout
@@ -213,7 +213,9 @@ class MediaWriter(AudioWriter):
 
     def _note_lost_tags(self):
         """Says which tags the new file has no place for."""
-        with open_container(self.part) as file:
+        there = set()
+        # A moment of AAC without a container is not recognised.
+        with suppress(UserError), open_container(self.part) as file:
             there = {name.lower() for name in file.metadata}
         lost = [n for n in self._file.metadata if n.lower() not in there]
         if lost:

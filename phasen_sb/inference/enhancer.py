@@ -24,6 +24,7 @@ from phasen_sb.audio.reading import (
 from phasen_sb.audio.writing import AudioWriter
 from phasen_sb.errors import UserError
 from phasen_sb.inference.arrays import Wave, from_signal, to_signal
+from phasen_sb.inference.attenuation import apply_limit, write_removed
 from phasen_sb.inference.chunks import ChunkPlan
 from phasen_sb.inference.paths import (
     check_output,
@@ -32,10 +33,7 @@ from phasen_sb.inference.paths import (
     name_residual,
 )
 from phasen_sb.inference.recording import RecordingEnhancer
-from phasen_sb.inference.recording_statistics import (
-    measure_recording,
-    replace_non_finite,
-)
+from phasen_sb.inference.recording_statistics import measure_recording
 from phasen_sb.inference.reports import EnhancedFile, PeakMeter
 from phasen_sb.models.enhancer import PhasenEnhancer
 from phasen_sb.models.loading import read_model
@@ -184,7 +182,7 @@ class Enhancer(WaveformEnhancement):
         UserError
             If the shape, dtype, rate, strength or limit is not possible.
         """
-        strength = _apply_limit(strength, limit)
+        strength = apply_limit(strength, limit)
         if not sample_rate >= 1 or sample_rate != int(sample_rate):
             raise UserError(
                 f"The sample rate is {sample_rate}; it must be a positive "
@@ -262,7 +260,7 @@ class Enhancer(WaveformEnhancement):
         UserError
             If the input cannot be read, or the output not be written.
         """
-        strength = _apply_limit(strength, limit)
+        strength = apply_limit(strength, limit)
         started = perf_counter()
         source = Path(filename)
         if output_filename is None:
@@ -329,7 +327,7 @@ class Enhancer(WaveformEnhancement):
                 wav = choose_format(original, "wav")
                 writer = stack.enter_context(open_writer(removed, wav))
                 file = stack.enter_context(open_audio(source))
-                parts = _write_removed(file, writer, parts)
+                parts = write_removed(file, writer, parts)
             if normalize and chosen.limited:
                 gain = _write_scaled(write, target, chosen, parts, meter)
             else:
@@ -372,28 +370,6 @@ class Enhancer(WaveformEnhancement):
         if mask.dim() == 3:  # complex
             mask = mask.square().sum(-1).sqrt()
         return mask.float().cpu().numpy()
-
-
-def _apply_limit(strength, limit):
-    """The strength at which no more than ``limit`` (dB) is attenuated.
-
-    Where all is removed, the input is left at ``1 - strength`` of its level.
-    """
-    if not 0 <= strength <= 1:
-        raise UserError(f"The strength is {strength}; it must be from 0 to 1.")
-    if limit is None:
-        return strength
-    if not limit >= 0:
-        raise UserError(f"The limit is {limit} dB; it must be at least 0.")
-    return min(strength, 1 - 10 ** (-limit / 20))
-
-
-def _write_removed(file, writer, parts):
-    """Passes the enhanced parts on, and writes what they lack."""
-    for part in parts:
-        before, _ = replace_non_finite(read_samples(file, len(part)))
-        writer.write(before - part)
-        yield part
 
 
 def _write_scaled(write, target, chosen, enhanced, meter):

@@ -108,7 +108,10 @@ class MediaFile:
         #: When the first sample is played (s), on the clock of the pictures.
         self.start = _time_of(first) or Fraction(0)
         #: As the header says; 0 if it does not say it.
-        self._is_mp4 = self._container.format.name.startswith("mov")
+        self._is_padded = (
+            self._container.format.name.startswith("mov")
+            and not stream.codec_context.codec.lossless
+        )
         self.frames = int(_promised_seconds(stream) * self.samplerate)
         self._blocks = self._cut_padding(self._place(chain([first], frames)))
         self._left = np.zeros((0, self.channels))
@@ -213,7 +216,7 @@ class MediaFile:
             last = block
         if last is not None:
             excess = position + len(last) - self.frames
-            padded = self._is_mp4 and 0 < excess < len(last)
+            padded = self._is_padded and 0 < excess < len(last)
             yield last[:-excess] if padded else last
 
 

@@ -75,11 +75,15 @@ class MediaWriter(AudioWriter):
         with self._cleaned():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._raw = _CheckedFile(self.part)
+            options = dict(self._kind.options)
+            if self._kind.muxer in ("mp4", "mov", "3gp"):
+                # Start and length to the sample; by default to the ms.
+                options["movie_timescale"] = str(rate)
             self._file = av.open(
                 self._raw,
                 "w",
                 format=self._kind.muxer,
-                container_options=self._kind.options,
+                container_options=options,
             )
             try:
                 if source is None:

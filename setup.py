@@ -80,6 +80,7 @@ setup(
         "pesq",
         "pystoi",
         "soundfile",
+        "mutagen",
         "numpy",
         "scipy>=1.15",
         "soxr",

@@ -51,6 +51,16 @@ def _module(command: str):
     return import_module(f"phasen_sb.commands.{command}")
 
 
+def _refuse_empty(argv: Sequence[str]) -> None:
+    """An empty path would be the current folder."""
+    for before, word in zip(["phasen", *argv], argv, strict=False):
+        if not word or (word.startswith("--") and word.endswith("=")):
+            raise UserError(
+                f"The argument after {word or before} is empty, perhaps a "
+                "variable that is not set; give a value."
+            )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one subcommand.
 
@@ -68,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
+        _refuse_empty(argv)
         chosen = next((word for word in argv if word in COMMANDS), None)
         arguments = _parser(chosen).parse_args(argv)
         _module(arguments.command).run(arguments)

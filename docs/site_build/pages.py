@@ -16,6 +16,7 @@ from mkdocs.structure.pages import Page
 PAGES = {
     "README.md": "index.md",
     "CHANGELOG.md": "changelog.md",
+    "SECURITY.md": "security.md",
     "phasen_sb/models/default/README.md": "model_card.md",
 }
 SOURCES = {page: source for source, page in PAGES.items()}

@@ -7,7 +7,12 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
-from phasen_sb.audio.reading import explain_decoding_error
+from phasen_sb.audio.reading import (
+    AudioReader,
+    check_whole,
+    explain_decoding_error,
+)
+from phasen_sb.errors import UserError
 
 BLOCK = 1 << 18  # samples decoded at a time, so that long files fit in memory
 
@@ -22,6 +27,8 @@ class AudioFile:
     #: Checksum of the samples as little-endian float32, the same for WAV and
     #: FLAC copies of one recording.
     md5: str = ""
+    #: What was assumed where the header is wrong.
+    note: str | None = None
     problem: str | None = None  # why the file cannot be used; None where it can
 
 
@@ -39,7 +46,7 @@ def inspect_audio(path: str | Path) -> AudioFile:
     try:
         if path.stat().st_size == 0:
             return AudioFile(path, problem="is an empty file of 0 bytes")
-        with sf.SoundFile(path) as file:
+        with AudioReader(path) as file:
             rate, promised = file.samplerate, file.frames
             if file.channels != 1:
                 return AudioFile(
@@ -59,12 +66,12 @@ def inspect_audio(path: str | Path) -> AudioFile:
                     )
                 digest.update(block.astype("<f4", copy=False))
                 samples += len(block)
+            check_whole(file, samples)
+            note = file.note
+    except UserError as error:
+        problem = str(error).removeprefix(f"{path} ").rstrip(".")
+        return AudioFile(path, samples, problem=problem)
     except (sf.SoundFileError, OSError, RuntimeError) as error:
         reason = explain_decoding_error(error)
         return AudioFile(path, problem=f"cannot be decoded ({reason})")
-    problem = None
-    if samples == 0:
-        problem = "has no samples"
-    elif samples < promised:
-        problem = f"is cut short: {samples} of its {promised} samples are there"
-    return AudioFile(path, samples, rate, digest.hexdigest(), problem)
+    return AudioFile(path, samples, rate, digest.hexdigest(), note)

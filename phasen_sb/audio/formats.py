@@ -11,6 +11,8 @@ from phasen_sb.errors import UserError
 #: FFmpeg's, in our names), and the subtype where the suffix determines it.
 FORMATS = {
     "wav": ("WAV", None),
+    "wave": ("WAV", None),
+    "bwf": ("WAV", None),
     "flac": ("FLAC", None),
     "ogg": ("OGG", "VORBIS"),
     "oga": ("OGG", "VORBIS"),
@@ -20,6 +22,7 @@ FORMATS = {
     "aif": ("AIFF", None),
     "aifc": ("AIFF", None),
     "au": ("AU", None),
+    "snd": ("AU", None),
     "caf": ("CAF", None),
     "w64": ("W64", None),
     "rf64": ("RF64", None),
@@ -60,9 +63,23 @@ class AudioFormat:
         return self.subtype not in UNLIMITED
 
 
-def format_of(file: sf.SoundFile) -> AudioFormat:
-    """Returns the format of an open file."""
-    return AudioFormat(file.format, file.subtype, file.endian)
+def find_other_format(source: AudioFormat, suffix: str) -> str | None:
+    """Names the format that a suffix stands for if it is not the source's.
+
+    None where it is, or where the suffix stands for no format.
+
+    >>> find_other_format(AudioFormat("MP3", "MPEG_LAYER_III"), ".wav")
+    'wav'
+    >>> find_other_format(AudioFormat("RF64", "PCM_16"), ".WAV")
+    """
+    name = suffix.lower().removeprefix(".")
+    container, subtype = FORMATS.get(name, (source.format, None))
+    same = {"WAVEX": "WAV", "RF64": "WAV"}
+    if same.get(container, container) != same.get(source.format, source.format):
+        return name
+    if name == "opus" and source.subtype != subtype:
+        return name
+    return None
 
 
 def choose_format(source: AudioFormat, name: str | None) -> AudioFormat:

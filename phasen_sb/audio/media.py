@@ -21,7 +21,7 @@ from phasen_sb.errors import UserError
 
 #: FFmpeg's readers that may be used: files alone, not playlists, which name
 #: further files and addresses.
-DEMUXERS = "mov,matroska,asf,amr,aac,avi,mpegts,mpeg,flv,wav"
+DEMUXERS = "mov,matroska,asf,amr,aac,avi,mpegts,mpeg,flv,wav,mp3,flac,ogg"
 #: Encoders that are not called like what they write. FFmpeg's own encoder of
 #: Vorbis is an experiment.
 ENCODERS = {
@@ -68,6 +68,8 @@ class MediaFile:
 
     endian = "FILE"
     extra_info = ""
+    #: What :class:`phasen_sb.audio.reading.AudioReader` assumed.
+    note = None
 
     def __init__(self, path: str | os.PathLike):
         self.name = os.fspath(path)

@@ -22,6 +22,7 @@ from phasen_sb.audio.media import (
 )
 from phasen_sb.audio.writing import AudioWriter, _CheckedFile
 from phasen_sb.errors import UserError
+from phasen_sb.utils.files import name_partial
 
 #: Bits per second and channel: encoding again must not be audible.
 CHANNEL_BIT_RATE = 96_000
@@ -61,9 +62,9 @@ class MediaWriter(AudioWriter):
         tags: dict[str, str] | None = None,
     ):
         self.path = Path(path)
-        self.part = self.path.with_name(f".{self.path.name}.part")
-        #: What a user should know of the other tracks, in sentences.
-        self.notes: list[str] = []
+        self.part = name_partial(self.path)
+        self.notes = []  # of the other tracks
+        self._finish_part = None
         self._kind = CONTAINERS[audio_format.format.lower()]
         self._rate = rate
         self._layout = source.layout if source else LAYOUTS.get(channels, "")

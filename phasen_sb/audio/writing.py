@@ -2,19 +2,25 @@
 
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import soundfile as sf
+from mutagen import MutagenError
 
 from phasen_sb.audio.formats import SAMPLE_BYTES, AudioFormat
 from phasen_sb.errors import UserError
-from phasen_sb.utils.files import remove_partial
+from phasen_sb.utils.files import name_partial, remove_partial
 
 #: Above this many bytes a WAV becomes an RF64, the WAV for large files.
 WAV_LIMIT = 4 * 2**30 - 2**20
 #: 0 best, 1 smallest: encoding a second time must not be audible.
 LOSSY_COMPRESSION = 0.1
+#: Samples written at a time: of 4 million, Vorbis overflows the stack.
+BLOCK = 2**18
+#: Highest sample rate (Hz) of Vorbis.
+VORBIS_RATE = 200000
 
 
 class AudioWriter:
@@ -23,7 +29,8 @@ class AudioWriter:
     A context manager; what it wrote is renamed to the final name, ``path``, at
     the end, or removed after an error. ``rate`` is in Hz, and ``samples`` is
     the number of samples that will be written. ``tags`` are text such as
-    ``title``, kept where the format has a place for it.
+    ``title``, kept where the format has a place for it. ``finish`` is called
+    with the path of the part file when all samples are written.
     """
 
     def __init__(
@@ -34,9 +41,13 @@ class AudioWriter:
         audio_format: AudioFormat,
         samples: int,
         tags: dict[str, str] | None = None,
+        finish: Callable[[Path], None] | None = None,
     ):
+        self._finish_part = finish
+        #: What a user should know of the file, in sentences.
+        self.notes: list[str] = []
         self.path = Path(path)
-        self.part = self.path.with_name(f".{self.path.name}.part")
+        self.part = name_partial(self.path)
         container = audio_format.format
         width = SAMPLE_BYTES.get(audio_format.subtype, 2)
         if container == "WAV" and samples * channels * width > WAV_LIMIT:
@@ -45,6 +56,13 @@ class AudioWriter:
         if audio_format.format in ("MP3", "OGG"):
             options["compression_level"] = LOSSY_COMPRESSION
         self._raw = None
+        if audio_format.subtype == "VORBIS" and rate > VORBIS_RATE:
+            # libsndfile would end the process.
+            raise UserError(
+                f"{self.path} cannot be written: Ogg Vorbis goes up to "
+                f"{VORBIS_RATE} Hz, not {rate} Hz; choose another --format, "
+                "such as flac."
+            )
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._raw = _CheckedFile(self.part)
@@ -81,7 +99,8 @@ class AudioWriter:
         gone.
         """
         try:
-            self._file.write(block)
+            for start in range(0, len(block), BLOCK):
+                self._file.write(block[start : start + BLOCK])
         except (sf.SoundFileError, AssertionError) as error:
             raise self._failure(self._raw.error or error) from error
         if self._raw.error is not None:
@@ -103,8 +122,10 @@ class AudioWriter:
             self._raw.close()
             if self._raw.error is not None:
                 raise self._raw.error
+            if self._finish_part is not None:
+                self._finish_part(self.part)
             os.replace(self.part, self.path)
-        except OSError as error:
+        except (OSError, MutagenError) as error:
             raise self._failure(error) from error
 
     def _discard(self):

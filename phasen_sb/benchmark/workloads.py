@@ -15,6 +15,7 @@ from torch import nn
 from phasen_sb.benchmark.loading import measure_loading
 from phasen_sb.configuration.recipe import Recipe
 from phasen_sb.errors import UserError
+from phasen_sb.inference.enhancer import Enhancer
 from phasen_sb.losses.compressed_complex import compressed_complex_loss
 from phasen_sb.losses.objective import Objective
 from phasen_sb.optimized import optimize
@@ -136,8 +137,6 @@ def _whole(model, noisy, workload):
 
 
 def _chunked(model, noisy, workload, folder):
-    from phasen_sb.inference.enhancer import Enhancer
-
     wave = noisy[0].cpu().numpy()
     soundfile.write(folder / "noisy.wav", wave, SAMPLE_RATE)
     enhancer = Enhancer(

@@ -1,8 +1,13 @@
 """`phasen demo`: enhancement in the browser."""
 
 import argparse
+import os
 
+from phasen_sb.commands.model_options import add_trust
 from phasen_sb.errors import UserError
+
+#: Of an upload.
+MOST_BYTES = 200 * 2**20
 
 DESCRIPTION = """\
 Opens a page where speech can be uploaded or recorded and heard noisy and
@@ -20,14 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what phasen export wrote, the output folder of a training run, "
         "or a model's name on the Hugging Face hub",
     )
+    add_trust(parser)
     parser.add_argument(
         "--device", metavar="NAME", help="cpu, cuda, ... (default: CUDA if any)"
-    )
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="address to listen at; 0.0.0.0 lets other machines in (default: "
-        "%(default)s)",
     )
     parser.add_argument(
         "--port", type=int, default=7860, help="default: %(default)s"
@@ -50,12 +50,20 @@ def run(arguments: argparse.Namespace) -> None:
     from phasen_sb.commands.demo_page import make_page
     from phasen_sb.inference.enhancer import Enhancer
 
-    enhancer = Enhancer.from_pretrained(arguments.model, arguments.device)
+    enhancer = Enhancer.from_pretrained(
+        arguments.model, arguments.device, trust=arguments.trust
+    )
     page = make_page(enhancer)
+    # No file is served but uploads and what is made of them.
+    os.environ.pop("GRADIO_ALLOWED_PATHS", None)
     try:
         page.launch(
-            server_name=arguments.host,
+            # Other machines get in by a tunnel that the user makes.
+            server_name="127.0.0.1",
             server_port=arguments.port,
+            share=False,
+            mcp_server=False,
+            max_file_size=MOST_BYTES,
             inbrowser=not arguments.no_browser,
             # Fonts of this machine: nothing is fetched.
             theme=gradio.themes.Default(font=["system-ui", "sans-serif"]),
@@ -63,6 +71,5 @@ def run(arguments: argparse.Namespace) -> None:
         )
     except OSError as error:
         raise UserError(
-            f"Port {arguments.port} of {arguments.host} cannot be used; give "
-            "another --port."
+            f"Port {arguments.port} cannot be used; give another --port."
         ) from error

@@ -1,12 +1,15 @@
 """The page of ``phasen demo``; needs the extra ``demo`` (Gradio)."""
 
+import os
 import tempfile
 from pathlib import Path
 
 import gradio as gr
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from phasen_sb.audio.reading import open_audio, read_samples
+from phasen_sb.audio.media import MediaFile
+from phasen_sb.audio.reading import open_audio, read_blocks, read_samples
 from phasen_sb.errors import UserError
 from phasen_sb.inference.enhancer import Enhancer
 from phasen_sb.inference.model_rate import resample
@@ -16,6 +19,9 @@ from phasen_sb.utils.figures import new_figure
 
 #: Seconds that the pictures show, from the start of the recording.
 PICTURED_SECONDS = 20
+
+#: Of an upload.
+MOST_SECONDS = 1800
 
 INTRODUCTION = """\
 # PHASEN speech enhancement
@@ -27,12 +33,15 @@ Everything stays on this machine.
 def make_page(enhancer: Enhancer) -> gr.Blocks:
     """Builds the page on which an enhancer can be tried out."""
     folder = tempfile.TemporaryDirectory(prefix="phasen-demo-")
+    # Uploads lie in it, too, and go with it.
+    os.environ["GRADIO_TEMP_DIR"] = folder.name
 
     def enhance(source, strength):
         if source is None:
             raise gr.Error("Upload or record something first.")
         target = Path(tempfile.mkdtemp(dir=folder.name)) / "enhanced.wav"
         try:
+            check_upload(Path(source), Path(folder.name))
             result = enhancer.enhance_file(
                 source, target, strength, format="wav:PCM_16", normalize=True
             )
@@ -100,6 +109,30 @@ def make_page(enhancer: Enhancer) -> gr.Blocks:
     return page
 
 
+def check_upload(source: Path, folder: Path) -> None:
+    """Raises UserError if a recording was not uploaded, or is too long.
+
+    Uploads lie in ``folder``; no other file of this machine is read.
+    """
+    if folder.resolve() not in source.resolve().parents:
+        raise UserError("That is not an upload; upload or record something.")
+    with open_audio(source) as file:
+        samples = file.frames
+        if isinstance(file, MediaFile):
+            # The length in its header may be missing or wrong.
+            samples = 0
+            for block in read_blocks(file):
+                samples += len(block)
+                if samples > MOST_SECONDS * file.samplerate:
+                    break
+        seconds = samples / file.samplerate
+    if seconds > MOST_SECONDS:
+        raise UserError(
+            f"The recording has {seconds:.0f} s or more, the page takes "
+            f"{MOST_SECONDS} s; use phasen enhance for longer ones."
+        )
+
+
 def draw(enhancer: Enhancer, noisy: str, enhanced: Path) -> np.ndarray:
     """Draws the first channels' spectrograms and the mask between them.
 
@@ -131,8 +164,9 @@ def draw(enhancer: Enhancer, noisy: str, enhanced: Path) -> np.ndarray:
         axis.set_ylabel("kHz")
         figure.colorbar(image, ax=axis, label="" if is_mask else "dB")
     axes[-1].set_xlabel("s")
-    figure.canvas.draw()
-    return np.asarray(figure.canvas.buffer_rgba())
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())
 
 
 def _read_start(path, rate):

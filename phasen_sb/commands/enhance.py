@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from phasen_sb.commands.model_options import add_trust
 from phasen_sb.errors import UserError
 from phasen_sb.inference.chunks import ChunkPlan
 
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what phasen export wrote, the output folder of a training run, "
         "or a model's name on the Hugging Face hub",
     )
+    add_trust(parser)
     parser.add_argument(
         "-o",
         "--output",
@@ -170,16 +172,19 @@ def _copy(source, target):
 
 def _enhance_files(arguments, inputs, output):
     # Here, so that --help does not import PyTorch.
+    from phasen_sb.audio.finding import describe_others
     from phasen_sb.inference.enhancer import Enhancer
     from phasen_sb.inference.jobs import enhance_files
     from phasen_sb.inference.paths import (
         check_residuals,
         find_inputs,
+        hint_at_media,
         name_outputs,
         names_one_file,
     )
 
-    pairs = name_outputs(find_inputs(inputs), output, arguments.format)
+    found, others = find_inputs(inputs, output)
+    pairs = name_outputs(found, output, arguments.format)
     if arguments.residual:
         check_residuals(pairs)
     enhancer = Enhancer.from_pretrained(
@@ -187,6 +192,7 @@ def _enhance_files(arguments, inputs, output):
         arguments.device,
         arguments.precision,
         arguments.chunk,
+        arguments.trust,
     )
     report = enhance_files(
         enhancer,
@@ -206,10 +212,13 @@ def _enhance_files(arguments, inputs, output):
             "and are kept; --overwrite makes them anew.",
             file=sys.stderr,
         )
+    if others:
+        words = [describe_others(others), hint_at_media(others)]
+        print(f"Left out: {'; '.join(filter(None, words))}.", file=sys.stderr)
     if report.failed:
         if len(pairs) == 1:
             raise UserError(*report.failed.values())
-        names = ", ".join(str(source) for source in report.failed)
         raise UserError(
-            f"{len(report.failed)} of {len(pairs)} files failed: {names}"
+            f"{len(report.failed)} of {len(pairs)} files failed:\n"
+            + "\n".join(report.failed.values())
         )

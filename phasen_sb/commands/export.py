@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from phasen_sb.commands.model_options import add_trust
+
 if TYPE_CHECKING:
     from phasen_sb.models.loading import StoredModel
 
@@ -35,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="write model.pt2 too: the same for torch.export.load",
     )
+    add_trust(parser)
     add_output_arguments(parser, licence="apache-2.0")
 
 
@@ -67,12 +70,14 @@ def run(arguments: argparse.Namespace) -> None:
     # Functions import what needs PyTorch, so that --help is quick.
     from phasen_sb.models.loading import read_model
 
-    folder = write_model(arguments, lambda: read_model(arguments.results))
+    folder = write_model(
+        arguments, lambda: read_model(arguments.results, arguments.trust)
+    )
     if arguments.onnx or arguments.torch_export:
         from phasen_sb.export.graph import export_graphs
 
         differences = export_graphs(
-            read_model(folder).build(),
+            read_model(folder, arguments.trust).build(),
             folder,
             arguments.onnx,
             arguments.torch_export,

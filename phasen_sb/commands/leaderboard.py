@@ -3,6 +3,8 @@
 import argparse
 import sys
 
+from phasen_sb.commands.model_options import add_trust
+
 DESCRIPTION = """\
 Puts published VoiceBank-DEMAND results and runs of yours side by side. Writes
 into --out: leaderboard.html (one file that works offline: tables, plot,
@@ -44,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where the results go (default: %(default)s)",
     )
+    add_trust(parser)
 
 
 def _megabytes(text: str) -> float:
@@ -63,7 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
     from phasen_sb.utils.files import write_atomically
     from phasen_sb.utils.folders import make_writable_folder
 
-    runs = read_runs(arguments.runs)
+    runs = read_runs(arguments.runs, arguments.trust)
     out = make_writable_folder(arguments.out, "--out")
     utterances, notes = [], []
     if arguments.audio_budget:

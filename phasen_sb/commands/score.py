@@ -20,7 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
-        "--clean", required=True, metavar="DIR", help="clean reference files"
+        "--clean",
+        required=True,
+        metavar="DIR",
+        help="clean reference files, or one file if the others are files, too",
     )
     parser.add_argument(
         "--enhanced",
@@ -36,6 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="files before enhancement: scored too, used for the input SNR and "
         "to check that VoiceBank-DEMAND's test set is the literature's",
+    )
+    parser.add_argument(
+        "--suffix",
+        metavar="TEXT",
+        help="what the names of enhanced files have at their end and clean "
+        "ones not, such as _enhanced (default: .enhanced, if the files of "
+        "phasen enhance are there)",
     )
     parser.add_argument(
         "--conditions",
@@ -104,12 +114,14 @@ def run(arguments: argparse.Namespace) -> None:
     folders = arguments.clean, arguments.enhanced, arguments.noisy
     if arguments.conditions is not None:
         conditions = read_conditions(arguments.conditions)
-        note = check_names(conditions, find_systems(*folders)[0], folders[0])
+        clean, _ = find_systems(*folders, arguments.suffix)
+        note = check_names(conditions, clean, folders[0])
     scores = score_folders(
         *folders,
         filter(None, metrics),
         arguments.jobs,
         arguments.timeout,
+        arguments.suffix,
     )
     scores.notes += [note] if note else []
     record = to_record(scores, conditions)
@@ -119,7 +131,8 @@ def run(arguments: argparse.Namespace) -> None:
     plot_scores(out / "scores.png", scores)
     # Last: where it exists, the other files are complete.
     write_atomically(out / SCORES, to_json(record))
-    print(text, end="")
+    # Names that are not UTF-8 cannot be printed as they are.
+    print(text.encode(errors="backslashreplace").decode(), end="")
     print(
         f"Wrote scores.json, scores.csv, report.md and scores.png to {out}.",
         file=sys.stderr,

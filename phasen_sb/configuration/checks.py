@@ -15,6 +15,7 @@ from phasen_sb.configuration.keys import (
     NUMBER_OR_TRUE,
     REMOVED,
     SWITCH,
+    TEXT,
     WHOLE,
     Key,
     describe_limits,
@@ -98,9 +99,10 @@ def check_ranges(values: Mapping) -> None:
     """Raises UserError if a value is of another kind or out of its range."""
     for name, key in KEYS.items():
         if name in values and not _is_valid(values[name], key):
+            quotes = ", in quotes" if key.kind == TEXT else ""
             raise UserError(
                 f"{name} is {values[name]!r}; it must be "
-                f"{describe_limits(key)}."
+                f"{describe_limits(key)}{quotes}."
             )
 
 
@@ -124,6 +126,8 @@ def _is_valid(value, key: Key) -> bool:
         return isinstance(value, bool)
     if key.kind == LIST:
         return isinstance(value, (list, tuple))
+    if key.kind == TEXT:
+        return isinstance(value, str)
     if key.kind not in (WHOLE, NUMBER, NUMBER_OR_TRUE):
         return True
     if isinstance(value, bool):

@@ -151,7 +151,13 @@ class Recipe:
     def _resolved(self, overrides=None):
         try:
             return resolve_references(self.text, overrides).getvalue()
-        except (ValueError, TypeError, KeyError, OSError) as error:
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            OSError,
+            RecursionError,
+        ) as error:
             raise self._error(error) from error
 
     def _error(self, error):

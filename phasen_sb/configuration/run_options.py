@@ -5,11 +5,14 @@ import dataclasses
 import difflib
 import io
 import os
+import re
 from collections.abc import Mapping
 
 import torch
 from speechbrain.utils.run_opts import RunOptions
 
+from phasen_sb.configuration.inheritance import dump
+from phasen_sb.configuration.keys import KEYS, TEXT, TEXT_OR_LIST
 from phasen_sb.errors import UserError, choose
 from phasen_sb.utils.hardware import (
     PRECISIONS,
@@ -27,6 +30,12 @@ NOT_SUPPORTED = {
 }
 
 
+#: What HyperPyYAML resolves, and texts in quotes of their own.
+_TAGGED_OR_QUOTED = re.compile(
+    r"!(ref|copy|new:|name:|apply:|module:|include:).*|'.*'|\".*\"", re.DOTALL
+)
+
+
 def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, str]:
     """Parses a recipe's command line as SpeechBrain does, but strictly.
 
@@ -34,8 +43,15 @@ def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, str]:
     abbreviated options.
 
     Takes the words after the recipe's name. Returns the YAML file, the run
-    options, and what overrides the YAML, as YAML text. Raises UserError if the
-    file is missing, or a run option is abbreviated or wrong.
+    options, and what overrides the YAML, as YAML text. Keys that hold text take
+    what is written, such as the folder ``007`` or ``take #1``, not what YAML
+    would make of it. Raises UserError if the file is missing, a run option is
+    abbreviated or wrong, or a text is missing or has several words.
+
+    Example
+    -------
+    >>> parse_arguments(["a.yaml", "--clean_folder", "007"])[2]
+    "clean_folder: '007'"
     """
     if not arguments:
         raise UserError(
@@ -53,15 +69,67 @@ def parse_arguments(arguments: list[str]) -> tuple[str, RunOptions, str]:
             raise UserError(
                 f"--{name} is not an option; write --{near} in full."
             )
+    arguments, texts = _take_texts(arguments, options)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            return RunOptions.from_command_line_args(arguments)
+            file, run_opts, others = RunOptions.from_command_line_args(
+                arguments
+            )
     except SystemExit as stop:
         if not stop.code:  # --help
             raise
         sentence = complaint.getvalue().rpartition("error: ")[2].strip()
         raise UserError(f"{sentence}.") from None
+    return file, run_opts, (others + "\n" + texts).strip()
+
+
+def _take_texts(arguments, options):
+    """Takes out the keys that hold text, as YAML of just that text."""
+    others: list[str] = []
+    texts: list[tuple[str, list[str]]] = []
+    words = others
+    for word in arguments:
+        name, equals, value = word.partition("=")
+        name = name.removeprefix("--")
+        if not word.startswith("--"):
+            words.append(word)
+        elif (
+            name in KEYS
+            and KEYS[name].kind in (TEXT, TEXT_OR_LIST)
+            and name not in options
+        ):
+            words = [value] if equals else []
+            texts.append((name, words))
+        else:
+            words = others
+            words.append(word)
+    yaml = ""
+    for name, words in texts:
+        if not any(words):
+            raise UserError(
+                f"--{name} has no value, perhaps for a variable that is not "
+                "set; give one, or leave the option out."
+            )
+        if len(words) > 1:
+            raise UserError(
+                f"{words[1]!r} on the command line belongs to no option; put "
+                f'text with spaces in quotes: --{name} "{" ".join(words)}".'
+            )
+        if _is_yaml(words[0], KEYS[name]):
+            yaml += f"{name}: {words[0]}\n"
+        else:
+            yaml += dump({name: words[0]})
+    return others, yaml
+
+
+def _is_yaml(value, key):
+    """Whether a text is written as YAML; files that exist are what is meant."""
+    return not os.path.lexists(value) and (
+        _TAGGED_OR_QUOTED.fullmatch(value)
+        or (value == "null" and key.optional)
+        or (value.startswith("[") and key.kind == TEXT_OR_LIST)
+    )
 
 
 def settle_run_options(run_opts: RunOptions, hparams: Mapping) -> RunOptions:

@@ -15,6 +15,7 @@ from speechbrain.processing.signal_processing import dB_to_amplitude
 
 from phasen_sb.audio.checking import AudioFile, inspect_audio
 from phasen_sb.audio.finding import find_audio
+from phasen_sb.audio.reading import open_audio
 from phasen_sb.audio.resampling import find_rate_problem, resample
 from phasen_sb.augmentation.effects import Reverberation
 from phasen_sb.errors import UserError
@@ -136,7 +137,9 @@ def _draw_voice(
         start = 0 if parts else int(_draw(generator) * one.samples)
         # Only what is needed: a recording may last for hours.
         count = -(-missing * one.rate // sample_rate)
-        samples, _ = sf.read(one.path, count, start, dtype="float32")
+        with open_audio(one.path) as file:
+            file.seek(start)
+            samples = file.read(count, dtype="float32")
         loudness = np.sqrt(np.square(samples).mean()) if samples.size else 0
         if loudness < SILENCE:
             silent += 1

@@ -100,7 +100,15 @@ def write_manifests(
 
     originals = facts
     cache = name_cache_folder(save_folder, sample_rate)
-    wrong = [path for path in paths if facts[path].rate != sample_rate]
+    # Where a header is wrong, training reads a copy whose header is right.
+    wrong = [
+        path
+        for path in paths
+        if facts[path].rate != sample_rate or facts[path].note
+    ]
+    for path in wrong:
+        if facts[path].note:
+            logger.warning("%s: %s", path, facts[path].note)
     if wrong:
         logger.info(
             "Resampling %d files to %d Hz in %s", len(wrong), sample_rate, cache
@@ -237,7 +245,8 @@ def _summarise_split(
         lines = (
             f"{name} {facts[items[name][key]].md5}\n" for name in sorted(items)
         )
-        return hashlib.md5("".join(lines).encode()).hexdigest()
+        content = "".join(lines).encode(errors="surrogateescape")
+        return hashlib.md5(content).hexdigest()
 
     seconds = sum(
         originals[entry[keys[0]]].samples / originals[entry[keys[0]]].rate

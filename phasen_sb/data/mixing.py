@@ -10,6 +10,7 @@ from speechbrain.processing.signal_processing import (
 )
 
 from phasen_sb.errors import UserError
+from phasen_sb.utils.files import native_path
 
 
 class PairLoader:
@@ -137,7 +138,9 @@ def _draw_integer(limit: int, generator: torch.Generator) -> int:
 
 
 def _read(path: str, start: int, count: int) -> torch.Tensor:
-    samples, _ = sf.read(path, frames=count, start=start, dtype="float32")
+    samples, _ = sf.read(
+        native_path(path), frames=count, start=start, dtype="float32"
+    )
     if len(samples) != count:
         raise UserError(
             f"{path} has changed since it was prepared: samples {start} to "

@@ -9,6 +9,7 @@ from pathlib import Path
 import soundfile as sf
 
 from phasen_sb.audio.checking import AudioFile, inspect_audio
+from phasen_sb.audio.reading import open_audio
 from phasen_sb.audio.resampling import RESAMPLER, resample
 from phasen_sb.errors import UserError
 from phasen_sb.utils.files import write_atomically
@@ -36,7 +37,8 @@ def resample_file(source: Path, target: Path, sample_rate: int) -> AudioFile:
     """
     modified = source.stat().st_mtime_ns
     if not target.exists() or target.stat().st_mtime_ns != modified:
-        samples, rate = sf.read(source, dtype="float32")
+        with open_audio(source) as file:
+            samples, rate = file.read(dtype="float32"), file.samplerate
         samples = resample(samples, rate, sample_rate)
         # Encoded in memory: libsndfile would hide a full disk.
         encoded = io.BytesIO()

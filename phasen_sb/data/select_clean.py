@@ -9,10 +9,10 @@ import os
 from pathlib import Path
 
 import numpy as np
-import soundfile as sf
 
 from phasen_sb.audio.checking import inspect_audio
 from phasen_sb.audio.finding import find_audio
+from phasen_sb.audio.reading import open_audio
 from phasen_sb.errors import UserError
 from phasen_sb.utils.folders import existing_folder
 from phasen_sb.utils.parallel import process_files
@@ -27,13 +27,15 @@ def measure_level_range(path: str | Path) -> float:
     It is the 95th minus the 5th percentile of the frames' levels, or 0 if
     there is no frame, or only digital silence.
 
+    >>> import soundfile as sf
     >>> path = getfixture("tmp_path") / "steps.wav"
     >>> steps = np.repeat([0.5, 0.005], 16000)
     >>> sf.write(path, steps, 16000, subtype="FLOAT")
     >>> round(measure_level_range(path))
     40
     """
-    samples, rate = sf.read(path, dtype="float64")
+    with open_audio(path) as file:
+        samples, rate = file.read(), file.samplerate
     size = round(FRAME_SECONDS * rate)
     frames = samples[: len(samples) // size * size].reshape(-1, size)
     energies = np.square(frames).mean(1)

@@ -13,6 +13,7 @@ from phasen_sb.errors import UserError
 from phasen_sb.export.card import write_card
 from phasen_sb.models.loading import StoredModel, is_export
 from phasen_sb.utils.file_names import CARD, DESCRIPTION, RESULTS, WEIGHTS
+from phasen_sb.utils.files import name_partial
 
 
 def check_target(folder: str | os.PathLike, overwrite: bool = False) -> Path:
@@ -66,7 +67,7 @@ def write_export(
                 f"{model.source} has weights beyond what fp16 holds, 65504; "
                 "export it without --half."
             )
-    part = folder.with_name(f".{folder.name}.part")
+    part = name_partial(folder)
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)

@@ -34,10 +34,10 @@ def to_signal(wave: np.ndarray | torch.Tensor) -> np.ndarray:
         raise UserError(
             f"The waveform has the shape {shape}; it needs at least one sample."
         )
-    if len(shape) == 2 and shape[1] <= 64 < 1000 <= shape[0]:
+    if shape[-1] <= 1000 and max(shape) > max(64, shape[-1]):
         raise UserError(
-            f"The waveform has the shape {shape}, which looks like [samples, "
-            "channels]; time comes last here, transpose it."
+            f"The waveform has the shape {shape}, which looks like [..., "
+            "samples, channels]; time comes last here, transpose it."
         )
     if dtype not in FULL_SCALE and "float" not in dtype:
         raise UserError(

@@ -3,10 +3,8 @@
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-import soundfile as sf
 
-from phasen_sb.audio.media import MediaFile
-from phasen_sb.audio.reading import read_samples
+from phasen_sb.audio.reading import AudioFile, read_samples
 from phasen_sb.audio.writing import AudioWriter
 from phasen_sb.errors import UserError
 from phasen_sb.inference.recording_statistics import replace_non_finite
@@ -31,7 +29,7 @@ def apply_limit(strength: float, limit: float | None) -> float:
 
 
 def write_removed(
-    file: sf.SoundFile | MediaFile,
+    file: AudioFile,
     writer: AudioWriter,
     parts: Iterable[np.ndarray],
 ) -> Iterator[np.ndarray]:

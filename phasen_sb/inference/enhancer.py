@@ -13,19 +13,18 @@ import torch
 from speechbrain.dataio.preprocess import AudioNormalizer
 from speechbrain.inference.enhancement import WaveformEnhancement
 
-from phasen_sb.audio.formats import choose_format, format_of
-from phasen_sb.audio.media import MediaFile, import_av
+from phasen_sb.audio.formats import choose_format
 from phasen_sb.audio.reading import (
     check_whole,
     open_audio,
     read_blocks,
     read_samples,
 )
-from phasen_sb.audio.writing import AudioWriter
 from phasen_sb.errors import UserError
 from phasen_sb.inference.arrays import Wave, from_signal, to_signal
 from phasen_sb.inference.attenuation import apply_limit, write_removed
 from phasen_sb.inference.chunks import ChunkPlan
+from phasen_sb.inference.output_files import OutputFiles
 from phasen_sb.inference.paths import (
     check_output,
     format_by_suffix,
@@ -38,7 +37,7 @@ from phasen_sb.inference.reports import EnhancedFile, PeakMeter
 from phasen_sb.models.enhancer import PhasenEnhancer
 from phasen_sb.models.loading import read_model
 from phasen_sb.signals.level import measure_level
-from phasen_sb.utils.files import remove_partial
+from phasen_sb.utils.files import name_partial, remove_partial
 from phasen_sb.utils.hardware import choose_hardware
 
 
@@ -94,6 +93,7 @@ class Enhancer(WaveformEnhancement):
         device: str | None = None,
         precision: str = "auto",
         chunk_seconds: int = ChunkPlan.step,
+        trust: bool = False,
     ) -> "Enhancer":
         """Loads a model.
 
@@ -110,6 +110,9 @@ class Enhancer(WaveformEnhancement):
             ``fp32``, ``bf16``, or ``auto``: bf16 where hardware computes it.
         chunk_seconds : int
             Longer recordings are enhanced in chunks of this length.
+        trust : bool
+            Build whatever the model names, which may run any code of its
+            maker's; by default only layers that ``SECURITY.md`` lists.
 
         Returns
         -------
@@ -118,8 +121,8 @@ class Enhancer(WaveformEnhancement):
         Raises
         ------
         UserError
-            If there is no such model, it is damaged, or there is no such
-            device.
+            If there is no such model, it is damaged or refused, or there
+            is no such device.
 
         Example
         -------
@@ -132,7 +135,7 @@ class Enhancer(WaveformEnhancement):
             raise UserError(
                 f"chunk_seconds is {chunk_seconds}; it must be at least 1."
             )
-        model = read_model(source)
+        model = read_model(source, trust)
         rate = model.description.sample_rate
         enhancer = cls(
             {"enhance_model": model.build()},
@@ -274,38 +277,27 @@ class Enhancer(WaveformEnhancement):
         if removed is not None:
             check_output(source, removed, overwrite)
         with open_audio(source) as file:
-            rate, channels = file.samplerate, file.channels
-            original = format_of(file)
-            chosen = choose_format(original, format)
-            if chosen.is_media:
-                import_av(target)
-            tags = file.copy_metadata()
-            media = file if isinstance(file, MediaFile) else None
+            rate = file.samplerate
+            outputs = OutputFiles(file)
+            chosen = outputs.choose_format(target, format)
+            remarks = outputs.list_remarks(target, chosen)
             blocks = read_blocks(file)
             statistics = measure_recording(
-                blocks, channels, rate, self.sample_rate
+                blocks, file.channels, rate, self.sample_rate
             )
             check_whole(file, statistics.samples)
         meter = PeakMeter()
         gain = 1.0
-
         tracks = []
 
         def open_writer(path, audio_format):
-            if not audio_format.is_media:
-                return AudioWriter(
-                    path, rate, channels, audio_format, statistics.samples, tags
-                )
-            # Here, because it needs PyAV.
-            from phasen_sb.audio.media_writing import MediaWriter
-
-            return MediaWriter(path, rate, channels, audio_format, media, tags)
+            return outputs.open_writer(path, audio_format, statistics.samples)
 
         def write(path, audio_format, blocks):
             with open_writer(path, audio_format) as writer:
                 for block in blocks:
                     writer.write(block)
-            tracks.extend(getattr(writer, "notes", []))
+            tracks.extend(writer.notes)
 
         def enhanced():
             with open_audio(source) as file:
@@ -324,7 +316,7 @@ class Enhancer(WaveformEnhancement):
         with ExitStack() as stack:
             parts = enhanced()
             if removed is not None:
-                wav = choose_format(original, "wav")
+                wav = outputs.choose_format(removed, "wav")
                 writer = stack.enter_context(open_writer(removed, wav))
                 file = stack.enter_context(open_audio(source))
                 parts = write_removed(file, writer, parts)
@@ -335,15 +327,16 @@ class Enhancer(WaveformEnhancement):
         return EnhancedFile(
             source,
             target,
-            statistics.samples / rate,
-            perf_counter() - started,
-            statistics.non_finite,
-            meter.over if chosen.limited and gain == 1.0 else 0,
-            meter.peak,
-            gain,
-            bool(statistics.levels.infrasound.any()),
-            removed,
-            tuple(tracks),
+            seconds=statistics.samples / rate,
+            elapsed=perf_counter() - started,
+            non_finite=statistics.non_finite,
+            over=meter.over if chosen.limited and gain == 1.0 else 0,
+            peak=meter.peak,
+            gain=gain,
+            infrasound=bool(statistics.levels.infrasound.any()),
+            residual=removed,
+            tracks=tuple(tracks),
+            remarks=tuple(remarks),
         )
 
     def mask(self, wave: np.ndarray) -> np.ndarray | None:
@@ -374,7 +367,7 @@ class Enhancer(WaveformEnhancement):
 
 def _write_scaled(write, target, chosen, enhanced, meter):
     """Writes by way of a float file: the peak is known only at the end."""
-    unscaled = target.with_name(f".{target.name}.unscaled.w64")
+    unscaled = name_partial(target, ".unscaled.w64")
     try:
         write(unscaled, choose_format(chosen, "w64:DOUBLE"), enhanced)
         gain = 1.0 if meter.peak <= 1.0 else 1.0 / meter.peak

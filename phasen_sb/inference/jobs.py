@@ -1,5 +1,8 @@
 """Enhances many files; one that fails does not stop the others."""
 
+import logging
+import os
+import stat
 import sys
 import threading
 from collections.abc import Sequence
@@ -8,15 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
-import soundfile as sf
 import torch
 from tqdm import tqdm
 
 from phasen_sb.audio.media import measure_seconds
+from phasen_sb.audio.reading import open_audio
 from phasen_sb.errors import UserError
 from phasen_sb.inference.enhancer import Enhancer
 from phasen_sb.inference.paths import name_residual
 from phasen_sb.inference.reports import EnhancedFile
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -73,10 +78,10 @@ def enhance_files(
             )
 
         for (source, _), outcome in _run(work, waiting, jobs, stop):
-            if isinstance(outcome, UserError):
-                report.failed[source] = str(outcome)
+            if isinstance(outcome, Exception):
+                report.failed[source] = _explain(source, outcome)
                 if len(pairs) > 1:
-                    bar.say(str(outcome))
+                    bar.say(report.failed[source])
             else:
                 report.done.append(outcome)
                 for line in [_summary(outcome), *outcome.notes()]:
@@ -85,12 +90,12 @@ def enhance_files(
 
 
 def _run(work, pairs, jobs, stop):
-    """Yields each pair with its result, or the error that a user can fix."""
+    """Yields each pair with its result or its error."""
 
     def attempt(pair):
         try:
             return work(pair)
-        except UserError as error:
+        except Exception as error:  # ends this file, not the others
             return error
 
     if jobs == 1:
@@ -155,19 +160,33 @@ def _summary(result):
     )
 
 
+def _explain(source, error):
+    if isinstance(error, UserError):
+        return str(error)
+    logger.debug(f"{source} failed", exc_info=error)
+    return f"{source} cannot be enhanced: {type(error).__name__}: {error}"
+
+
 def _is_done(source, target):
+    try:
+        there, needed = target.stat(), source.stat()
+    except OSError:
+        return False
     return (
-        target.is_file()
-        and source.exists()
-        and target.stat().st_mtime_ns >= source.stat().st_mtime_ns
+        stat.S_ISREG(there.st_mode)
+        and there.st_mtime_ns >= needed.st_mtime_ns
+        and not os.path.samestat(there, needed)
     )
 
 
 def _seconds(path):
-    """Duration by the header, good enough for a progress bar."""
+    """Duration, good enough for a progress bar."""
     if not path.is_file():
         return 0.0  # Opening a pipe blocks until somebody writes to it.
     try:
-        return sf.info(path).duration
-    except (sf.SoundFileError, TypeError):
-        return measure_seconds(path)
+        with open_audio(path) as file:
+            seconds = file.frames / file.samplerate
+        # FFmpeg guesses where the header does not say it, as of AAC.
+        return seconds or measure_seconds(path)
+    except UserError:
+        return 0.0

@@ -28,10 +28,13 @@ class EnhancedFile:
     residual: Path | None = None
     #: What became of a video's other tracks, in sentences.
     tracks: tuple[str, ...] = ()
+    #: What was assumed of the input, and what of it the output cannot keep.
+    remarks: tuple[str, ...] = ()
 
     def notes(self) -> list[str]:
         """Lists, in sentences, what a listener should know."""
-        notes = list(self.tracks)
+        notes = [f"{self.source}: {remark}" for remark in self.remarks]
+        notes += self.tracks
         if self.non_finite:
             notes.append(
                 f"{self.source}: {self.non_finite} samples were NaN or "

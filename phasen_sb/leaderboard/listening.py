@@ -194,6 +194,7 @@ def _measure_level(wave: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def _draw_level(decibels: np.ndarray, top: float) -> str:
+    # Slow to import; a page without recordings needs neither.
     from matplotlib import colormaps
     from PIL import Image
 

@@ -56,11 +56,12 @@ class Run:
     audio: RunAudio | FolderAudio | None = None
 
 
-def read_runs(folders: Iterable[str]) -> list[Run]:
+def read_runs(folders: Iterable[str], trust: bool = False) -> list[Run]:
     """Reads our runs, in the order given.
 
     Each folder, or "NAME=FOLDER", has ``results.json`` (a training run) or
     ``scores.json`` (from ``phasen score``; each of its systems is a run).
+    ``trust`` is for models of other classes than ours, to count their size.
 
     Raises a :class:`phasen_sb.errors.UserError` if a folder is missing, given
     twice, or holds no results, or damaged ones.
@@ -68,9 +69,9 @@ def read_runs(folders: Iterable[str]) -> list[Run]:
     runs: list[Run] = []
     for name, folder in name_systems(folders, "The folder of --runs").items():
         if (folder / RESULTS).is_file():
-            runs.append(_read_training(name, folder))
+            runs.append(_read_training(name, folder, trust))
         elif (folder / RECORD).is_file():
-            runs += _read_scored_systems(name, folder)
+            runs += _read_scored_systems(name, folder, trust)
         else:
             raise UserError(_explain_no_results(folder))
     return runs
@@ -99,7 +100,7 @@ def _explain_damage(path: Path, error: Exception) -> UserError:
     return UserError(f"{path} is not what phasen_sb writes ({reason}); {_FIX}.")
 
 
-def _read_training(name: str, folder: Path) -> Run:
+def _read_training(name: str, folder: Path, trust: bool) -> Run:
     path = folder / RESULTS
     results = read_json(path, _FIX)
     try:
@@ -119,7 +120,7 @@ def _read_training(name: str, folder: Path) -> Run:
         intervals["enhanced"],
         _describe_test_data(files, means["noisy"].get("pesq_wb")),
         folder,
-        find_model_cost(folder),
+        find_model_cost(folder, trust),
         protocol=f"epoch {epoch}, chosen by {chosen_by}, seed {seed}",
         selected_on_test=UNKNOWN if "test" in chosen_by else NO,
         **training,
@@ -161,7 +162,7 @@ def _describe_training_of(enhanced: Path) -> dict[str, str]:
         raise _explain_damage(path, error) from error
 
 
-def _read_scored_systems(name: str, folder: Path) -> list[Run]:
+def _read_scored_systems(name: str, folder: Path, trust: bool) -> list[Run]:
     path = folder / RECORD
     record = read_json(path, _FIX)
     try:
@@ -188,7 +189,7 @@ def _read_scored_systems(name: str, folder: Path) -> list[Run]:
             intervals[key],
             _describe_test_data(counts[key], noisy_pesq),
             folder,
-            find_model_cost(places[key]),
+            find_model_cost(places[key], trust),
             **_describe_training_of(places[key]),
         )
         run = Run(

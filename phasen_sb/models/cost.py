@@ -1,6 +1,7 @@
 """Size and cost of a network, counted on the network itself."""
 
 import copy
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from phasen_sb.errors import UserError
 from phasen_sb.models.description import read_description
 from phasen_sb.models.enhancer import PhasenEnhancer
+from phasen_sb.models.safe_description import Untrusted
 from phasen_sb.utils.file_names import DESCRIPTION
 
 # Two lengths are counted, this many frames and twice as many: their
@@ -87,17 +89,21 @@ def find_model(folder: Path) -> Path | None:
     return None
 
 
-def find_model_cost(folder: Path) -> ModelCost | None:
+def find_model_cost(folder: Path, trust: bool = False) -> ModelCost | None:
     """Counts the model that a folder of results belongs to.
 
-    None if :func:`find_model` finds no ``hyperparams.yaml`` of an enhancer.
+    None if :func:`find_model` finds no ``hyperparams.yaml`` of an enhancer,
+    or, with a warning, one that is refused for want of ``trust``.
     """
     place = find_model(folder)
     if place is None:
         return None
     try:
-        description = read_description(place / DESCRIPTION)
+        description = read_description(place / DESCRIPTION, trust)
         enhancer = description.build(str(place))
+    except Untrusted as error:
+        warnings.warn(f"Its size is not counted: {error}", stacklevel=2)
+        return None
     except UserError:
         # Somebody else's file of that name.
         return None

@@ -7,18 +7,34 @@ out.
 
 import io
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.tag import Tag
 from torch import nn
 
 import phasen_sb
 from phasen_sb.errors import UserError
+from phasen_sb.models.safe_description import (
+    MOST_BYTES,
+    MOST_CHARACTERS,
+    TRUST,
+    Resolver,
+    Untrusted,
+    check_text,
+    construct,
+    find_refused,
+    list_tags,
+    sketch,
+)
+from phasen_sb.models.weights import check_shapes
+from phasen_sb.utils.file_names import CHECKPOINTS, WEIGHTS
 
 HEADER = """\
 # Loaded by speechbrain.inference.enhancement.WaveformEnhancement and by
@@ -60,19 +76,53 @@ class Description:
     #: The plain values beside it: of a training run, the recipe's settings.
     settings: dict[str, str | int | float] = field(default_factory=dict)
 
-    def build(self, source: str) -> nn.Module:
+    #: Whether whatever it names may be built, by HyperPyYAML.
+    trusted: bool = True
+    refused: str | None = None  #: why it must not be built
+
+    def build(
+        self, source: str, state: Mapping[str, torch.Tensor] | None = None
+    ) -> nn.Module:
         """Builds the enhancer, its weights untrained.
+
+        Before a description that is not trusted is built, its tensors are
+        counted and compared with ``state``, which is to be loaded.
 
         Raises UserError, which calls the model ``source``, if it cannot be
         built.
         """
+        if self.refused is not None:
+            raise Untrusted(self.refused)
+        # Constructors may raise anything at what they do not expect.
         try:
-            return load_hyperpyyaml(self._body())["enhance_model"]
-        except (ValueError, TypeError, KeyError, ImportError) as error:
+            if self.trusted:
+                return load_hyperpyyaml(self._body())["enhance_model"]
+            self._check(source, state)
+            enhancer = construct(self.enhancer)
+        except UserError:
+            raise
+        except Exception as error:
             raise UserError(
                 f"The enhancer of {source} cannot be built from its "
-                f"hyperparams.yaml: {error}"
+                f"hyperparams.yaml: {_one_line(error)}"
             ) from error
+        return enhancer
+
+    def _check(self, source, state):
+        plan = sketch(self.enhancer)
+        if not isinstance(plan, nn.Module):
+            raise ValueError("it is no network")
+        size = sum(
+            tensor.numel() * tensor.element_size()
+            for tensor in (*plan.parameters(), *plan.buffers())
+        )
+        if size > MOST_BYTES:
+            raise Untrusted(
+                f"The network of {source} takes {size / 2**30:.1f} GB, more "
+                f"than {MOST_BYTES / 2**30:.0f} GB; {TRUST}."
+            )
+        if state is not None:
+            check_shapes(plan, state, source)
 
     def to_yaml(self) -> str:
         """Writes the ``hyperparams.yaml`` of an exported model.
@@ -100,60 +150,80 @@ def describe_object(name: str, **arguments) -> CommentedMap:
     described objects.
     """
     node = CommentedMap(
-        (key, _copy(CommentedSeq(value)) if isinstance(value, list) else value)
+        (key, _in_flow(value) if isinstance(value, list) else value)
         for key, value in arguments.items()
     )
     node.yaml_set_ctag(Tag(suffix=f"!new:{name}"))
     return node
 
 
-def read_description(path: Path) -> Description:
+def read_description(path: Path, trust: bool = False) -> Description:
     """Reads the enhancer from the ``hyperparams.yaml`` of a stored model.
 
     A training run has it under ``modules: enhancer``, an exported model under
-    ``modules: enhance_model``. Raises UserError if the file is missing, is not
-    YAML, or describes no enhancer.
+    ``modules: enhance_model``. Without ``trust``, the description can build
+    nothing but what :mod:`phasen_sb.models.safe_description` lists.
+
+    Raises UserError if the file is missing, is not YAML, describes no
+    enhancer, or has what could run code.
     """
+    folder = path.parent
+    is_export = (folder / WEIGHTS).exists()
+    is_run = not is_export or (folder / CHECKPOINTS).is_dir()
     try:
         with open(path, encoding="utf-8") as file:
-            content = YAML().load(resolve_references(file))
+            if trust:
+                content = YAML().load(resolve_references(file))
+            else:
+                text = file.read(MOST_CHARACTERS + 1)
+                lines = check_text(text, path, is_run)
+                content = YAML().load(text)
+        resolver = Resolver(content)
         modules = content["modules"]
         key = "enhancer" if "enhancer" in modules else "enhance_model"
-        return Description(
-            _copy(modules[key]),
-            int(content["sample_rate"]),
+        enhancer = resolver.copy(modules[key])
+        description = Description(
+            enhancer,
+            int(resolver.copy(content["sample_rate"])),
             {
                 name: value
                 for name, value in content.items()
                 if isinstance(value, (str, int, float))
             },
+            trust,
         )
+        if not trust:
+            tags = list_tags(enhancer) if is_run else lines
+            description.refused = find_refused(tags, lines, path)
+        return description
     except OSError as error:
         raise UserError(
             f"{path} cannot be read ({error.strerror}); give the output "
             "folder of a training run or an exported model."
         ) from error
-    except (YAMLError, KeyError, TypeError, ValueError) as error:
+    except UserError:
+        raise
+    except (
+        *(YAMLError, KeyError, TypeError, ValueError),
+        *(ArithmeticError, AttributeError),
+    ) as error:
         raise UserError(
-            f"{path} describes no enhancer ({error}); give the output folder "
-            "of recipes/train.py or what phasen export wrote."
+            f"{path} describes no enhancer ({_one_line(error)}); give the "
+            "output folder of recipes/train.py or what phasen export wrote."
         ) from error
 
 
-def _copy(node):
-    """Copies node by node, without anchors, which may stand outside of it."""
-    if isinstance(node, CommentedMap):
-        copy = CommentedMap((key, _copy(value)) for key, value in node.items())
-    elif isinstance(node, CommentedSeq):
-        copy = CommentedSeq(_copy(value) for value in node)
-        copy.fa.set_flow_style()
-    elif isinstance(node, TaggedScalar):
-        return TaggedScalar(node.value, node.style, node.tag)
-    else:
-        return node
-    if node.tag.value is not None:
-        copy.yaml_set_ctag(node.tag)
-    return copy
+def _one_line(error):
+    return " ".join(str(error).split())
+
+
+def _in_flow(values):
+    node = CommentedSeq(
+        _in_flow(value) if isinstance(value, list) else value
+        for value in values
+    )
+    node.fa.set_flow_style()
+    return node
 
 
 def _use_public_names(text):

@@ -59,7 +59,7 @@ class PhasenEnhancer(nn.Module):
 
     @classmethod
     def from_pretrained(
-        cls, source: str | os.PathLike | None = None
+        cls, source: str | os.PathLike | None = None, trust: bool = False
     ) -> "PhasenEnhancer":
         """Loads a trained enhancer, to use it in a network or to train on.
 
@@ -71,6 +71,9 @@ class PhasenEnhancer(nn.Module):
             A folder that ``phasen export`` wrote, the output folder of a
             training run, or a model's name on the Hugging Face hub; by
             default the model that ships with the package.
+        trust : bool
+            Build whatever the model names, which may run any code of its
+            maker's; by default only layers that ``SECURITY.md`` lists.
 
         Returns
         -------
@@ -80,7 +83,8 @@ class PhasenEnhancer(nn.Module):
         Raises
         ------
         phasen_sb.errors.UserError
-            If there is no such model, it is damaged, or of another class.
+            If there is no such model, it is damaged, refused, or of another
+            class.
 
         Example
         -------
@@ -88,7 +92,7 @@ class PhasenEnhancer(nn.Module):
         >>> enhancer(torch.randn(1, 4321))[0].shape
         torch.Size([1, 4321])
         """
-        model = read_model(source)
+        model = read_model(source, trust)
         enhancer = model.build()
         if not isinstance(enhancer, cls):
             raise UserError(

@@ -8,14 +8,17 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISREG
 
 import huggingface_hub
 import torch
 from speechbrain.utils.checkpoints import Checkpointer
+from yaml import YAMLError
 
 from phasen_sb.errors import UserError
 from phasen_sb.metrics.checkpoint_selection import SELECTION_METRIC
 from phasen_sb.models.description import Description, read_description
+from phasen_sb.models.safe_description import TRUST, Untrusted
 from phasen_sb.models.weights import check_finite, load_state, read_state
 from phasen_sb.utils.file_names import (
     CARD,
@@ -32,6 +35,8 @@ from phasen_sb.utils.folders import nearest_sibling
 DEFAULT_MODEL = Path(__file__).parent / "default"
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+#: Bytes of a description, card or results that nobody vouches for.
+MOST_TEXT = 16 * 2**20
 AVERAGED = "averaged.ckpt"
 AVERAGE_PREFIX = "module."
 
@@ -59,7 +64,7 @@ class StoredModel:
         It is on the CPU, in fp32 and in evaluation mode. Raises UserError if
         it cannot be built, or the weights are another network's.
         """
-        enhancer = self.description.build(self.source)
+        enhancer = self.description.build(self.source, self.state)
         load_state(enhancer, self.state, self.source)
         return enhancer.eval()
 
@@ -75,32 +80,37 @@ def is_export(folder: str | os.PathLike) -> bool:
     return (folder / DESCRIPTION).is_file() and (folder / WEIGHTS).is_file()
 
 
-def read_model(source: str | os.PathLike | None = None) -> StoredModel:
+def read_model(
+    source: str | os.PathLike | None = None, trust: bool = False
+) -> StoredModel:
     """Reads a stored model, whatever kind it is.
 
     ``source`` is the output folder of a training run, an exported model, or a
     model's name on the Hugging Face hub; by default the model that ships with
-    the package. Raises UserError if there is no such model, or it is damaged.
+    the package. Without ``trust``, nothing that the folder holds is executed.
+    Raises UserError if there is no such model, it is damaged, or refused.
     """
     folder = DEFAULT_MODEL if source is None else _find_folder(source)
     if is_export(folder) and not is_run(folder):
-        return read_export(folder)
-    return read_run(folder)
+        return read_export(folder, trust)
+    return read_run(folder, trust)
 
 
-def read_export(folder: Path) -> StoredModel:
+def read_export(folder: Path, trust: bool = False) -> StoredModel:
     """Reads what ``phasen export`` wrote; raises UserError if it is damaged."""
+    if not trust:
+        check_files(folder)
     card = folder / CARD
     return StoredModel(
-        read_description(folder / DESCRIPTION),
-        read_state(folder / WEIGHTS),
+        read_description(folder / DESCRIPTION, trust),
+        read_state(folder / WEIGHTS, trust),
         str(folder),
         _read_json(folder / RESULTS),
         card=card.read_text(encoding="utf-8") if card.is_file() else None,
     )
 
 
-def read_run(folder: Path) -> StoredModel:
+def read_run(folder: Path, trust: bool = False) -> StoredModel:
     """Reads the best checkpoint of a training run.
 
     That is the one with the highest PESQ on the validation set, and of it
@@ -113,22 +123,30 @@ def read_run(folder: Path) -> StoredModel:
             f"has a folder '{CHECKPOINTS}'; give what phasen export wrote, or "
             "the output_folder of recipes/train.py."
         )
-    best = Checkpointer(folder / CHECKPOINTS).find_checkpoint(
-        max_key=SELECTION_METRIC
-    )
+    if not trust:
+        check_files(folder)
+    try:
+        best = Checkpointer(folder / CHECKPOINTS).find_checkpoint(
+            max_key=SELECTION_METRIC
+        )
+    except (YAMLError, OSError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"The checkpoints in {folder / CHECKPOINTS} cannot be read "
+            f"({str(error).splitlines()[0]}); delete the damaged one."
+        ) from error
     if best is None:
         raise UserError(
             f"{folder}/{CHECKPOINTS} holds no checkpoint that was validated; "
             "let the training finish at least one epoch."
         )
-    averaged = read_state(best.path / AVERAGED)
+    averaged = read_state(best.path / AVERAGED, trust)
     averaged.pop("n_averaged", None)
     state = {
         name.removeprefix(AVERAGE_PREFIX): tensor
         for name, tensor in averaged.items()
     }
     check_finite(state, str(best.path / AVERAGED))
-    description = read_description(folder / DESCRIPTION)
+    description = read_description(folder / DESCRIPTION, trust)
     return StoredModel(
         description,
         state,
@@ -137,6 +155,42 @@ def read_run(folder: Path) -> StoredModel:
         description.settings,
         _read_json(folder / CHECKPOINTS / DATA_RECORD),
     )
+
+
+def check_files(folder: Path) -> None:
+    """Refuses a model whose files are elsewhere, huge, or no files.
+
+    Links may stay within the folder; in the hub's cache, within that of the
+    model's repository.
+    """
+    root = folder.resolve()
+    if root.parent.name == "snapshots":
+        root = root.parents[1]
+    for path in (
+        *(folder / name for name in (DESCRIPTION, WEIGHTS, CARD, RESULTS)),
+        folder / CHECKPOINTS / DATA_RECORD,
+        *(folder / CHECKPOINTS).glob(f"CKPT+*/{AVERAGED}"),
+        *(folder / CHECKPOINTS).glob("CKPT+*/CKPT.yaml"),
+    ):
+        try:
+            real = path.resolve(strict=True)
+            status = real.stat()
+        except FileNotFoundError:
+            continue
+        except (OSError, RuntimeError) as error:  # a circle of links
+            raise UserError(f"{path} cannot be read: {error}.") from error
+        if root not in real.parents:
+            raise Untrusted(
+                f"{path} is a link to {real}, which is not in {root}; copy "
+                f"the file into it, or, {TRUST}."
+            )
+        if not S_ISREG(status.st_mode):
+            raise UserError(f"{path} is not a file; remove it.")
+        if path.suffix != ".ckpt" and status.st_size > MOST_TEXT:
+            raise Untrusted(
+                f"{path} is larger than {MOST_TEXT / 2**20:.0f} MB, too large "
+                f"for text about a model; {TRUST}."
+            )
 
 
 def _find_folder(source):
@@ -178,4 +232,7 @@ def _read_results(folder, meta):
 
 def _read_json(path):
     fix = "delete it, or run the training again, which writes it again"
-    return read_json(path, fix) if path.exists() else {}
+    content = read_json(path, fix) if path.exists() else {}
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is not a table of results; {fix}.")
+    return content

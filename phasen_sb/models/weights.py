@@ -4,20 +4,29 @@ SpeechBrain's own transfer only warns about tensors that are missing.
 """
 
 import os
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
 from phasen_sb.errors import UserError
+from phasen_sb.models.safe_description import MOST_BYTES, TRUST, Untrusted
 
 
-def read_state(path: str | os.PathLike) -> dict[str, torch.Tensor]:
+def read_state(
+    path: str | os.PathLike, trust: bool | None = None
+) -> dict[str, torch.Tensor]:
     """Reads a state dict onto the CPU, without running any code in its file.
 
+    With ``trust`` True, code in it is run; None is False where the user has no
+    such choice, and the error does not offer it.
+
     Raises UserError if the file, which ``torch.save`` wrote, is missing, cut
-    short, or holds something else.
+    short, or holds something else, such as tensors larger than the file.
     """
     path = Path(path)
     if not path.is_file():
@@ -25,14 +34,20 @@ def read_state(path: str | os.PathLike) -> dict[str, torch.Tensor]:
             f"There is no file {path}, which should hold weights; check the "
             "path."
         )
+    hint = f", or, {TRUST}" if trust is False else ""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        # The format of before 2020 is read as it is: it has no sizes ahead.
+        if not trust and (trust is False or zipfile.is_zipfile(path)):
+            _check_sizes(path)
+        state = torch.load(path, map_location="cpu", weights_only=not trust)
     # torch.load raises what its unpickler, zip reader or file raised.
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else repr(error)
-        raise UserError(
+        if isinstance(error, UnpicklingError):
+            reason = "it holds pickled objects, which could run code"
+        raise (UserError if trust else Untrusted)(
             f"{path} cannot be read as weights ({reason}); give a whole file "
-            "that torch.save wrote."
+            f"that torch.save wrote{hint}."
         ) from error
     if not isinstance(state, Mapping):
         raise UserError(
@@ -40,6 +55,33 @@ def read_state(path: str | os.PathLike) -> dict[str, torch.Tensor]:
             "a file with a state dict."
         )
     return dict(state)
+
+
+def _check_sizes(path):
+    """Raises ValueError if tensors would take more memory than their file."""
+    size = path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    if size > MOST_BYTES:
+        raise ValueError(f"it has more than {MOST_BYTES / 2**30:.0f} GB")
+    if sum(entry.file_size for entry in entries) > size:
+        raise ValueError("its contents claim to be larger than the file")
+    total = 0
+    for tensor in tree_leaves(
+        torch.load(path, map_location="meta", weights_only=True)
+    ):
+        if isinstance(tensor, torch.Tensor):
+            if tensor.layout != torch.strided or tensor.is_quantized:
+                raise ValueError("it has tensors that are not plain")
+            taken = tensor.numel() * tensor.element_size()
+            total += taken
+            if max(taken, tensor.untyped_storage().nbytes()) > size:
+                raise ValueError(
+                    f"it claims a tensor of size {list(tensor.shape)}, larger "
+                    "than the file"
+                )
+    if total > MOST_BYTES:
+        raise ValueError("its tensors claim to be larger than the file")
 
 
 def check_finite(state: Mapping[str, torch.Tensor], source: str) -> None:
@@ -77,6 +119,22 @@ def load_state(
     finite; the message calls the state dict ``source`` and the module
     ``network``.
     """
+    check_shapes(module, state, source, network)
+    check_finite(state, source)
+    module.load_state_dict(state)
+
+
+def check_shapes(
+    module: nn.Module,
+    state: Mapping[str, torch.Tensor],
+    source: str,
+    network: str = "the one it is loaded into",
+) -> None:
+    """Raises UserError unless a state dict has just a module's tensors.
+
+    Only shapes are looked at: the module may be on the meta device. For names
+    in the message see :func:`load_state`.
+    """
     expected = module.state_dict()
     for problem, names in (
         ("lacks", set(expected) - set(state)),
@@ -89,14 +147,17 @@ def load_state(
                 f"than {network}."
             )
     for name, tensor in state.items():
+        if not isinstance(tensor, torch.Tensor):
+            raise UserError(
+                f"{source} has {name!r}, which is not a tensor; give weights "
+                "that phasen_sb wrote."
+            )
         if tensor.shape != expected[name].shape:
             raise UserError(
                 f"{source} has {name!r} as {list(tensor.shape)}, the network "
                 f"needs {list(expected[name].shape)}; it belongs to another "
                 f"network than {network}."
             )
-    check_finite(state, source)
-    module.load_state_dict(state)
 
 
 def load_weights(module: nn.Module, path: str | os.PathLike) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from phasen_sb.audio.reading import open_audio, read_samples
+from phasen_sb.audio.reading import check_whole, open_audio, read_samples
 from phasen_sb.audio.resampling import find_rate_problem, resample
 from phasen_sb.errors import UserError
 
@@ -26,11 +26,13 @@ def read_mono(path: Path) -> np.ndarray:
 def decode_mono(path: Path) -> tuple[np.ndarray, int]:
     """Reads a mono file as it is: samples, ``[time]``, and their rate in Hz.
 
-    Raises UserError if it cannot be decoded, has no samples or several
-    channels, or a rate that cannot be converted to 16 kHz.
+    Raises UserError if it cannot be decoded or is cut short, has no samples or
+    several channels, or a rate that cannot be converted to 16 kHz.
     """
     with open_audio(path) as file:
         samples, rate = read_samples(file, -1), file.samplerate
+        if len(samples):
+            check_whole(file, len(samples))
     if samples.shape[1] != 1:
         raise UserError(
             f"{path} has {samples.shape[1]} channels; make it mono."

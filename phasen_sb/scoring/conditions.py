@@ -1,9 +1,11 @@
 """Scores by noise and SNR, which VoiceBank-DEMAND lists for each file."""
 
 import os
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
+from phasen_sb.audio.finding import AUDIO_SUFFIXES
 from phasen_sb.errors import UserError
 from phasen_sb.metrics.metric_report import MetricReport
 from phasen_sb.scoring.systems import FolderScores
@@ -15,11 +17,12 @@ COLUMNS = ("noise", "SNR")
 def read_conditions(path: str | os.PathLike) -> dict[str, dict[str, str]]:
     """Reads a ``log_testset.txt``: a file's name, its noise, its SNR (dB).
 
-    Returns ``{file: {"noise": "bus", "SNR": "7.5 dB"}}``. Raises UserError if
-    the file cannot be read or a line is of another form.
+    The name may have a suffix such as ``.wav``. Returns ``{file: {"noise":
+    "bus", "SNR": "7.5 dB"}}``. Raises UserError if the file cannot be read or
+    a line is of another form.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"{path} cannot be read ({error}); give a text file such as "
@@ -27,17 +30,19 @@ def read_conditions(path: str | os.PathLike) -> dict[str, dict[str, str]]:
         ) from error
     conditions = {}
     for number, line in enumerate(lines, 1):
-        words = line.split()
-        if not words:
+        if not line.strip():
             continue
         try:
-            name, noise, snr = words
+            name, noise, snr = line.strip().rsplit(maxsplit=2)
             snr = f"{float(snr):g} dB"
         except ValueError as error:
             raise UserError(
                 f"Line {number} of {path} is {line!r}; it must be a file's "
                 "name, its noise and its SNR in dB."
             ) from error
+        if Path(name).suffix.lower() in AUDIO_SUFFIXES:
+            name = str(Path(name).with_suffix(""))
+        name = unicodedata.normalize("NFC", name)
         conditions[name] = dict(zip(COLUMNS, (noise, snr), strict=True))
     return conditions
 

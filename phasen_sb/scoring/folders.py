@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from phasen_sb.audio.lengths import find_contents
 from phasen_sb.audio.resampling import RESAMPLER
 from phasen_sb.errors import UserError
 from phasen_sb.metrics.checks import MetricError
@@ -18,8 +19,13 @@ from phasen_sb.scoring.audio import (
     decode_mono,
     read_mono,
 )
-from phasen_sb.scoring.systems import NOISY, FolderScores, System, find_systems
-from phasen_sb.utils.folders import existing_folder
+from phasen_sb.scoring.systems import (
+    NOISY,
+    FolderScores,
+    System,
+    existing_place,
+    find_systems,
+)
 from phasen_sb.utils.parallel import process_files
 
 # Pairs that wait in memory for a process.
@@ -35,6 +41,7 @@ def score_folders(
     metrics: Iterable[str] = ("pesq_wb", "stoi", "si_sdr"),
     jobs: int | None = None,
     timeout: float = 60.0,
+    suffix: str | None = None,
 ) -> FolderScores:
     """Scores all files of all folders in parallel, with a progress bar.
 
@@ -44,7 +51,7 @@ def score_folders(
     Arguments
     ---------
     clean_folder : str
-        Folder of references.
+        Folder of references, or one of them; then the others are files, too.
     enhanced : iterable of str
         Folders of enhanced files, or "NAME=PATH".
     noisy_folder : str, optional
@@ -55,6 +62,8 @@ def score_folders(
         Number of processes, by default one for each CPU.
     timeout : float
         Seconds that one file may take.
+    suffix : str, optional
+        What the names of enhanced files have at their end, and clean ones not.
 
     Returns
     -------
@@ -67,7 +76,7 @@ def score_folders(
         As :func:`phasen_sb.scoring.systems.find_systems` does, or if a file
         cannot be used.
     """
-    clean, systems = find_systems(clean_folder, enhanced, noisy_folder)
+    clean, systems = find_systems(clean_folder, enhanced, noisy_folder, suffix)
     notes = [note for system in systems for note in _describe_pairing(system)]
     with MetricPool(metrics, SAMPLE_RATE, jobs, timeout, BACKLOG) as pool:
         notes += _check_files(clean, systems, jobs)
@@ -92,7 +101,7 @@ def score_folders(
         systems,
         input_snr,
         notes,
-        existing_folder(clean_folder, "The clean folder"),
+        existing_place(clean_folder, "The clean folder"),
     )
 
 
@@ -101,7 +110,7 @@ def _check_files(
 ) -> list[str]:
     """Decodes all files once, so that a bad one is named before the work.
 
-    Returns notes on the folders that will be resampled.
+    Returns notes on wrong headers, and on folders that will be resampled.
     """
     used = [clean[key] for key in clean if any(key in s.files for s in systems)]
     used += [path for system in systems for path in system.files.values()]
@@ -122,6 +131,11 @@ def _check_files(
         (path.parent, rate) for path, rate in checked if rate != SAMPLE_RATE
     )
     notes = [
+        f"{path}: {contents.note}"
+        for path in used
+        if (contents := find_contents(path))
+    ]
+    notes += [
         f"Resampled from {rate} Hz to {SAMPLE_RATE} Hz, as wide-band PESQ "
         f"needs, with {RESAMPLER['function']}: {count} files in {folder}."
         for (folder, rate), count in others.items()
@@ -148,6 +162,10 @@ def _describe_lengths(system: System, cut: dict[str, int]) -> list[str]:
 
 def _describe_pairing(system: System) -> list[str]:
     notes = []
+    if system.ending:
+        notes.append(
+            f"Scored in {system.folder}: files called NAME{system.ending}."
+        )
     for keys, text in (
         (system.missing, "Missing"),
         (system.extra, "Left out for want of a clean file of that name"),

@@ -18,7 +18,7 @@ def bootstrap_interval(values) -> list[float] | None:
     give equal intervals. Returns the lower and the upper end; None for fewer
     than two values.
     """
-    from scipy.stats import bootstrap
+    from scipy.stats import bootstrap  # slow to import
 
     values = np.asarray(values, dtype=np.float64)
     if values.size < 2:

@@ -1,12 +1,13 @@
 """Systems to be scored: their folders, named and paired with the clean one."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from phasen_sb.audio.finding import find_audio
+from phasen_sb.audio.finding import NAMED, find_audio
 from phasen_sb.errors import UserError
 from phasen_sb.metrics.metric_report import MetricReport
+from phasen_sb.utils.file_names import ENHANCED
 from phasen_sb.utils.folders import existing_folder
 
 NOISY = "noisy"
@@ -21,6 +22,7 @@ class System:
     files: dict[str, Path]  #: audio files by name
     missing: list[str] = field(default_factory=list)  #: clean files it lacks
     extra: list[str] = field(default_factory=list)  #: files without a clean one
+    ending: str = ""  #: of the files' names, which the clean ones lack
     report: MetricReport | None = None
 
 
@@ -35,14 +37,16 @@ class FolderScores:
 
 
 def name_systems(
-    folders: Iterable[str], role: str = "The enhanced folder"
+    folders: Iterable[str],
+    role: str = "The enhanced folder",
+    existing: Callable[[str, str], Path] = existing_folder,
 ) -> dict[str, Path]:
     """Names each folder so that it differs from the others.
 
     Takes paths or "NAME=PATH", and returns absolute paths by name: the folder's
     own name, preceded by those of its parents where two are equal. Raises
-    UserError, which calls the folders ``role``, if one does not exist or is
-    given twice.
+    UserError, which calls the folders ``role``, if one does not exist, for
+    which ``existing`` looks, or is given twice.
 
     Example
     -------
@@ -57,9 +61,9 @@ def name_systems(
     named: list[tuple[str, Path]] = []
     for given in folders:
         name, separator, path = given.partition("=")
-        if not separator or Path(given).is_dir():
+        if not separator or Path(given).exists():
             name, path = "", given
-        named.append((name, existing_folder(path, role)))
+        named.append((name, existing(path, role)))
     unnamed = [path for name, path in named if not name]
     systems: dict[str, Path] = {}
     for name, path in named:
@@ -81,27 +85,38 @@ def _distinguishing_end(path: Path, paths: list[Path]) -> str:
     return "/".join(end)
 
 
+def existing_place(path: str, role: str) -> Path:
+    """Returns the absolute path of a file or a folder; see existing_folder."""
+    file = Path(path).expanduser().absolute()
+    return file if file.is_file() else existing_folder(path, role)
+
+
 def find_systems(
-    clean_folder: str, enhanced: Iterable[str], noisy_folder: str | None = None
+    clean_folder: str,
+    enhanced: Iterable[str],
+    noisy_folder: str | None = None,
+    suffix: str | None = None,
 ) -> tuple[dict[str, Path], list[System]]:
     """Finds the files of all folders and pairs them with the clean ones.
 
-    Enhanced folders are paths or "NAME=PATH". Returns the clean files by name,
-    and the systems, the noisy one first. Raises UserError if a folder is
-    missing, has no audio, is the clean folder itself or has no name in common
-    with it.
+    Enhanced folders are paths or "NAME=PATH". The names of enhanced files may
+    end in ``suffix``, where the clean ones do not; without it, in ``.enhanced``
+    if ``phasen enhance`` wrote them beside their inputs. If ``clean_folder`` is
+    a file, so are all others. Returns the clean files by name, and the systems,
+    the noisy one first. Raises UserError if a folder is missing, has no audio,
+    is the clean folder itself or has no name in common with it.
     """
-    clean_path = existing_folder(clean_folder, "The clean folder")
-    folders = name_systems(enhanced)
+    clean_path = existing_place(clean_folder, "The clean folder")
+    folders = name_systems(enhanced, existing=existing_place)
     if noisy_folder is not None:
-        noisy = existing_folder(noisy_folder, "The noisy folder")
+        noisy = existing_place(noisy_folder, "The noisy folder")
         if NOISY in folders:
             raise UserError(
                 f"An enhanced folder is called {NOISY}, as the input is; call "
                 f"it something else: NAME={folders[NOISY]}."
             )
         folders = {NOISY: noisy} | folders
-    clean = find_audio(clean_path)
+    clean = _find_files(clean_path)
     systems = []
     for name, folder in folders.items():
         if folder.resolve() == clean_path.resolve():
@@ -109,12 +124,28 @@ def find_systems(
                 f"{folder} is given both as clean and as {name}; give two "
                 "folders."
             )
-        files = find_audio(folder)
+        if folder.is_file() != clean_path.is_file():
+            raise UserError(
+                f"Of {clean_path} and {folder} one is a file and one a folder; "
+                "give two of a kind."
+            )
+        found = _find_files(folder)
+        ending = "" if name == NOISY else _ending(found, clean, suffix)
+        files = {
+            key.removesuffix(ending): path
+            for key, path in found.items()
+            if key.endswith(ending)
+        }
+        if folder.is_file():
+            files = dict.fromkeys(clean, folder)
         if not clean.keys() & files.keys():
+            guess = _guess(found, clean)
             raise UserError(
                 f"No file of {folder} has the name of one of {clean_path} (for "
-                f"example {next(iter(files))} there and {next(iter(clean))} "
-                "here); name enhanced files as the clean ones."
+                f"example {next(iter(found))} there and {next(iter(clean))} "
+                f"here){f', followed by {ending}' if ending else ''}; name "
+                "enhanced files as the clean ones, or give what their names "
+                f"have at the end, such as --suffix {guess}."
             )
         systems.append(
             System(
@@ -123,6 +154,27 @@ def find_systems(
                 {key: files[key] for key in clean if key in files},
                 missing=[key for key in clean if key not in files],
                 extra=[key for key in files if key not in clean],
+                ending=ending,
             )
         )
     return clean, systems
+
+
+def _find_files(place: Path) -> dict[str, Path]:
+    return {place.stem: place} if place.is_file() else find_audio(place)
+
+
+def _ending(found, clean, suffix):
+    if suffix is not None:
+        return suffix
+    beside = any(f"{key}{ENHANCED}" in found for key in clean)
+    return ENHANCED if beside else ""
+
+
+def _guess(found, clean):
+    """What the name of a file has in addition to a clean one's."""
+    for file in list(found)[:NAMED]:
+        for key in clean:
+            if file.startswith(key) and file != key:
+                return file.removeprefix(key)
+    return "_enhanced"

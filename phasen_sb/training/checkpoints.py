@@ -5,7 +5,11 @@ import os
 import shutil
 
 from speechbrain.utils.checkpoints import Checkpoint, Checkpointer
-from speechbrain.utils.distributed import if_main_process
+from speechbrain.utils.distributed import (
+    ddp_barrier,
+    if_main_process,
+    run_on_main,
+)
 
 from phasen_sb.errors import UserError
 
@@ -57,8 +61,23 @@ class AtomicCheckpointer(Checkpointer):
                 f"({_first_line(error)}); make room, then start the same "
                 "command again."
             ) from error
-        if unfinished is None:
-            return None
+        saved = None
+        if unfinished is not None:
+            saved = self._rename(unfinished)
+            kind = "end-of-epoch" if end_of_epoch else "intra-epoch"
+            logger.log(verbosity, f"Saved an {kind} checkpoint in {saved.path}")
+        # All processes list the folder next. One that found it as it was
+        # before would wait in another collective, for ever.
+        ddp_barrier()
+        return saved
+
+    def delete_checkpoints(self, *args, **kwargs) -> None:
+        """Deletes as the parent does, which has all processes choose what to
+        delete, from a folder that one of them is changing."""
+        run_on_main(super().delete_checkpoints, args, kwargs)
+
+    @staticmethod
+    def _rename(unfinished):
         name = unfinished.path.name.removeprefix(UNFINISHED)
         final = unfinished.path.with_name(name)
         if final.exists():  # saved before under the same custom name
@@ -72,8 +91,6 @@ class AtomicCheckpointer(Checkpointer):
             name: final / path.name
             for name, path in unfinished.paramfiles.items()
         }
-        kind = "end-of-epoch" if end_of_epoch else "intra-epoch"
-        logger.log(verbosity, f"Saved an {kind} checkpoint in {final}")
         return Checkpoint(final, unfinished.meta, paramfiles)
 
     def load_checkpoint(self, checkpoint: Checkpoint) -> None:

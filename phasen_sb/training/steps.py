@@ -228,10 +228,13 @@ class SafeStepsBrain(sb.Brain):
 def join_groups(optimizer: torch.optim.Optimizer, state: dict) -> dict:
     """Joins groups: optimizers of earlier versions had one for each stream.
 
-    ``state`` is a ``state_dict`` with one group or more. Their parameters, one
-    after the other, are those of the one group of the optimizer that loads.
+    ``state`` is a ``state_dict``. Parameters of such groups, one after the
+    other, are those of the one group of the optimizer that loads; groups that
+    an ``opt_class`` makes itself stay.
     """
     first, *_ = groups = state["param_groups"]
+    if "lr_scale" not in first:
+        return state
     joined = {key: first[key] for key in first if key != "lr_scale"}
     joined["params"] = [index for group in groups for index in group["params"]]
     return {**state, "param_groups": [joined]}

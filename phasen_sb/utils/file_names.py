@@ -15,3 +15,7 @@ CARD = "README.md"
 # Of what ``phasen score`` writes; the second also of a training run.
 SCORES = "scores.json"
 SCORES_PER_FILE = "scores.csv"
+#: Ends the stem of an output that ``phasen enhance`` writes beside its input.
+ENHANCED = ".enhanced"
+#: Ends the stem of what ``phasen enhance --residual`` writes beside an output.
+RESIDUAL = ".residual"

@@ -1,26 +1,60 @@
 """Reads JSON, and writes files that are there in full or not at all."""
 
+import hashlib
 import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from phasen_sb.errors import UserError
 
+#: Bytes of the longest name that the file systems in use all take: most take
+#: 255, those that encrypt names 143.
+LONGEST_NAME = 143
+
+
+def native_path(path: str | os.PathLike) -> str | bytes:
+    """Returns a path as libsndfile takes it.
+
+    soundfile encodes text strictly; names that are not UTF-8 need bytes.
+    """
+    return os.fspath(path) if sys.platform == "win32" else os.fsencode(path)
+
+
+def name_partial(path: Path, ending: str = ".part") -> Path:
+    """Names the hidden file beside ``path`` that becomes it when complete.
+
+    A long name is replaced by its checksum, so that the hidden one is not too
+    long.
+
+    Example
+    -------
+    >>> name_partial(Path("out/a.wav"))
+    PosixPath('out/.a.wav.part')
+    >>> len(name_partial(Path("x" * 255)).name)
+    46
+    """
+    name = os.fsencode(path.name)
+    if len(name) + len(ending) + 1 > LONGEST_NAME:
+        return path.with_name(f".{hashlib.sha1(name).hexdigest()}{ending}")
+    return path.with_name(f".{path.name}{ending}")
+
 
 def write_atomically(path: str | Path, content: bytes | str) -> None:
     """Writes a file so that it is there in full or not at all.
 
-    Text is written as UTF-8; the file's folder is made where missing.
+    Text is written as UTF-8, with ``\\udce9`` for what is not, as in names of
+    files; the file's folder is made where missing.
 
     Raises a :class:`phasen_sb.errors.UserError` if the file cannot be written:
     disk full, no permission.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.part")
+    part = name_partial(path)
     if isinstance(content, str):
-        content = content.encode()
+        content = content.encode(errors="backslashreplace")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(content)

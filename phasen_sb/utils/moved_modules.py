@@ -10,7 +10,6 @@ as the parts of it that they are once installed.
 
 import sys
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location
 from pathlib import Path
@@ -49,8 +48,11 @@ MOVED = {
 BESIDE = ("hparams", "recipes")
 
 
-class _MovedModules(MetaPathFinder, Loader):
-    """Asked only for modules that are found nowhere else."""
+class _MovedModules:
+    """Finds and loads them; asked only for modules found nowhere else.
+
+    Not an ``importlib.abc.Loader``, which is slow to import.
+    """
 
     def find_spec(self, fullname, path=None, target=None):
         package, _, name = fullname.partition(".")
@@ -61,6 +63,9 @@ class _MovedModules(MetaPathFinder, Loader):
             if (folder / "__init__.py").is_file():
                 return spec_from_file_location(fullname, folder / "__init__.py")
         return None
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Leaves that to ``import``."""
 
     def exec_module(self, module: ModuleType) -> None:
         _, _, name = module.__name__.partition(".")

@@ -15,10 +15,11 @@ def format_markdown_table(
     Cells are given as they are to be shown; ``align`` is ``"left"`` (the
     default) or ``"right"`` for each column. There is no line break at the end.
 
-    >>> print(format_markdown_table(["system", "STOI"], [["a|b", "0.900"]]))
-    | system   | STOI   |
-    |:---------|:-------|
-    | a\\|b     | 0.900  |
+    >>> rows, align = [["a|b", "0.900"]], ["left", "right"]
+    >>> print(format_markdown_table(["system", "STOI"], rows, align))
+    | system   |   STOI |
+    |:---------|-------:|
+    | a\\|b     |  0.900 |
     """
     cells = [
         [cell.replace("|", "\\|") for cell in row] for row in [header, *rows]

@@ -1,5 +1,7 @@
 """Videos and audio files of FFmpeg's keep all but the noise."""
 
+import os
+import re
 import sys
 from fractions import Fraction
 
@@ -10,7 +12,11 @@ from helpers.small_model import SPEECH, decibels, enhancer_of, names
 
 from phasen_sb.audio.reading import check_whole, open_audio, read_samples
 from phasen_sb.errors import UserError
-from phasen_sb.inference.paths import find_inputs
+from phasen_sb.inference.paths import (
+    find_inputs,
+    hint_at_media,
+    name_outputs,
+)
 
 av = pytest.importorskip("av")
 RATE, PICTURES = 48000, 25
@@ -198,11 +204,37 @@ def test_lossless_sound_and_wrong_names(tmp_path):
     sf.write(wav, make_sound(), RATE)
     alac = same.enhance_file(wav, tmp_path / "a.m4a", format="m4a:alac").target
     # As a telephone may call it; and the sound alone, as FLAC.
-    called_wav = alac.rename(tmp_path / "called.wav")
+    called_wav = alac.rename(tmp_path / os.fsdecode(b"caf\xe9.wav"))
     for target in ("b.wav", "b.flac"):
         result = same.enhance_file(called_wav, tmp_path / target).target
         assert sf.info(result).format in ("WAV", "FLAC")
         assert np.array_equal(sf.read(result)[0], sf.read(wav)[0])
+
+
+def test_files_that_are_called_m4a(halved, tmp_path):
+    for kind in ("MP3", "FLAC", "OGG", "WAV"):
+        path = tmp_path / f"{kind}.m4a"
+        sf.write(path, make_sound(), RATE, format=kind)
+        result = halved.enhance_file(path, normalize=True, residual=True)
+        assert result.seconds == pytest.approx(4, abs=0.1)
+        with av.open(str(result.target)) as file:
+            assert file.format.name.startswith("mov")
+    found, others = find_inputs([tmp_path])
+    assert len(found) == 4 and not others
+    # As a shell lists them.
+    assert len(find_inputs(sorted(tmp_path.iterdir()))[0]) == 4
+
+
+def test_tags_from_and_to_flac(halved, tmp_path):
+    flac = tmp_path / "talk.flac"
+    with sf.SoundFile(flac, "w", RATE, 1) as file:
+        file.title = "Gespräch"
+        file.write(make_sound())
+    m4a = halved.enhance_file(flac, tmp_path / "talk.m4a").target
+    back = halved.enhance_file(m4a, tmp_path / "back.flac").target
+    with open_audio(m4a) as first, open_audio(back) as second:
+        assert first.copy_metadata() == second.copy_metadata()
+        assert first.copy_metadata()["title"] == "Gespräch"
 
 
 def test_a_failure_leaves_nothing_behind(halved, tmp_path):
@@ -228,11 +260,24 @@ def test_a_failure_leaves_nothing_behind(halved, tmp_path):
 def test_without_the_extra(halved, tmp_path, monkeypatch):
     video = write_video(tmp_path / "talk.mp4")
     sf.write(tmp_path / "talk.wav", np.zeros(100), RATE)
-    assert len(find_inputs([tmp_path])) == 2
+    assert len(find_inputs([tmp_path])[0]) == 2
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(UserError, match=r'pip install "phasen_sb\[media\]"'):
         halved.enhance_file(video)
     with pytest.raises(UserError, match=r'pip install "phasen_sb\[media\]"'):
         halved.enhance_file(tmp_path / "talk.wav", tmp_path / "o.m4a")
-    assert len(find_inputs([tmp_path])) == 1
-    assert names(tmp_path) == ["talk.mp4", "talk.wav"]
+    hint = r'to read .mp4, run pip install "phasen_sb\[media\]"'
+    found, others = find_inputs([tmp_path])
+    assert len(found) == 1 and re.fullmatch(hint, hint_at_media(others))
+    for output, format in (("o.m4a", None), (None, "mkv:flac")):
+        with pytest.raises(UserError, match=r'run pip install "phasen_sb\['):
+            name_outputs(found, output, format)
+    with pytest.raises(UserError, match=r'run pip install "phasen_sb\['):
+        open_audio(video.rename(tmp_path / "called.wav"))
+    (tmp_path / "talk.wav").rename(tmp_path / "called.m4a")
+    with open_audio(tmp_path / "called.m4a") as file:
+        assert file.format == "WAV"
+    (tmp_path / "in").mkdir()
+    (tmp_path / "called.wav").rename(tmp_path / "in/talk.mp4")
+    with pytest.raises(UserError, match=f"no audio.*or {hint}"):
+        find_inputs([tmp_path / "in"])

@@ -1,16 +1,13 @@
 """The demo in a real browser: upload, enhance, look, download."""
 
-import re
 import shutil
-import socket
-import subprocess
-import sys
 import urllib.request
 
 import numpy as np
 import pytest
 import soundfile as sf
-from helpers.small_model import SPEECH, write_small_model
+from helpers.demo import address, model  # noqa: F401
+from helpers.small_model import SPEECH
 
 from phasen_sb.inference.enhancer import Enhancer
 
@@ -27,33 +24,6 @@ NOISY = SPEECH[0]
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return write_small_model(tmp_path_factory.mktemp("models") / "small_model")
-
-
-@pytest.fixture(scope="module")
-def address(model):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = subprocess.Popen(
-        [
-            *(sys.executable, "-u", "-m", "phasen_sb.cli", "demo"),
-            *("--model", model, "--port", str(port), "--no-browser"),
-            *("--device", "cpu"),
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    for line in server.stdout:
-        if found := re.search(r"http://\S+", line):
-            break
-    yield found[0]
-    server.terminate()
-    server.wait()
-
-
-@pytest.fixture(scope="module")
 def browser():
     options = webdriver.ChromeOptions()
     for option in ("headless=new", "no-sandbox", "window-size=1100,1500"):
@@ -67,7 +37,10 @@ def browser():
 
 
 def test_upload_is_enhanced_shown_and_can_be_downloaded(
-    model, address, browser, tmp_path
+    model,  # noqa: F811
+    address,  # noqa: F811
+    browser,
+    tmp_path,
 ):
     def find(selector):
         return WebDriverWait(browser, 60).until(

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from helpers.small_model import (
     write_small_model,
 )
 
+from phasen_sb.audio.finding import describe_others
 from phasen_sb.cli import main
 from phasen_sb.errors import UserError
 from phasen_sb.inference.jobs import enhance_files
@@ -44,7 +46,7 @@ def test_folder_is_mirrored_resumed_and_survives_a_bad_file(
     for name in ("a.wav", "deep/b.flac", "c.enhanced.wav"):
         sf.write(noisy / name, np.zeros(20000), 16000)
     (noisy / "bad.wav").write_text("no sound")
-    pairs = name_outputs(find_inputs([noisy]), tmp_path / "out")
+    pairs = name_outputs(find_inputs([noisy])[0], tmp_path / "out")
     report = enhance_files(identity, pairs, jobs, progress=False)
     assert {file.target.name for file in report.done} == {"a.wav", "b.flac"}
     assert list(report.failed) == [noisy / "bad.wav"]
@@ -65,7 +67,7 @@ def test_jobs_with_outputs_of_one_stem_keep_apart(tmp_path):
     waves = {name: rng.uniform(-1, 1, 80000) for name in ("t.wav", "t.flac")}
     for name, wave in waves.items():
         sf.write(tmp_path / name, wave, 16000)
-    pairs = name_outputs(find_inputs([tmp_path]), tmp_path / "out")
+    pairs = name_outputs(find_inputs([tmp_path])[0], tmp_path / "out")
     report = enhance_files(
         enhancer_of(louder), pairs, 2, progress=False, normalize=True
     )
@@ -96,14 +98,123 @@ def test_folder_or_pattern_with_a_single_file_is_resumed(
 def test_inputs_that_cannot_be_told_apart(tmp_path):
     for name in ("a.wav", "a.flac"):
         sf.write(tmp_path / name, np.zeros(10), 16000)
-    assert len(find_inputs([f"{tmp_path}/*.wav", tmp_path])) == 2
+    assert len(find_inputs([f"{tmp_path}/*.wav", tmp_path])[0]) == 2
     with pytest.raises(UserError, match="would both be written to"):
-        name_outputs(find_inputs([tmp_path]), "out", "flac")
+        name_outputs(find_inputs([tmp_path])[0], "out", "flac")
     with pytest.raises(UserError, match="No file matches"):
         find_inputs([f"{tmp_path}/*.mp3"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="has no audio files"):
         find_inputs([tmp_path / "empty"])
+
+
+def test_any_name_is_enhanced(identity, tmp_path):
+    noisy, out = tmp_path / "noisy", tmp_path / "out"
+    stems = [b"caf\xe9", b"x" * 251, "\u3042".encode() * 83]
+    files = [os.fsdecode(stem + b".wav") for stem in stems]
+    noisy.mkdir()
+    for name in files:
+        sf.write(os.fsencode(noisy / name), np.zeros(99), 16000, format="WAV")
+    for options in ({}, {"normalize": True, "overwrite": True}):
+        pairs = name_outputs(find_inputs([noisy])[0], out)
+        report = enhance_files(identity, pairs, progress=False, **options)
+        assert not report.failed and len(report.done) == 3
+    assert names(out) == sorted(files)
+    # Its output beside it would have 260 bytes.
+    source = noisy / files[1]
+    report = enhance_files(identity, name_outputs([(source, source)]))
+    assert "more than 255 bytes; give" in report.failed[source]
+
+
+def test_no_error_in_one_file_stops_the_others(tmp_path):
+    def fail_once(wave):
+        if wave.abs().max() > 0.5:
+            raise RuntimeError("out of memory")
+        return wave
+
+    for name, level in (("a", 0.9), ("b", 0.1)):
+        sf.write(
+            tmp_path / f"{name}.wav", np.full(20000, level), 16000, "FLOAT"
+        )
+    pairs = name_outputs(find_inputs([tmp_path])[0], tmp_path / "out")
+    report = enhance_files(enhancer_of(fail_once), pairs, progress=False)
+    reason = report.failed[tmp_path / "a.wav"]
+    assert reason.endswith(
+        "a.wav cannot be enhanced: RuntimeError: out of memory"
+    )
+    assert names(tmp_path / "out") == ["b.wav"]
+
+
+def test_links_are_followed_and_what_is_left_out_is_known(tmp_path):
+    folder, disk = tmp_path / "in", tmp_path / "disk"
+    for path in (folder, disk):
+        path.mkdir()
+    for path in (folder / "a.bwf", disk / "b.mpga", folder / "o.enhanced.wav"):
+        path.touch()
+    (folder / "day").symlink_to(disk)
+    (disk / "back").symlink_to(folder)
+    (folder / "gone.wav").symlink_to("nowhere")
+    for name in "xyzw":
+        (folder / f"{name}.AVI").touch()
+    found, others = find_inputs([folder])
+    assert [str(inner) for _, inner in found] == ["a.bwf", "day/b.mpga"]
+    assert describe_others(others) == (
+        f"1 x link to nothing ({folder}/gone.wav), 4 x .avi ({folder}/w.AVI, "
+        f"{folder}/x.AVI, {folder}/y.AVI, ...), 1 x link to a folder that "
+        f"it is in ({folder}/day/back), 1 x output of an earlier run "
+        f"({folder}/o.enhanced.wav)"
+    )
+
+
+def test_outputs_never_become_inputs(
+    model_folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    write_noise(tmp_path / "a.wav", 400)
+    (tmp_path / "b.avi").touch()
+    model = ["--model", str(model_folder)]
+    for _ in range(2):
+        assert main(["enhance", ".", "-o", "out", *model]) == 0
+    assert (
+        "Left out: 1 x .avi (b.avi), 1 x folder of" in capsys.readouterr().err
+    )
+    assert names(tmp_path / "out") == ["a.wav"]
+    assert main(["enhance", "**/*.wav", "-o", "out", *model]) == 0
+    assert main(["enhance", "a.wav", *model]) == 0
+    assert main(["enhance", "a.wav", "a.enhanced.wav", *model]) == 0
+    assert "earlier run (a.enhanced.wav)" in capsys.readouterr().err
+    top = ["a.enhanced.wav", "a.wav", "b.avi", "out"]
+    assert names(tmp_path) == top
+    os.mkdir("linked")
+    os.link("a.wav", "linked/a.wav")
+    for words, sentence in (
+        ([".", "-o", "."], "is both an input and the output folder"),
+        (["out", ".", "-o", "out"], "is both an input and the output folder"),
+        (["*.wav", "-o", "."], "a.wav is an input, which the output of"),
+        (
+            ["out", "-o", "o.flac/", "--format", "x"],
+            "The format 'x' is unknown",
+        ),
+        ([".", "-o", "linked"], "is the input itself"),
+        (["a.wav", "-o", "o.avi"], "files of the kind .avi cannot be written"),
+        ([".", "-o", "o.flac"], "o.flac names one file, but there are"),
+        ([""], "The argument after enhance is empty"),
+        (["a.wav", "--output="], "The argument after --output= is empty"),
+    ):
+        assert main(["enhance", *words, *model]) == 1
+        assert sentence in capsys.readouterr().err
+    assert names(tmp_path) == [*top[:3], "linked", "out"]
+
+
+def test_a_dot_in_a_name_is_not_always_a_suffix(identity, tmp_path):
+    for name in ("rec", "Dr. No", "2024.11.27"):
+        sf.write(tmp_path / name, np.zeros(99), 16000, format="WAV")
+        result = identity.enhance_file(tmp_path / name)
+        assert result.target.name == f"{name}.enhanced"
+        assert sf.info(result.target).format == "WAV"
+    pair = (tmp_path / "Dr. No", Path("Dr. No"))
+    [(_, target)] = name_outputs([pair], "out", "flac")
+    assert target == Path("out/Dr. No.flac")
 
 
 def test_command_enhances_a_folder_with_a_bad_file(
@@ -122,7 +233,8 @@ def test_command_enhances_a_folder_with_a_bad_file(
     assert main(command) == 1
     lines = capsys.readouterr().err.splitlines()
     assert sum("real-time factor" in line for line in lines) == 3
-    assert lines[-1] == f"1 of 4 files failed: {noisy / 'notes.wav'}"
+    assert lines[-2] == "1 of 4 files failed:"
+    assert lines[-1].startswith(f"{noisy / 'notes.wav'} cannot be decoded")
     assert names(out) == ["both.flac", "extra.flac", "left.flac"]
     info = sf.info(out / "both.flac")
     assert (info.samplerate, info.channels) == (2 * rate, 2)

@@ -11,7 +11,10 @@ from speechbrain.utils.run_opts import RunOptions
 
 from phasen_sb.configuration.reading import read_yaml
 from phasen_sb.configuration.recipe import Recipe
-from phasen_sb.configuration.run_options import settle_run_options
+from phasen_sb.configuration.run_options import (
+    parse_arguments,
+    settle_run_options,
+)
 from phasen_sb.data import sample_corpus
 from phasen_sb.errors import UserError
 
@@ -88,6 +91,9 @@ def test_sample_values_hold_only_for_the_sample(tmp_path):
     assert set(recipe.from_sample) == (
         set(read_yaml(HPARAMS / "sample.yaml")) - {"batch_size"}
     )
+    # Objects of the command line take precedence, too.
+    given = Recipe.read("hparams/phasen.yaml", "lr: !apply:float {x: 1}")
+    assert "lr" not in given.from_sample and "!apply:float" in given.text
     with_data = Recipe.read("hparams/phasen.yaml", "data_folder: there")
     assert with_data.from_sample == ()
     assert with_data.resolve()["number_of_epochs"] == 40
@@ -96,6 +102,39 @@ def test_sample_values_hold_only_for_the_sample(tmp_path):
     shutil.copy(HPARAMS / "sample.yaml", tmp_path)
     found = Recipe.read(mine, "lr: 1").resolve()
     assert (found["lr"], found["number_of_epochs"]) == (1, 40)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2024-11-27", "007", "take #1", "x=y", "null", "yes", "1e5", "a: b", "!x"],
+)
+def test_text_on_the_command_line_is_text(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / text).mkdir()
+    words = ["--lr", "1", "--noisy_folder", text, f"--name={text}"]
+    words += [f"--clean_folder={text}", "--output_folder", text]
+    _, _, overrides = parse_arguments(["hparams/phasen.yaml", *words])
+    hparams = Recipe.read("hparams/phasen.yaml", overrides).load()
+    keys = ("noisy_folder", "clean_folder", "name", "output_folder")
+    assert [hparams[key] for key in keys] == [text] * 4
+    assert hparams["save_folder"] == f"{text}/save" and hparams["lr"] == 1
+
+
+def test_text_on_the_command_line_may_still_be_yaml(tmp_path):
+    _, _, overrides = parse_arguments(
+        ["a.yaml", "--name", "me", "--output_folder", "!ref there/<name>"]
+        + ["--init_from=null", "--valid_speakers", "[p1, p2]"]
+    )
+    recipe = Recipe.read("hparams/phasen.yaml", overrides).resolve()
+    assert recipe["output_folder"] == "there/me"
+    assert recipe["valid_speakers"] == ["p1", "p2"]
+    assert recipe["init_from"] is None
+    for words, message in (
+        (["--name", "take", "1"], "'1' .* belongs to no option; .*\"take 1\""),
+        (["--clean_folder", ""], "--clean_folder has no value"),
+    ):
+        with pytest.raises(UserError, match=message):
+            parse_arguments(["a.yaml", *words])
 
 
 def test_nested_override_reaches_the_network(tmp_path):

@@ -59,13 +59,16 @@ def test_residuals_of_a_folder(silencer, tmp_path):
         write_noise(tmp_path / name, 1000)
     pairs = [
         (source, tmp_path / f"{source.stem}.enhanced{source.suffix}")
-        for source, _ in find_inputs([tmp_path])
+        for source, _ in find_inputs([tmp_path])[0]
     ]
     enhance_files(silencer, pairs, progress=False, residual=True)
     assert {"a.residual.wav", "b.residual.wav"} <= set(names(tmp_path))
-    assert len(find_inputs([tmp_path])) == 2  # neither outputs nor residuals
+    assert len(find_inputs([tmp_path])[0]) == 2  # neither outputs nor residuals
     report = enhance_files(silencer, pairs, progress=False, residual=True)
     assert len(report.kept) == 2
     same_name = [(tmp_path / "a.wav", tmp_path / "b.enhanced.wav")]
     with pytest.raises(UserError, match="residuals.*both be.*b.residual.wav"):
         check_residuals(pairs + same_name)
+    other = (tmp_path / "c.residual.wav", tmp_path / "d.wav")
+    with pytest.raises(UserError, match="c.residual.wav, the residual of"):
+        check_residuals([other, (tmp_path / "e.wav", tmp_path / "c.wav")])

@@ -82,6 +82,14 @@ def test_exports_name_public_names_alone(tmp_path):
     )
 
 
+def test_a_run_is_a_run_whatever_else_it_holds(tmp_path):
+    earlier = shutil.copytree(FIXTURES / "earlier" / "run", tmp_path / "run")
+    shutil.copy(BEFORE / WEIGHTS, earlier)
+    found = read_model(earlier)
+    found.build()  # of its own weights
+    assert found.settings["seed"] == 1234
+
+
 def test_an_export_by_hand_may_have_references(tmp_path):
     text = (BEFORE / DESCRIPTION).read_text()
     text = text.replace("n_fft: 128", "n_fft: !ref <bins>") + "\nbins: 128\n"
@@ -125,6 +133,6 @@ def test_another_model_is_no_phasen_enhancer(tmp_path):
     network = torch.nn.Linear(4, 4)
     state = {f"network.{k}": v for k, v in network.state_dict().items()}
     torch.save(state, tmp_path / WEIGHTS)
-    assert Enhancer.from_pretrained(tmp_path).sample_rate == 16000
+    assert Enhancer.from_pretrained(tmp_path, trust=True).sample_rate == 16000
     with pytest.raises(UserError, match="is a WaveformModel, not a Phasen"):
-        PhasenEnhancer.from_pretrained(tmp_path)
+        PhasenEnhancer.from_pretrained(tmp_path, trust=True)

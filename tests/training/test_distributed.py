@@ -101,6 +101,24 @@ def test_both_processes_end_when_one_fails(tmp_path, voicebank):
     assert not (output_folder(tmp_path) / "results.json").exists()
 
 
+def test_no_process_overtakes_a_checkpoint(tmp_path, voicebank):
+    script = tmp_path / "slow.py"
+    script.write_text(
+        "import os, runpy, time\n"
+        "rename = os.rename\n"
+        "def rename_slowly(*paths):\n"
+        "    time.sleep(2)\n"
+        "    rename(*paths)\n"
+        "os.rename = rename_slowly\n"
+        f"runpy.run_path({str(RECIPE)!r}, run_name='__main__')\n"
+    )
+    # Each epoch after the first deletes a checkpoint.
+    for running in run_two(
+        tmp_path, script=script, data_folder=voicebank, number_of_epochs=3
+    ):
+        assert running.wait(60) == 0, running.text()
+
+
 def test_torchrun_trains(tmp_path, voicebank):
     options = OPTIONS | {"data_folder": voicebank, "num_workers": 1}
     launcher = [sys.executable, "-m", "torch.distributed.run"]

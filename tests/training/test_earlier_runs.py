@@ -69,6 +69,17 @@ def test_groups_of_earlier_optimizers_join_in_their_order():
         before = after
 
 
+def test_groups_that_are_not_of_earlier_versions_stay():
+    groups = [
+        {"params": [nn.Parameter(torch.ones(1))], "lr": r} for r in (1, 2)
+    ]
+    optimizer = torch.optim.SGD(groups)
+    optimizer.register_load_state_dict_pre_hook(join_groups)
+    state = optimizer.state_dict()
+    optimizer.load_state_dict(state)
+    assert optimizer.state_dict() == state
+
+
 @pytest.mark.parametrize(
     "old, new, message",
     [

@@ -1,0 +1,29 @@
+"""Which files a command's names stand for."""
+
+from pathlib import Path
+
+from phasen_sb.inference.paths import find_inputs, names_one_file
+
+
+def test_a_name_with_brackets_is_a_file_if_it_exists(tmp_path):
+    path = tmp_path / "take [1].wav"
+    assert not names_one_file([str(path)])  # a pattern
+    path.touch()
+    assert names_one_file([str(path)])
+    assert find_inputs([path])[0] == [(path, Path(path.name))]
+    assert not names_one_file([tmp_path])
+
+
+def test_what_is_hidden_or_enhanced_already_is_left_out(tmp_path):
+    for name in (
+        "b.WAV",
+        "a/c.flac",
+        ".trash/d.wav",
+        ".e.wav",
+        "b.enhanced.wav",
+        "notes.txt",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = [str(relative) for _, relative in find_inputs([tmp_path])[0]]
+    assert found == ["b.WAV", "a/c.flac"]

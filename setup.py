@@ -105,6 +105,7 @@ setup(
             "onnx",
             "onnxruntime",
             "import-linter==2.*",
+            "av>=17.1",
         ],
         "docs": [
             "mkdocs==1.*",
@@ -114,6 +115,7 @@ setup(
         ],
         "onnx": ["onnx", "onnxruntime"],
         "demo": ["gradio"],
+        "media": ["av>=17.1"],  # with FFmpeg in its wheels
         "tensorboard": ["tensorboard"],
         # speechmos declares none of what it imports.
         "dnsmos": ["speechmos", "onnxruntime", "librosa", "requests"],

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Container, Mapping
 from pathlib import Path
 
+from phasen_sb.audio.containers import MEDIA_SUFFIXES
 from phasen_sb.errors import UserError
 
 AUDIO_SUFFIXES = frozenset(
@@ -13,10 +14,7 @@ AUDIO_SUFFIXES = frozenset(
     " .au .snd .caf .w64 .rf64 .sph .nist .voc".split()
 )
 #: Files with sound in them that libsndfile does not read.
-OTHER_SOUND = frozenset(
-    ".m4a .m4b .aac .mp4 .m4v .mov .mkv .mka .webm .avi .wma .wmv .amr .3gp"
-    " .ac3 .ape .wv .ra".split()
-)
+OTHER_SOUND = MEDIA_SUFFIXES | frozenset(".avi .wmv .ac3 .ape .wv .ra".split())
 #: Entries of a folder that are neither a file nor searched.
 BROKEN_LINK = "link to nothing"
 CIRCLE = "link to a folder that it is in"
@@ -129,10 +127,13 @@ def find_audio(folder: Path, exclude: Path | None = None) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def no_audio(folder: Path, others: Mapping[Path, str]) -> UserError:
+def no_audio(
+    folder: Path, others: Mapping[Path, str], fix: str | None = None
+) -> UserError:
     """Makes the error for a folder without audio, which names what it has."""
     has = f", but {describe_others(others)}" if others else ""
     return UserError(
         f"{folder} has no audio files in it (WAV, FLAC, OGG, MP3, AIFF, "
-        f"...){has}; check the path, or convert other formats to WAV."
+        f"...){has}; check the path, or "
+        f"{fix or 'convert other formats to WAV'}."
     )

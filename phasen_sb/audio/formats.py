@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import soundfile as sf
 
-from phasen_sb.audio.reading import AudioReader
+from phasen_sb.audio.containers import CONTAINERS
 from phasen_sb.errors import UserError
 
-#: Names for --format and suffixes of output files: libsndfile's format, and
-#: the subtype where the suffix determines it.
+#: Names for --format and suffixes of output files: libsndfile's format (or
+#: FFmpeg's, in our names), and the subtype where the suffix determines it.
 FORMATS = {
     "wav": ("WAV", None),
     "wave": ("WAV", None),
@@ -26,6 +26,9 @@ FORMATS = {
     "caf": ("CAF", None),
     "w64": ("W64", None),
     "rf64": ("RF64", None),
+} | {
+    name: (name.upper(), container.codec)
+    for name, container in CONTAINERS.items()
 }
 #: Subtypes that hold samples beyond full scale.
 UNLIMITED = ("FLOAT", "DOUBLE")
@@ -50,14 +53,14 @@ class AudioFormat:
     endian: str = "FILE"  # or LITTLE or BIG
 
     @property
+    def is_media(self) -> bool:
+        """Whether FFmpeg writes it, and not libsndfile."""
+        return self.format.lower() in CONTAINERS
+
+    @property
     def limited(self) -> bool:
         """Whether samples beyond full scale are clipped."""
         return self.subtype not in UNLIMITED
-
-
-def format_of(file: AudioReader) -> AudioFormat:
-    """Returns the format of an open file."""
-    return AudioFormat(file.format, file.subtype, file.endian)
 
 
 def find_other_format(source: AudioFormat, suffix: str) -> str | None:
@@ -110,6 +113,8 @@ def choose_format(source: AudioFormat, name: str | None) -> AudioFormat:
         chosen = AudioFormat(
             major, subtype.upper() or fixed or _nearest_subtype(source, major)
         )
+    if chosen.is_media:
+        return chosen
     if not sf.check_format(chosen.format, chosen.subtype, chosen.endian):
         raise UserError(
             f"Files of format {chosen.format} with subtype {chosen.subtype} "

@@ -4,11 +4,15 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import soundfile as sf
 
+from phasen_sb.audio.containers import MEDIA_SUFFIXES
+from phasen_sb.audio.formats import AudioFormat
 from phasen_sb.audio.lengths import find_contents
+from phasen_sb.audio.media import MediaFile, can_read_media, looks_like_media
 from phasen_sb.audio.pieces import PiecedFile
 from phasen_sb.errors import UserError
 from phasen_sb.utils.files import native_path
@@ -144,7 +148,11 @@ class AudioReader:
         self.close()
 
 
-def open_audio(path: str | os.PathLike) -> AudioReader:
+#: What :func:`open_audio` returns.
+AudioFile: TypeAlias = AudioReader | MediaFile
+
+
+def open_audio(path: str | os.PathLike) -> AudioFile:
     """Opens a file that the user named, or says what is wrong with it.
 
     Raises a :class:`phasen_sb.errors.UserError` if there is no such file, or
@@ -176,9 +184,14 @@ def open_audio(path: str | os.PathLike) -> AudioReader:
         raise UserError(
             f"{path} is an empty file of 0 bytes; get a whole copy."
         )
+    is_media = path.suffix.lower() in MEDIA_SUFFIXES
+    if is_media and can_read_media():
+        return MediaFile(path)
     try:
         return AudioReader(path)
     except (sf.SoundFileError, TypeError) as error:
+        if is_media or looks_like_media(path):
+            return MediaFile(path)  # or says what it needs
         raise UserError(
             f"{path} cannot be decoded as audio "
             f"({explain_decoding_error(error)}); convert it to WAV or FLAC "
@@ -186,7 +199,12 @@ def open_audio(path: str | os.PathLike) -> AudioReader:
         ) from error
 
 
-def read_samples(file: AudioReader, samples: int) -> np.ndarray:
+def format_of(file: AudioFile) -> AudioFormat:
+    """Returns the format of an open file."""
+    return AudioFormat(file.format, file.subtype, file.endian)
+
+
+def read_samples(file: AudioFile, samples: int) -> np.ndarray:
     """Reads the next samples, or all that are left if ``samples`` is -1.
 
     They are ``[n, channels]``, float64, which holds every format's samples
@@ -204,20 +222,22 @@ def read_samples(file: AudioReader, samples: int) -> np.ndarray:
         ) from error
 
 
-def read_blocks(file: AudioReader) -> Iterator[np.ndarray]:
+def read_blocks(file: AudioFile) -> Iterator[np.ndarray]:
     """Reads what is left of a file, ``[n, channels]`` at a time."""
     count = max(1, BLOCK_SAMPLES // file.channels)
     while len(block := read_samples(file, count)):
         yield block
 
 
-def check_whole(file: AudioReader, samples: int) -> None:
+def check_whole(file: AudioFile, samples: int) -> None:
     """Refuses a file that ends before it should.
 
     The file has been read to its end, which gave ``samples`` samples. Raises a
     :class:`phasen_sb.errors.UserError` if there are none, or fewer than the
     header promises.
     """
+    if isinstance(file, MediaFile):
+        return file.check_whole(samples)
     promised = file.frames
     cut = None
     if missing := _count_missing_bytes(file):

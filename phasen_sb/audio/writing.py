@@ -44,6 +44,8 @@ class AudioWriter:
         finish: Callable[[Path], None] | None = None,
     ):
         self._finish_part = finish
+        #: What a user should know of the file, in sentences.
+        self.notes: list[str] = []
         self.path = Path(path)
         self.part = name_partial(self.path)
         container = audio_format.format
@@ -163,6 +165,12 @@ class _CheckedFile(io.RawIOBase):
             self._file.close()
         except OSError as error:
             self.error = self.error or error
+
+    def writable(self):
+        return True
+
+    def seekable(self):
+        return True
 
     def readinto(self, data):
         return self._file.readinto(data)

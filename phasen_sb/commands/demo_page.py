@@ -8,7 +8,8 @@ import gradio as gr
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from phasen_sb.audio.reading import open_audio, read_samples
+from phasen_sb.audio.media import MediaFile
+from phasen_sb.audio.reading import open_audio, read_blocks, read_samples
 from phasen_sb.errors import UserError
 from phasen_sb.inference.enhancer import Enhancer
 from phasen_sb.inference.model_rate import resample
@@ -116,10 +117,18 @@ def check_upload(source: Path, folder: Path) -> None:
     if folder.resolve() not in source.resolve().parents:
         raise UserError("That is not an upload; upload or record something.")
     with open_audio(source) as file:
-        seconds = file.frames / file.samplerate
+        samples = file.frames
+        if isinstance(file, MediaFile):
+            # The length in its header may be missing or wrong.
+            samples = 0
+            for block in read_blocks(file):
+                samples += len(block)
+                if samples > MOST_SECONDS * file.samplerate:
+                    break
+        seconds = samples / file.samplerate
     if seconds > MOST_SECONDS:
         raise UserError(
-            f"The recording has {seconds:.0f} s, the page takes "
+            f"The recording has {seconds:.0f} s or more, the page takes "
             f"{MOST_SECONDS} s; use phasen enhance for longer ones."
         )
 

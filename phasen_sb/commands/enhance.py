@@ -14,9 +14,11 @@ from phasen_sb.inference.chunks import ChunkPlan
 DESCRIPTION = """\
 Removes noise from the speech in audio files: WAV, FLAC, OGG, Opus, MP3, AIFF
 and whatever else libsndfile reads, any sample rate, any number of channels, any
-length. The output keeps rate, channels, level, length and format, and goes
-beside the input as NAME.enhanced.SUFFIX. Several files or a folder: what is
-done already is kept, so an interrupted job continues where it stopped.
+length; with pip install "phasen_sb[media]" also videos (MP4, MOV, MKV, WebM),
+whose pictures are copied, and M4A, AAC, WMA and AMR. The output keeps rate,
+channels, level, length and format, and goes beside the input as
+NAME.enhanced.SUFFIX. Several files or a folder: what is done already is kept,
+so an interrupted job continues where it stopped.
 """
 
 
@@ -55,6 +57,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1.0,
         metavar="0..1",
         help="less than 1 mixes the noisy signal back (default: 1)",
+    )
+    parser.add_argument(
+        "--limit",
+        type=float,
+        metavar="DB",
+        help="attenuate by no more than this many dB: mixes the noisy signal "
+        "back, if --strength does not mix back more (default: no limit)",
+    )
+    parser.add_argument(
+        "--residual",
+        action="store_true",
+        help="also write what was removed, input minus output, as "
+        "NAME.residual.wav beside the output",
     )
     parser.add_argument(
         "--normalize",
@@ -124,6 +139,10 @@ def _enhance_stream(arguments, folder):
             "Only one file can go to stdout; give another --output."
         )
     if target == "-":
+        if arguments.residual:
+            raise UserError(
+                "--residual goes beside a file; give --output FILE."
+            )
         arguments.format = arguments.format or "wav"
         if arguments.format.partition(":")[0].lower() != "wav":
             raise UserError(
@@ -157,13 +176,17 @@ def _enhance_files(arguments, inputs, output):
     from phasen_sb.inference.enhancer import Enhancer
     from phasen_sb.inference.jobs import enhance_files
     from phasen_sb.inference.paths import (
+        check_residuals,
         find_inputs,
+        hint_at_media,
         name_outputs,
         names_one_file,
     )
 
     found, others = find_inputs(inputs, output)
     pairs = name_outputs(found, output, arguments.format)
+    if arguments.residual:
+        check_residuals(pairs)
     enhancer = Enhancer.from_pretrained(
         arguments.model,
         arguments.device,
@@ -180,6 +203,8 @@ def _enhance_files(arguments, inputs, output):
         strength=arguments.strength,
         format=arguments.format,
         normalize=arguments.normalize,
+        limit=arguments.limit,
+        residual=arguments.residual,
     )
     if report.kept:
         print(
@@ -188,7 +213,8 @@ def _enhance_files(arguments, inputs, output):
             file=sys.stderr,
         )
     if others:
-        print(f"Left out: {describe_others(others)}.", file=sys.stderr)
+        words = [describe_others(others), hint_at_media(others)]
+        print(f"Left out: {'; '.join(filter(None, words))}.", file=sys.stderr)
     if report.failed:
         if len(pairs) == 1:
             raise UserError(*report.failed.values())

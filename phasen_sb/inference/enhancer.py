@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -12,26 +13,23 @@ import torch
 from speechbrain.dataio.preprocess import AudioNormalizer
 from speechbrain.inference.enhancement import WaveformEnhancement
 
-from phasen_sb.audio.formats import (
-    choose_format,
-    find_other_format,
-    format_of,
-)
-from phasen_sb.audio.metadata import read_metadata
+from phasen_sb.audio.formats import choose_format
 from phasen_sb.audio.reading import (
     check_whole,
     open_audio,
     read_blocks,
     read_samples,
 )
-from phasen_sb.audio.writing import AudioWriter
 from phasen_sb.errors import UserError
 from phasen_sb.inference.arrays import Wave, from_signal, to_signal
+from phasen_sb.inference.attenuation import apply_limit, write_removed
 from phasen_sb.inference.chunks import ChunkPlan
+from phasen_sb.inference.output_files import OutputFiles
 from phasen_sb.inference.paths import (
     check_output,
     format_by_suffix,
     name_output,
+    name_residual,
 )
 from phasen_sb.inference.recording import RecordingEnhancer
 from phasen_sb.inference.recording_statistics import measure_recording
@@ -156,6 +154,7 @@ class Enhancer(WaveformEnhancement):
         wave: Wave,
         sample_rate: int,
         strength: float = 1.0,
+        limit: float | None = None,
     ) -> Wave:
         """Enhances a waveform.
 
@@ -170,6 +169,10 @@ class Enhancer(WaveformEnhancement):
         strength : float
             0 returns the input, 1 the enhanced signal, values between mix
             the two.
+        limit : float, optional
+            The most that is attenuated (dB): so much of the input is mixed
+            back that nothing comes out further below it. Of ``strength`` and
+            ``limit`` the one that keeps more of the input applies.
 
         Returns
         -------
@@ -180,9 +183,9 @@ class Enhancer(WaveformEnhancement):
         Raises
         ------
         UserError
-            If the shape, dtype, rate or strength is not possible.
+            If the shape, dtype, rate, strength or limit is not possible.
         """
-        _check_strength(strength)
+        strength = apply_limit(strength, limit)
         if not sample_rate >= 1 or sample_rate != int(sample_rate):
             raise UserError(
                 f"The sample rate is {sample_rate}; it must be a positive "
@@ -220,13 +223,16 @@ class Enhancer(WaveformEnhancement):
         normalize: bool = False,
         overwrite: bool = False,
         progress: Callable[[float], None] | None = None,
+        limit: float | None = None,
+        residual: bool = False,
     ) -> EnhancedFile:
         """Enhances a file, streaming from and to the disk.
 
         Arguments
         ---------
         filename : path
-            Any file that libsndfile reads.
+            Any file that libsndfile reads; with the extra ``media`` also
+            videos, whose pictures are copied, and M4A, WMA, AMR.
         output_filename : path, optional
             Where to write; beside the input with ``.enhanced`` before the
             suffix by default.
@@ -242,6 +248,11 @@ class Enhancer(WaveformEnhancement):
         progress : callable, optional
             Called with the seconds done since the last call. An exception
             that it raises ends the work and leaves nothing behind.
+        limit : float, optional
+            The most that is attenuated (dB), as in :meth:`enhance`.
+        residual : bool
+            Also write what was removed, input minus output at the input's
+            level, beside the output as ``NAME.residual.wav``.
 
         Returns
         -------
@@ -252,7 +263,7 @@ class Enhancer(WaveformEnhancement):
         UserError
             If the input cannot be read, or the output not be written.
         """
-        _check_strength(strength)
+        strength = apply_limit(strength, limit)
         started = perf_counter()
         source = Path(filename)
         if output_filename is None:
@@ -262,40 +273,31 @@ class Enhancer(WaveformEnhancement):
             if format is None:
                 format = format_by_suffix(source, target)
         check_output(source, target, overwrite)
+        removed = name_residual(target) if residual else None
+        if removed is not None:
+            check_output(source, removed, overwrite)
         with open_audio(source) as file:
-            rate, channels = file.samplerate, file.channels
-            stored = format_of(file)
-            other = find_other_format(stored, target.suffix)
-            chosen = choose_format(stored, format or other)
-            metadata = read_metadata(source, stored)
-            tags = {} if metadata.copies(chosen) else file.copy_metadata()
-            remarks = [file.note, metadata.name_lost(chosen)]
-            if find_other_format(stored, source.suffix):
-                remarks.append(
-                    f"it contains {stored.format}, not what its suffix says; "
-                    f"{target.name} is {chosen.format}."
-                )
+            rate = file.samplerate
+            outputs = OutputFiles(file)
+            chosen = outputs.choose_format(target, format)
+            remarks = outputs.list_remarks(target, chosen)
             blocks = read_blocks(file)
             statistics = measure_recording(
-                blocks, channels, rate, self.sample_rate
+                blocks, file.channels, rate, self.sample_rate
             )
             check_whole(file, statistics.samples)
         meter = PeakMeter()
         gain = 1.0
+        tracks = []
+
+        def open_writer(path, audio_format):
+            return outputs.open_writer(path, audio_format, statistics.samples)
 
         def write(path, audio_format, blocks):
-            writer = AudioWriter(
-                path,
-                rate,
-                channels,
-                audio_format,
-                statistics.samples,
-                tags,
-                lambda part: metadata.write(part, audio_format),
-            )
-            with writer:
+            with open_writer(path, audio_format) as writer:
                 for block in blocks:
                     writer.write(block)
+            tracks.extend(writer.notes)
 
         def enhanced():
             with open_audio(source) as file:
@@ -311,21 +313,30 @@ class Enhancer(WaveformEnhancement):
                     if progress is not None:
                         progress(len(part) / rate)
 
-        if normalize and chosen.limited:
-            gain = _write_scaled(write, target, chosen, enhanced(), meter)
-        else:
-            write(target, chosen, enhanced())
+        with ExitStack() as stack:
+            parts = enhanced()
+            if removed is not None:
+                wav = outputs.choose_format(removed, "wav")
+                writer = stack.enter_context(open_writer(removed, wav))
+                file = stack.enter_context(open_audio(source))
+                parts = write_removed(file, writer, parts)
+            if normalize and chosen.limited:
+                gain = _write_scaled(write, target, chosen, parts, meter)
+            else:
+                write(target, chosen, parts)
         return EnhancedFile(
             source,
             target,
-            statistics.samples / rate,
-            perf_counter() - started,
-            statistics.non_finite,
-            meter.over if chosen.limited and gain == 1.0 else 0,
-            meter.peak,
-            gain,
+            seconds=statistics.samples / rate,
+            elapsed=perf_counter() - started,
+            non_finite=statistics.non_finite,
+            over=meter.over if chosen.limited and gain == 1.0 else 0,
+            peak=meter.peak,
+            gain=gain,
             infrasound=bool(statistics.levels.infrasound.any()),
-            remarks=tuple(remark for remark in remarks if remark),
+            residual=removed,
+            tracks=tuple(tracks),
+            remarks=tuple(remarks),
         )
 
     def mask(self, wave: np.ndarray) -> np.ndarray | None:
@@ -352,11 +363,6 @@ class Enhancer(WaveformEnhancement):
         if mask.dim() == 3:  # complex
             mask = mask.square().sum(-1).sqrt()
         return mask.float().cpu().numpy()
-
-
-def _check_strength(strength):
-    if not 0 <= strength <= 1:
-        raise UserError(f"The strength is {strength}; it must be from 0 to 1.")
 
 
 def _write_scaled(write, target, chosen, enhanced, meter):

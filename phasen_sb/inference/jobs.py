@@ -14,9 +14,11 @@ from time import perf_counter
 import torch
 from tqdm import tqdm
 
+from phasen_sb.audio.media import measure_seconds
 from phasen_sb.audio.reading import open_audio
 from phasen_sb.errors import UserError
 from phasen_sb.inference.enhancer import Enhancer
+from phasen_sb.inference.paths import name_residual
 from phasen_sb.inference.reports import EnhancedFile
 
 logger = logging.getLogger(__name__)
@@ -54,7 +56,10 @@ def enhance_files(
     report = JobReport()
     waiting = []
     for source, target in pairs:
-        if resume and not overwrite and _is_done(source, target):
+        done = _is_done(source, target)
+        if options.get("residual"):
+            done = done and _is_done(source, name_residual(target))
+        if resume and not overwrite and done:
             report.kept.append(target)
         else:
             waiting.append((source, target))
@@ -180,6 +185,8 @@ def _seconds(path):
         return 0.0  # Opening a pipe blocks until somebody writes to it.
     try:
         with open_audio(path) as file:
-            return file.frames / file.samplerate
+            seconds = file.frames / file.samplerate
+        # FFmpeg guesses where the header does not say it, as of AAC.
+        return seconds or measure_seconds(path)
     except UserError:
         return 0.0

@@ -3,9 +3,10 @@
 import glob
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from phasen_sb.audio.containers import MEDIA_SUFFIXES
 from phasen_sb.audio.finding import (
     AUDIO_SUFFIXES,
     OTHER_SOUND,
@@ -13,10 +14,12 @@ from phasen_sb.audio.finding import (
     search_folder,
 )
 from phasen_sb.audio.formats import FORMATS, AudioFormat, choose_format
+from phasen_sb.audio.media import can_read_media, import_av
 from phasen_sb.errors import UserError
-from phasen_sb.utils.file_names import ENHANCED
+from phasen_sb.utils.file_names import ENHANCED, RESIDUAL
 
 EARLIER_OUTPUT = "output of an earlier run"
+_OUTPUT_ENDINGS = (ENHANCED, RESIDUAL)
 _SUFFIX = re.compile(r"\.[A-Za-z]\w{0,4}")
 # MPEG layer II can be read only.
 _WRITTEN_AS = {".mp2": ".mp3"}
@@ -38,23 +41,26 @@ def find_inputs(
     """
     if output is not None:
         output = Path(output).expanduser()
+    suffixes = AUDIO_SUFFIXES
+    if can_read_media():
+        suffixes |= MEDIA_SUFFIXES
     found: dict[str, tuple[Path, Path]] = {}
     others: dict[Path, str] = {}
     for name in map(str, names):
         path = Path(name).expanduser()
         if os.path.isdir(path):  # False for a name that is too long
             _check_apart(path, output)
-            files, more = search_folder(path, output)
+            files, more = search_folder(path, output, suffixes)
             files = _take_outputs(files, more)
             if not files:
-                raise no_audio(path, more)
+                raise no_audio(path, more, hint_at_media(more))
             others |= more
             within = [file.relative_to(path) for file in files]
         elif os.path.exists(path) or not glob.has_magic(name):
             files, within = [path], [Path(path.name)]
         else:
             files = _match(os.path.expanduser(name), output)
-            if ENHANCED not in name:
+            if not any(ending in name for ending in _OUTPUT_ENDINGS):
                 files = _take_outputs(files, others)
             if not files:
                 raise UserError(
@@ -66,10 +72,19 @@ def find_inputs(
     # What a shell makes of * has the outputs of an earlier run in it.
     stems = {os.path.splitext(path)[0] for path in found}
     for path in list(found):
-        stem = os.path.splitext(path)[0]
-        if stem.endswith(ENHANCED) and stem.removesuffix(ENHANCED) in stems:
+        stem, ending = os.path.splitext(os.path.splitext(path)[0])
+        if ending in _OUTPUT_ENDINGS and stem in stems:
             others[found.pop(path)[0]] = EARLIER_OUTPUT
     return list(found.values()), others
+
+
+def hint_at_media(others: Mapping[Path, str]) -> str | None:
+    """Says how to read what :func:`find_inputs` left out; None if there is no
+    way."""
+    kinds = sorted(MEDIA_SUFFIXES.intersection(others.values()))
+    if can_read_media() or not kinds:
+        return None
+    return f'to read {", ".join(kinds)}, run pip install "phasen_sb[media]"'
 
 
 def _check_apart(folder, output):
@@ -99,7 +114,7 @@ def _take_outputs(files, others):
     inputs = []
     for file in files:
         stem = file.with_suffix("")
-        if not stem.name.endswith(ENHANCED):
+        if not stem.name.endswith(_OUTPUT_ENDINGS):
             inputs.append(file)
         elif stem.with_suffix("") not in stems:
             others[file] = EARLIER_OUTPUT
@@ -141,7 +156,9 @@ def name_outputs(
     [(PosixPath('in/a/x.mp3'), PosixPath('out/a/x.flac'))]
     """
     if format is not None:  # before the first of many files fails
-        choose_format(AudioFormat("WAV", "PCM_16"), format)
+        chosen = choose_format(AudioFormat("WAV", "PCM_16"), format)
+        if chosen.is_media:
+            import_av(f"--format {format}")
     is_file = output is not None and _is_file_name(output, len(inputs))
     pairs = []
     for source, relative in inputs:
@@ -179,6 +196,8 @@ def _is_file_name(output, count):
     if os.path.isdir(path) or str(output).endswith(("/", os.sep)):
         return False
     if kind[1:] in FORMATS and count == 1:
+        if kind in MEDIA_SUFFIXES:
+            import_av(path)
         return True
     if kind[1:] in FORMATS:
         raise UserError(
@@ -216,6 +235,41 @@ def name_output(source: Path, format: str | None = None) -> Path:
     """
     stem, suffix = _split_suffix(source, format)
     return source.with_name(f"{stem}{ENHANCED}{suffix}")
+
+
+def name_residual(target: Path) -> Path:
+    """Names the file of what was removed, beside the output.
+
+    Example
+    -------
+    >>> name_residual(Path("talks/interview.enhanced.mp4")).name
+    'interview.residual.wav'
+    """
+    stem = _split_suffix(target, None)[0].removesuffix(ENHANCED)
+    return target.with_name(f"{stem}{RESIDUAL}.wav")
+
+
+def check_residuals(pairs: Iterable[tuple[Path, Path]]) -> None:
+    """Refuses residuals that would be an input, an output or one another.
+
+    Raises UserError.
+    """
+    pairs = list(pairs)
+    files = {os.path.realpath(file) for pair in pairs for file in pair}
+    targets: dict[Path, Path] = {}
+    for _, target in pairs:
+        residual = name_residual(target)
+        other = targets.setdefault(residual, target)
+        if other != target:
+            raise UserError(
+                f"The residuals of {other} and {target} would both be "
+                f"{residual}; enhance them into two folders."
+            )
+        if os.path.realpath(residual) in files:
+            raise UserError(
+                f"{residual}, the residual of {target}, would replace another "
+                "input or output; give another --output."
+            )
 
 
 def check_output(source: Path, target: Path, overwrite: bool) -> None:

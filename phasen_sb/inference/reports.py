@@ -24,12 +24,17 @@ class EnhancedFile:
     gain: float = 1.0
     #: Whether strong sound below 20 Hz was removed.
     infrasound: bool = False
+    #: What was removed, where it was asked for.
+    residual: Path | None = None
+    #: What became of a video's other tracks, in sentences.
+    tracks: tuple[str, ...] = ()
     #: What was assumed of the input, and what of it the output cannot keep.
     remarks: tuple[str, ...] = ()
 
     def notes(self) -> list[str]:
         """Lists, in sentences, what a listener should know."""
         notes = [f"{self.source}: {remark}" for remark in self.remarks]
+        notes += self.tracks
         if self.non_finite:
             notes.append(
                 f"{self.source}: {self.non_finite} samples were NaN or "

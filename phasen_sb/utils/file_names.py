@@ -17,3 +17,5 @@ SCORES = "scores.json"
 SCORES_PER_FILE = "scores.csv"
 #: Ends the stem of an output that ``phasen enhance`` writes beside its input.
 ENHANCED = ".enhanced"
+#: Ends the stem of what ``phasen enhance --residual`` writes beside an output.
+RESIDUAL = ".residual"

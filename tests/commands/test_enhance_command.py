@@ -155,12 +155,12 @@ def test_links_are_followed_and_what_is_left_out_is_known(tmp_path):
     (disk / "back").symlink_to(folder)
     (folder / "gone.wav").symlink_to("nowhere")
     for name in "xyzw":
-        (folder / f"{name}.M4A").touch()
+        (folder / f"{name}.AVI").touch()
     found, others = find_inputs([folder])
     assert [str(inner) for _, inner in found] == ["a.bwf", "day/b.mpga"]
     assert describe_others(others) == (
-        f"1 x link to nothing ({folder}/gone.wav), 4 x .m4a ({folder}/w.M4A, "
-        f"{folder}/x.M4A, {folder}/y.M4A, ...), 1 x link to a folder that "
+        f"1 x link to nothing ({folder}/gone.wav), 4 x .avi ({folder}/w.AVI, "
+        f"{folder}/x.AVI, {folder}/y.AVI, ...), 1 x link to a folder that "
         f"it is in ({folder}/day/back), 1 x output of an earlier run "
         f"({folder}/o.enhanced.wav)"
     )
@@ -171,19 +171,19 @@ def test_outputs_never_become_inputs(
 ):
     monkeypatch.chdir(tmp_path)
     write_noise(tmp_path / "a.wav", 400)
-    (tmp_path / "b.m4a").touch()
+    (tmp_path / "b.avi").touch()
     model = ["--model", str(model_folder)]
     for _ in range(2):
         assert main(["enhance", ".", "-o", "out", *model]) == 0
     assert (
-        "Left out: 1 x .m4a (b.m4a), 1 x folder of" in capsys.readouterr().err
+        "Left out: 1 x .avi (b.avi), 1 x folder of" in capsys.readouterr().err
     )
     assert names(tmp_path / "out") == ["a.wav"]
     assert main(["enhance", "**/*.wav", "-o", "out", *model]) == 0
     assert main(["enhance", "a.wav", *model]) == 0
     assert main(["enhance", "a.wav", "a.enhanced.wav", *model]) == 0
     assert "earlier run (a.enhanced.wav)" in capsys.readouterr().err
-    top = ["a.enhanced.wav", "a.wav", "b.m4a", "out"]
+    top = ["a.enhanced.wav", "a.wav", "b.avi", "out"]
     assert names(tmp_path) == top
     os.mkdir("linked")
     os.link("a.wav", "linked/a.wav")
@@ -196,7 +196,7 @@ def test_outputs_never_become_inputs(
             "The format 'x' is unknown",
         ),
         ([".", "-o", "linked"], "is the input itself"),
-        (["a.wav", "-o", "o.m4a"], "files of the kind .m4a cannot be written"),
+        (["a.wav", "-o", "o.avi"], "files of the kind .avi cannot be written"),
         ([".", "-o", "o.flac"], "o.flac names one file, but there are"),
         ([""], "The argument after enhance is empty"),
         (["a.wav", "--output="], "The argument after --output= is empty"),

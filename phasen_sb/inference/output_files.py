@@ -1,0 +1,82 @@
+"""Opens the files that become of an input, with what else was in it."""
+
+from pathlib import Path
+
+from phasen_sb.audio.formats import (
+    AudioFormat,
+    choose_format,
+    find_other_format,
+)
+from phasen_sb.audio.media import MediaFile, import_av
+from phasen_sb.audio.metadata import Metadata, read_metadata
+from phasen_sb.audio.reading import AudioFile, format_of
+from phasen_sb.audio.writing import AudioWriter
+
+
+class OutputFiles:
+    """Chooses the formats of output files, and opens them for writing.
+
+    They have the rate, channels, tags and other contents of ``file``, an open
+    input; for a video FFmpeg copies these, else
+    :mod:`phasen_sb.audio.metadata`. The file may be closed afterwards.
+    """
+
+    def __init__(self, file: AudioFile):
+        self._source = Path(file.name)
+        self._stored = format_of(file)
+        self._rate, self._channels = file.samplerate, file.channels
+        self._note, self._tags = file.note, file.copy_metadata()
+        self._media = file if isinstance(file, MediaFile) else None
+        self._metadata = (
+            Metadata(self._stored.format)
+            if self._media
+            else read_metadata(self._source, self._stored)
+        )
+
+    def choose_format(self, target: Path, name: str | None) -> AudioFormat:
+        """Chooses a format by name, else by the suffix of ``target``.
+
+        Raises a :class:`phasen_sb.errors.UserError` if it cannot be written.
+        """
+        name = name or find_other_format(self._stored, target.suffix)
+        chosen = choose_format(self._stored, name)
+        if chosen.is_media:
+            import_av(target)
+        return chosen
+
+    def list_remarks(self, target: Path, chosen: AudioFormat) -> list[str]:
+        """Lists what was assumed of the input, and what is not kept of it."""
+        remarks = [self._note, self._metadata.name_lost(chosen)]
+        if find_other_format(self._stored, self._source.suffix):
+            remarks.append(
+                f"it contains {self._stored.format}, not what its suffix says; "
+                f"{target.name} is {chosen.format}."
+            )
+        return [remark for remark in remarks if remark]
+
+    def open_writer(
+        self, path: Path, audio_format: AudioFormat, samples: int
+    ) -> AudioWriter:
+        """Opens a file for so many samples."""
+        tags = {} if self._metadata.copies(audio_format) else self._tags
+        if audio_format.is_media:
+            # Here, because it needs PyAV.
+            from phasen_sb.audio.media_writing import MediaWriter
+
+            return MediaWriter(
+                path,
+                self._rate,
+                self._channels,
+                audio_format,
+                self._media,
+                tags,
+            )
+        return AudioWriter(
+            path,
+            self._rate,
+            self._channels,
+            audio_format,
+            samples,
+            tags,
+            lambda part: self._metadata.write(part, audio_format),
+        )

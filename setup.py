@@ -27,6 +27,7 @@ setup(
     description="PHASEN speech enhancement as SpeechBrain modules",
     long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    author="The phasen_sb authors",
     license="Apache-2.0",
     python_requires=">=3.10",
     package_dir=PACKAGE_DIR,

@@ -54,6 +54,10 @@ def test_folder_is_mirrored_resumed_and_survives_a_bad_file(
     report = enhance_files(identity, pairs, jobs, progress=False)
     assert [file.target.name for file in report.done] == ["b.flac"]
     assert report.kept == [tmp_path / "out" / "a.wav"]
+    later = time.time() + 10
+    os.utime(noisy / "a.wav", (later, later))  # recorded again since
+    report = enhance_files(identity, pairs, jobs, progress=False)
+    assert "--overwrite" in report.failed[noisy / "a.wav"]
 
 
 def test_jobs_with_outputs_of_one_stem_keep_apart(tmp_path):

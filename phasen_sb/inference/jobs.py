@@ -188,5 +188,5 @@ def _seconds(path):
             seconds = file.frames / file.samplerate
         # FFmpeg guesses where the header does not say it, as of AAC.
         return seconds or measure_seconds(path)
-    except UserError:
+    except Exception:  # is reported when the file is enhanced
         return 0.0

@@ -186,6 +186,7 @@ def _may_repeat(statistics):
             for values in (
                 levels.mean,
                 levels.overall,
+                levels.infrasound,
                 levels.offsets,
                 excerpts,
             )

@@ -294,7 +294,8 @@ def _split_ogg(data, size):
         if start != end:
             starts.append(start)
         segments = data[start + 26]
-        end = start + 27 + segments + sum(data[start + 27 : start + 27 + segments])
+        body = start + 27 + segments
+        end = body + sum(data[start + 27 : body])
     if len(starts) < 2:
         return None
     ends = [*starts[1:], size]

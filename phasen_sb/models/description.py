@@ -205,7 +205,7 @@ def read_description(path: Path, trust: bool = False) -> Description:
         raise
     except (
         *(YAMLError, KeyError, TypeError, ValueError),
-        *(ArithmeticError, AttributeError),
+        *(ArithmeticError, AttributeError, RecursionError),
     ) as error:
         raise UserError(
             f"{path} describes no enhancer ({_one_line(error)}); give the "

@@ -106,7 +106,7 @@ def read_export(folder: Path, trust: bool = False) -> StoredModel:
         read_state(folder / WEIGHTS, trust),
         str(folder),
         _read_json(folder / RESULTS),
-        card=card.read_text(encoding="utf-8") if card.is_file() else None,
+        card=card.read_text("utf-8", "replace") if card.is_file() else None,
     )
 
 
@@ -164,8 +164,9 @@ def check_files(folder: Path) -> None:
     model's repository.
     """
     root = folder.resolve()
-    if root.parent.name == "snapshots":
-        root = root.parents[1]
+    repository = root.parents[1] if len(root.parents) > 1 else root
+    if root.parent.name == "snapshots" and "--" in repository.name:
+        root = repository
     for path in (
         *(folder / name for name in (DESCRIPTION, WEIGHTS, CARD, RESULTS)),
         folder / CHECKPOINTS / DATA_RECORD,

@@ -4,17 +4,31 @@ SpeechBrain's own transfer only warns about tensors that are missing.
 """
 
 import os
+import pickletools
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_leaves
 
 from phasen_sb.errors import UserError
 from phasen_sb.models.safe_description import MOST_BYTES, TRUST, Untrusted
+
+#: What torch.save names in a state dict, besides types of storages.
+NAMED = {
+    "collections Counter",
+    "collections OrderedDict",
+    "torch Size",
+    "torch.nn.parameter Parameter",
+    "torch._utils _rebuild_parameter",
+    "torch._utils _rebuild_tensor",
+    "torch._utils _rebuild_tensor_v2",
+}
+#: Bytes of the list of tensors in a file of weights.
+MOST_LIST = 2**21
 
 
 def read_state(
@@ -54,7 +68,18 @@ def read_state(
             f"{path} holds a {type(state).__name__} instead of weights; give "
             "a file with a state dict."
         )
+    if trust is False:
+        for name, tensor in state.items():
+            _check_tensor(str(path), name, tensor)
     return dict(state)
+
+
+def _check_tensor(source, name, tensor):
+    if not (isinstance(name, str) and isinstance(tensor, torch.Tensor)):
+        raise UserError(
+            f"{source} has {name!r}, which is not a tensor; give weights "
+            "that phasen_sb wrote."
+        )
 
 
 def _check_sizes(path):
@@ -62,26 +87,58 @@ def _check_sizes(path):
     size = path.stat().st_size
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
+        for entry in entries:
+            if entry.filename.endswith(".pkl"):
+                _check_pickle(archive, entry)
     if size > MOST_BYTES:
         raise ValueError(f"it has more than {MOST_BYTES / 2**30:.0f} GB")
     if sum(entry.file_size for entry in entries) > size:
         raise ValueError("its contents claim to be larger than the file")
     total = 0
-    for tensor in tree_leaves(
+    for tensor in _find_tensors(
         torch.load(path, map_location="meta", weights_only=True)
     ):
-        if isinstance(tensor, torch.Tensor):
-            if tensor.layout != torch.strided or tensor.is_quantized:
-                raise ValueError("it has tensors that are not plain")
-            taken = tensor.numel() * tensor.element_size()
-            total += taken
-            if max(taken, tensor.untyped_storage().nbytes()) > size:
-                raise ValueError(
-                    f"it claims a tensor of size {list(tensor.shape)}, larger "
-                    "than the file"
-                )
+        taken = tensor.numel() * tensor.element_size()
+        total += taken
+        if max(taken, tensor.untyped_storage().nbytes()) > size:
+            raise ValueError(
+                f"it claims a tensor of size {list(tensor.shape)}, larger "
+                "than the file"
+            )
     if total > MOST_BYTES:
         raise ValueError("its tensors claim to be larger than the file")
+
+
+def _check_pickle(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    """Refuses what would make anything but plain tensors and containers.
+
+    PyTorch's safe unpickler also makes a ``bytearray`` of any length.
+    """
+    if entry.file_size > MOST_LIST:
+        raise ValueError(f"it lists more than {MOST_LIST / 2**20:.0f} MB")
+    for opcode, name, _ in pickletools.genops(archive.read(entry)):
+        if opcode.name == "GLOBAL" and name not in NAMED:
+            module, _, kind = name.rpartition(" ")
+            if module not in ("torch", "torch.storage") or not kind.endswith(
+                "Storage"
+            ):
+                raise UnpicklingError(f"it has {name}")
+
+
+def _find_tensors(root: Any) -> Iterator[torch.Tensor]:
+    """Yields the tensors in nested containers, shared ones once."""
+    waiting, seen = [root], set()
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, Mapping):
+            waiting += value.values()
+        elif isinstance(value, (list, tuple)):
+            waiting += value
 
 
 def check_finite(state: Mapping[str, torch.Tensor], source: str) -> None:
@@ -147,11 +204,7 @@ def check_shapes(
                 f"than {network}."
             )
     for name, tensor in state.items():
-        if not isinstance(tensor, torch.Tensor):
-            raise UserError(
-                f"{source} has {name!r}, which is not a tensor; give weights "
-                "that phasen_sb wrote."
-            )
+        _check_tensor(source, name, tensor)
         if tensor.shape != expected[name].shape:
             raise UserError(
                 f"{source} has {name!r} as {list(tensor.shape)}, the network "

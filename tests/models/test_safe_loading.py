@@ -168,13 +168,20 @@ def test_links_stay_in_the_folder(folder, tmp_path, name):
     (folder / name).unlink()
     (folder / name).symlink_to(f"../{name}")
     refuse(folder, f"{name} is a link to {outside}")
+    # Not the hub's cache, whatever the folder around it is called.
+    other = tmp_path / "snapshots" / "model"
+    shutil.copytree(folder, other, symlinks=True)
+    (other / name).unlink()
+    (other / name).symlink_to(f"../../{name}")
+    refuse(other, f"{name} is a link to {outside}")
     assert Enhancer.from_pretrained(folder, trust=True).sample_rate == 16000
 
 
 def test_the_hubs_cache_has_links_into_its_repository(folder, tmp_path):
-    blobs = tmp_path / "blobs"
-    snapshot = tmp_path / "snapshots" / "1234"
-    blobs.mkdir()
+    repository = tmp_path / "models--me--my_model"
+    blobs = repository / "blobs"
+    snapshot = repository / "snapshots" / "1234"
+    blobs.mkdir(parents=True)
     snapshot.mkdir(parents=True)
     for path in folder.iterdir():
         path.rename(blobs / path.name)
@@ -207,6 +214,27 @@ def test_pickled_weights_are_refused(folder, canary):
     )
     refuse(folder, "model.ckpt cannot be read as weights")
     assert not canary.exists()
+
+
+def replace_list(path, content):
+    """Replaces the pickle in a file of weights."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", content)
+        archive.writestr("archive/version", b"3\n")
+        archive.writestr("archive/byteorder", b"little")
+
+
+def test_a_list_of_tensors_is_no_bomb(folder):
+    long = b"\x80\x02cbuiltins\nbytearray\n\x8a\x06"
+    long += (2**40).to_bytes(6, "little") + b"\x85R."
+    replace_list(folder / WEIGHTS, long)
+    refuse(folder, "pickled objects")
+    # A list of a list twice of a list twice ...
+    lists = []
+    for _ in range(60):
+        lists = [lists, lists]
+    replace_list(folder / WEIGHTS, pickle.dumps({"weight": lists}, 2))
+    refuse(folder, "'weight', which is not a tensor", is_refused=False)
 
 
 def enlarge(path, compress=False):

@@ -12,10 +12,16 @@ KNOWN = frozenset(
     "afsp,DISP,_PMX,axml,chna,umid,cart,plst,acid,strc,levl,MD5 ,r64m,COMM,"
     "MARK,INST,COMT,NAME,AUTH,ANNO,(c) ,APPL,basc,info,free".split(",")
 )
+#: Zeros, which libsndfile does not take for a chunk either.
+NO_NAME = "\0\0\0\0"
 #: What tags begin with that are not in a chunk.
 TAGS = (b"TAG", b"ID3", b"APETAGEX")
 #: Zeros and tags behind the audio are at most so long.
 ENDING = 2**16
+#: More chunks are not behind the audio of any file.
+MOST_CHUNKS = 200
+#: No file is so long: sizes that lead there are wrong.
+LONGEST_FILE = 2**62
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,8 @@ def read_chunk(
     file: BinaryIO, container: Container, start: int
 ) -> Chunk | None:
     """Reads the header of the chunk at ``start``; None at the end."""
+    if start > LONGEST_FILE:
+        return None
     file.seek(start)
     header = file.read(container.header)
     if len(header) < container.header:
@@ -97,7 +105,7 @@ def read_chunks(file: BinaryIO, container: Container) -> Iterable[Chunk]:
     start = container.first
     while chunk := read_chunk(file, container, start):
         yield chunk
-        if chunk.name == container.data or chunk.size < 0:
+        if chunk.name in (container.data, NO_NAME) or chunk.size < 0:
             return
         start = _find_next(file, container, chunk)
 
@@ -129,7 +137,9 @@ def read_ending(
         end = chunk.body + chunk.size
         known = chunk.name in KNOWN
         printable = chunk.name.isascii() and chunk.name.isprintable()
-        fits = 0 <= chunk.size and end <= file_size
+        fits = 0 <= chunk.size and end <= file_size and chunk.name != NO_NAME
+        if len(chunks) == MOST_CHUNKS:
+            return None
         if strict and not ((known or chunks) and printable and fits):
             return None
         if not (known or fits and (printable or not container.narrow)):

@@ -80,16 +80,20 @@ def _split_joined(file: BinaryIO, size: int, magic: bytes):
     """Splits WAV or AIFF files that were joined; None if it is only one."""
     order = ">I" if magic in (b"RIFX", b"FORM") else "<I"
     parts: list[tuple[Piece, ...]] = []
+    file.seek(8)
+    form = file.read(4)
     start = 0
     while size - start >= 12:
         file.seek(start)
-        head = file.read(8)
+        head = file.read(12)
         if head[:4] != magic:
             return None
-        (length,) = struct.unpack(order, head[4:])
+        (length,) = struct.unpack(order, head[4:8])
         end = start + 8 + length
         if end > size:
-            return None
+            if not parts or head[8:] != form or size - start <= EXCESS:
+                return None
+            end = size  # the recorder of the last one died
         parts.append(((start, end),))
         file.seek(end)
         start = end if file.read(4) == magic else end + length % 2

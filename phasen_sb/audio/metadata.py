@@ -198,6 +198,7 @@ def _read_chunks(path, kind):
         container = find_container(file)
         if container is None:
             return []
+        size = path.stat().st_size
         found = list(read_chunks(file, container))
         if found and found[-1].name == container.data:
             data = found.pop()
@@ -214,10 +215,9 @@ def _read_chunks(path, kind):
                 kind == "AIFF" and chunk.name in TEXTS
             ):
                 continue
-            file.seek(chunk.body)
-            body = file.read(chunk.size)
-            if len(body) == chunk.size:
-                chunks.append((chunk.name, body))
+            if 0 <= chunk.size <= size - chunk.body:
+                file.seek(chunk.body)
+                chunks.append((chunk.name, file.read(chunk.size)))
         return chunks
 
 

@@ -3,6 +3,7 @@
 import io
 import logging
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -103,6 +104,47 @@ def test_what_follows_the_audio_does_not_become_audio(tmp_path, name):
     path.write_bytes(RIGHT[name])
     samples, note = read_all(path)
     assert len(samples) == SAMPLES and note is None
+
+
+CHUNK = struct.pack(">4sq", b"free", 2**63 - 1)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        WAV[:12] + bytes(10**7),
+        CAF[:8] + CHUNK + CAF[8:],
+        with_size(WAV, b"data", 1000) + b"LIST\0\0\0\0" * 8000 + b"12345",
+    ],
+)
+def test_odd_chunks_end_in_seconds(tmp_path, data):
+    path = tmp_path / "odd"
+    path.write_bytes(data)
+    started = time.perf_counter()
+    try:
+        read_all(path)
+    except UserError as error:
+        assert "cannot be decoded" in str(error)
+    assert time.perf_counter() - started < 8
+
+
+def test_silence_behind_a_wrong_length_is_audio(tmp_path):
+    path = tmp_path / "half.caf"
+    half = with_size(CAF, b"data", BYTES // 2 + 4, 4, ">q")
+    path.write_bytes(half + bytes(4 * 10**5))
+    assert len(read_all(path)[0]) == SAMPLES + 2 * 10**5
+
+
+def test_the_last_of_joined_files_may_have_any_length(tmp_path):
+    path = tmp_path / "joined.wav"
+    path.write_bytes(
+        WAV
+        + with_size(with_size(WAV, b"data", -1 % 2**32), b"RIFF", -1 % 2**32)
+    )
+    samples, note = read_all(path)
+    expected = sf.read(io.BytesIO(WAV))[0]
+    assert np.array_equal(samples, np.tile(expected, 2))
+    assert "2 recordings" in note
 
 
 def test_a_wav_above_4_gib_is_read_whole(tmp_path):

@@ -6,6 +6,7 @@ Needs the extra ``media``: PyAV, whose wheels contain FFmpeg.
 import importlib
 import importlib.util
 import os
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import chain
@@ -274,12 +275,17 @@ def _choose_format(suffix, codec):
     return suffix.upper(), codec.upper()
 
 
+_DURATION = re.compile(r"(\d{1,4}):(\d\d?):(\d\d?(?:\.\d*)?)")
+
+
 def _promised_seconds(stream):
     """The track's length in the header; 0 if it is not there, or a guess."""
     if stream.container.format.name.startswith("mov"):
         return (stream.duration or 0) * stream.time_base
-    duration = stream.metadata.get("DURATION", "0:0:0").split(":")
-    hours, minutes, seconds = map(float, duration)
+    found = _DURATION.fullmatch(stream.metadata.get("DURATION", ""))
+    if found is None:
+        return 0
+    hours, minutes, seconds = map(float, found.groups())
     return hours * 3600 + minutes * 60 + seconds
 
 

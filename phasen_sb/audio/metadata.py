@@ -6,6 +6,7 @@ mutagen. From one kind to another go text that both know, and pictures.
 
 import base64
 import struct
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -100,7 +101,8 @@ class Metadata:
         easy = EasyID3(path)
         for key, values in self.tags.items():
             if key in EasyID3.Set:
-                easy[key] = values
+                with suppress(ValueError):  # two where ID3 has a place for one
+                    easy[key] = values
         easy.save(path)
 
     def _write_comments(self, path, kind):

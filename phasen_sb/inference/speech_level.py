@@ -24,7 +24,6 @@ FRAME_SECONDS = 0.02
 #: Windows of 2 s, one every 0.2 s.
 FRAMES_PER_STEP = 10
 STEPS_PER_WINDOW = 10
-STEP_SECONDS = FRAMES_PER_STEP * FRAME_SECONDS
 #: Range (dB) of a window's frames, from the 10th to the 85th percentile, from
 #: which on it may be speech: speech at 2 dB of SNR has 6, steady noise 1 to 4.
 LEAST_RANGE = 4.5
@@ -44,6 +43,11 @@ SPEECH_BAND, INFRASOUND = 80.0, 20.0
 #: DC offset and infrasound are taken from the network's input if they have at
 #: least this share of the rest's power.
 INAUDIBLE_SHARE = 0.01
+
+
+def _count_frame(rate):
+    """Samples of a frame; at 11025 Hz it is a little shorter than 20 ms."""
+    return round(FRAME_SECONDS * rate)
 
 
 @dataclass(frozen=True)
@@ -75,9 +79,10 @@ class SpeechLevels:
             offsets = self.offsets[:, channel]
         if not offsets.any():
             return np.full(count, self.overall[channel])
-        seconds = (np.arange(start, start + count) + 0.5) / self.rate
-        centres = (np.arange(len(offsets)) + 0.5) * STEP_SECONDS
-        decibels = np.interp(seconds, centres, offsets)
+        length = _count_frame(self.rate) * FRAMES_PER_STEP
+        samples = np.arange(start, start + count) + 0.5
+        centres = (np.arange(len(offsets)) + 0.5) * length
+        decibels = np.interp(samples, centres, offsets)
         return self.overall[channel] * 10 ** (decibels / 20)
 
     def reject_noise(
@@ -89,7 +94,7 @@ class SpeechLevels:
         without pauses. ``before`` and ``after`` are ``[samples]`` from sample
         ``start`` on. Returns ``[steps]``; None where nothing changes.
         """
-        length = round(STEP_SECONDS * self.rate)
+        length = _count_frame(self.rate) * FRAMES_PER_STEP
         count, first = len(before) // length, start // length
         raised = self.offsets[first : first + count, channel] < 0
         if not raised.any():
@@ -110,7 +115,7 @@ class SpeechLevels:
 
     def _measure_frames(self, waves):
         """Powers in 2 s around each step, ``[steps, frames, waves]``."""
-        frame = round(FRAME_SECONDS * self.rate)
+        frame = _count_frame(self.rate)
         count = len(waves) // (frame * FRAMES_PER_STEP) * FRAMES_PER_STEP
         frames = waves[: count * frame].reshape(count, frame, -1)
         powers = np.square(frames).mean(1) + SILENCE_RMS**2
@@ -155,7 +160,7 @@ class SpeechLevelMeter:
         self._squares = np.zeros(channels)
         self._audible = np.zeros(channels)
         self._filters = [_HighPass(f, rate, channels) for f in _BANDS]
-        self._frame = round(FRAME_SECONDS * rate)
+        self._frame = _count_frame(rate)
         self._rest = np.zeros((0, channels))
         self._steps = []
         self._windows = []

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from phasen_sb.errors import UserError
 from phasen_sb.models.description import read_description
 from phasen_sb.models.enhancer import PhasenEnhancer
+from phasen_sb.models.loading import check_files
 from phasen_sb.models.safe_description import Untrusted
 from phasen_sb.utils.file_names import DESCRIPTION
 
@@ -99,6 +100,8 @@ def find_model_cost(folder: Path, trust: bool = False) -> ModelCost | None:
     if place is None:
         return None
     try:
+        if not trust:
+            check_files(place)
         description = read_description(place / DESCRIPTION, trust)
         enhancer = description.build(str(place))
     except Untrusted as error:

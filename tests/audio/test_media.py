@@ -237,6 +237,18 @@ def test_tags_from_and_to_flac(halved, tmp_path):
         assert first.copy_metadata()["title"] == "Gespräch"
 
 
+@pytest.mark.parametrize("said", [b"5", b"x:y:z", b"inf:0:0"])
+def test_a_length_that_is_no_time(tmp_path, said):
+    path = tmp_path / "odd.mkv"
+    write_video(path)
+    data, number = re.subn(
+        rb"\d\d:\d\d:\d\d\.\d{9}", said.ljust(18, b"\0"), path.read_bytes()
+    )
+    assert number
+    path.write_bytes(data)
+    assert len(read_all(path))
+
+
 def test_a_failure_leaves_nothing_behind(halved, tmp_path):
     video = write_video(tmp_path / "talk.mkv")
 

@@ -100,6 +100,17 @@ def test_tags_and_cover_of_a_flac(identity, tmp_path):
     assert "no place for it: tag mood, cover" in result.notes()[0]
 
 
+def test_tags_that_id3_has_no_place_for_do_not_end_the_work(identity, tmp_path):
+    path = tmp_path / "a.flac"
+    sf.write(path, WAVE, 16000)
+    file = FLAC(path)
+    file["title"] = "song"
+    file["musicbrainz_trackid"] = ["one", "two"]
+    file.save()
+    result = identity.enhance_file(path, format="mp3")
+    assert ID3(result.target)["TIT2"].text == ["song"]
+
+
 def test_tags_and_cover_of_an_mp3(identity, tmp_path):
     source = tmp_path / "a.mp3"
     sf.write(source, WAVE, 16000)

@@ -112,3 +112,20 @@ def test_offsets_are_those_of_the_bursts():
     assert second[10:] == pytest.approx(expected, abs=0.3)
     curve = levels.curve(0, 12 * RATE, 100)
     assert curve == pytest.approx(rms(wave) * 10 ** (expected / 20), rel=0.05)
+
+
+@pytest.mark.parametrize("rate", [11025, 16000])
+def test_levels_change_where_the_speech_does(rate):
+    """After five minutes, too, of frames that are no whole 20 ms."""
+    samples, change = 360 * rate, 300
+    time = np.arange(samples) / rate
+    wave = 0.1 * np.random.default_rng(0).standard_normal(samples)
+    wave *= np.where(time % 0.5 < 0.25, 1, 0.05)
+    wave[change * rate :] *= 0.05
+    meter = SpeechLevelMeter(rate, 1)
+    meter.add(wave[:, None])
+    curve = meter.finish().curve(0, 0, samples)
+    middle = np.sqrt(curve[rate] * curve[-rate])
+    found = np.argmin(np.abs(np.log(curve / middle))) / rate
+    assert curve[-rate] < 0.3 * curve[rate]
+    assert found == pytest.approx(change, abs=0.4)

@@ -18,6 +18,7 @@ OTHER_SOUND = MEDIA_SUFFIXES | frozenset(".avi .wmv .ac3 .ape .wv .ra".split())
 #: Entries of a folder that are neither a file nor searched.
 BROKEN_LINK = "link to nothing"
 CIRCLE = "link to a folder that it is in"
+REPEATED = "link, in a linked folder, to one that was searched"
 UNREADABLE = "folder that cannot be read"
 OUTPUTS = "folder of the outputs"
 #: How many names a sentence gives of each kind of file.
@@ -34,7 +35,9 @@ def search_folder(
     """Lists the audio files of a folder and of the folders in it.
 
     Audio files are known by their ``suffixes``, in small letters. Links to
-    folders are followed, but not back to a folder that they are in. Hidden
+    folders are followed, but not back to a folder that they are in, nor from
+    one linked folder to another that was searched: folders that link to each
+    other have too many paths. Hidden
     files are ignored. Returns the audio files, sorted folder by folder, and
     what else there is by its kind: a suffix, or words such as
     :data:`BROKEN_LINK`. The folder ``exclude``, in which outputs go, is not
@@ -44,8 +47,11 @@ def search_folder(
     others: dict[Path, str] = {}
     excluded = None if exclude is None else os.path.realpath(exclude)
 
-    def search(path: Path, above: tuple[str, ...]):
+    searched: set[str] = set()
+
+    def search(path: Path, above: tuple[str, ...], is_linked: bool):
         here = os.path.realpath(path)
+        searched.add(here)
         try:
             entries = sorted(os.scandir(path), key=lambda entry: entry.name)
         except OSError:
@@ -70,10 +76,12 @@ def search_folder(
                 others[inner] = OUTPUTS
             elif real == here or real in above:
                 others[inner] = CIRCLE
+            elif is_linked and inner.is_symlink() and real in searched:
+                others[inner] = REPEATED
             else:
-                search(inner, (*above, here))
+                search(inner, (*above, here), is_linked or inner.is_symlink())
 
-    search(Path(folder), ())
+    search(Path(folder), (), False)
     return audio, others
 
 
@@ -109,7 +117,7 @@ def find_audio(folder: Path, exclude: Path | None = None) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     audio, others = search_folder(folder, exclude)
-    missed = OTHER_SOUND | {BROKEN_LINK, CIRCLE, UNREADABLE}
+    missed = OTHER_SOUND | {BROKEN_LINK, CIRCLE, REPEATED, UNREADABLE}
     unread = {path: kind for path, kind in others.items() if kind in missed}
     for path in audio:
         name = path.relative_to(folder).with_suffix("").as_posix()

@@ -27,3 +27,18 @@ def test_what_is_hidden_or_enhanced_already_is_left_out(tmp_path):
         (tmp_path / name).touch()
     found = [str(relative) for _, relative in find_inputs([tmp_path])[0]]
     assert found == ["b.WAV", "a/c.flac"]
+
+
+def test_folders_that_link_to_each_other(tmp_path):
+    """Every file is found, though the paths to it are beyond number."""
+    folders = [tmp_path / f"tag{i}" for i in range(12)]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "a.wav").touch()
+    for folder in folders:
+        for other in folders:
+            (folder / f"see_{other.name}").symlink_to(other)
+    found, others = find_inputs([tmp_path])
+    sources = {source for source, _ in found}
+    assert sources >= {folder / "a.wav" for folder in folders}
+    assert len(sources) < 300 and len(others) < 3000

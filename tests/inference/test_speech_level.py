@@ -6,7 +6,7 @@ import soundfile
 
 from phasen_sb import Enhancer
 from phasen_sb.data import sample_corpus
-from phasen_sb.inference.speech_level import SpeechLevelMeter
+from phasen_sb.inference.speech_level import SpeechLevelMeter, SpeechLevels
 
 RATE = 16000
 
@@ -58,14 +58,19 @@ def test_a_far_voice_is_kept(enhancer, far, decibels):
 def test_noise_in_pauses_is_not_raised(enhancer):
     speech, clean = read_pair(5, 4)
     draw = np.random.default_rng(0)
-    bursts = np.zeros(6 * RATE)  # 5 strokes of a key a second
-    for start in range(0, len(bursts) - RATE // 5, RATE // 5):
-        bursts[start : start + 800] = np.exp(-np.arange(800) / 160)
-    for noise in (
-        draw.normal(size=6 * RATE),
-        draw.normal(size=6 * RATE) * bursts,
-    ):
-        pause = 0.1 * noise / rms(noise)
+    strokes = np.zeros(6 * RATE)  # of a key, 5 a second
+    chirps = np.zeros(6 * RATE)
+    time = np.arange(3200)
+    chirp = np.hanning(3200) * np.sin(
+        1.2 * time + 1.2 * np.sin(2 * np.pi * time / 1600)
+    )
+    for start in range(0, len(strokes) - RATE // 5, RATE // 5):
+        strokes[start : start + 800] = np.exp(-np.arange(800) / 160)
+        if start % (3 * RATE // 5) == 0:
+            chirps[start : start + 3200] = chirp
+    hiss = draw.normal(size=6 * RATE)
+    for noise in (hiss, strokes * hiss, chirps + 0.003 * hiss):
+        pause = 0.03 * noise / rms(noise)
         recording = np.concatenate([speech, pause, speech])
         result = enhancer.enhance(0.05 * recording, RATE) / 0.05
         middle = slice(6 * RATE, 8 * RATE)
@@ -129,3 +134,20 @@ def test_levels_change_where_the_speech_does(rate):
     found = np.argmin(np.abs(np.log(curve / middle))) / rate
     assert curve[-rate] < 0.3 * curve[rate]
     assert found == pytest.approx(change, abs=0.4)
+
+
+def test_what_the_network_takes_for_noise_is_not_raised():
+    """A passage of 6 s that was raised by 20 dB, and what was left of it."""
+    offsets = np.full((50, 1), -20.0)
+    one, none = np.ones(1), np.zeros(1)
+    levels = SpeechLevels(RATE, none, one, none > 0, offsets)
+    noise = np.random.default_rng(0).normal(size=6 * RATE)
+    words = np.repeat(np.tile([1.0, 0.01], 15), RATE // 5)
+    # Speech, with the background between the words cleared
+    assert levels.reject_noise(0, 0, noise, words * noise) is None
+    # Removed, or kept without pauses
+    for left in (0.5 * words, np.ones_like(words)):
+        found = levels.reject_noise(0, 2 * RATE, noise, left * noise)
+        assert not found[13:37].any()  # 2 to 8 s
+        assert found[:8] == pytest.approx(-20)
+        assert found[43:] == pytest.approx(-20)

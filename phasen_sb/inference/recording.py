@@ -133,15 +133,14 @@ class RecordingEnhancer:
         the first, at the model's rate."""
         if not self._normalize:
             return wave
-        wave = levels.remove_offset(wave, channel)
+        wave, _ = levels.split_audible(wave, channel)
         return wave / levels.curve(channel, start, len(wave))
 
     def _compute_change(self, wave, levels, channel, start):
         """What enhancement adds to ``[samples]`` at the model's rate."""
         if not self._normalize:
             return self._run(wave)
-        infrasound = levels.find_infrasound(wave, channel)
-        wave = levels.remove_offset(wave, channel)
+        wave, infrasound = levels.split_audible(wave, channel)
         scale = levels.curve(channel, start, len(wave))
         change = self._run(wave / scale) * scale
         offsets = levels.reject_noise(channel, start, wave, wave + change)

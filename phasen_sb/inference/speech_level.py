@@ -43,6 +43,8 @@ SPEECH_BAND, INFRASOUND = 80.0, 20.0
 #: DC offset and infrasound are taken from the network's input if they have at
 #: least this share of the rest's power.
 INAUDIBLE_SHARE = 0.01
+#: Samples that are filtered at a time.
+PIECE = 2**18
 
 
 def _count_frame(rate):
@@ -125,20 +127,17 @@ class SpeechLevels:
         view = np.lib.stride_tricks.sliding_window_view(powers, window, 0)
         return view[::FRAMES_PER_STEP].swapaxes(1, 2)
 
-    def remove_offset(self, wave: np.ndarray, channel: int) -> np.ndarray:
-        """Removes DC offset and infrasound of ``[samples]``."""
-        wave = wave - self.mean[channel]
-        return wave - self.find_infrasound(wave, channel)
-
-    def find_infrasound(
+    def split_audible(
         self, wave: np.ndarray, channel: int
-    ) -> np.ndarray | float:
-        """The infrasound to remove of ``[samples]``, 0 if there is none."""
-        if not self.infrasound[channel]:
-            return 0.0
+    ) -> tuple[np.ndarray, np.ndarray | float]:
+        """Splits ``[samples]``, less their DC offset, into what is heard and
+        the infrasound to remove, 0 if there is none."""
         wave = wave - self.mean[channel]
+        if not self.infrasound[channel]:
+            return wave, 0.0
         sos = butter(2, INFRASOUND, "highpass", fs=self.rate, output="sos")
-        return wave - sosfiltfilt(sos, wave, padlen=min(len(wave) - 1, 9))
+        audible = sosfiltfilt(sos, wave, padlen=min(len(wave) - 1, 9))
+        return audible, wave - audible
 
 
 class SpeechLevelMeter:
@@ -172,6 +171,11 @@ class SpeechLevelMeter:
         self._count += len(block)
         self._sum += block.sum(0)
         self._squares += np.square(block).sum(0)
+        # Piece by piece: a whole recording would be copied several times.
+        for start in range(0, len(block), PIECE):
+            self._add_piece(block[start : start + PIECE])
+
+    def _add_piece(self, block):
         audible, speech = (band.filter(block) for band in self._filters)
         self._audible += np.square(audible).sum(0)
         self._rest = np.concatenate([self._rest, speech])

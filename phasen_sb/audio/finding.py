@@ -74,7 +74,7 @@ def search_folder(
             real = os.path.realpath(inner)
             if real == excluded:
                 others[inner] = OUTPUTS
-            elif real == here or real in above:
+            elif real in above or os.path.commonpath([real, here]) == real:
                 others[inner] = CIRCLE
             elif is_linked and inner.is_symlink() and real in searched:
                 others[inner] = REPEATED

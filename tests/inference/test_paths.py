@@ -42,3 +42,15 @@ def test_folders_that_link_to_each_other(tmp_path):
     sources = {source for source, _ in found}
     assert sources >= {folder / "a.wav" for folder in folders}
     assert len(sources) < 300 and len(others) < 3000
+
+
+def test_a_link_up_is_not_followed(tmp_path):
+    """As to the root of the disk: it leads to everything."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.wav").touch()
+    (tmp_path / "beside.wav").touch()
+    (folder / "up").symlink_to(tmp_path)
+    found, others = find_inputs([folder])
+    assert [source.name for source, _ in found] == ["a.wav"]
+    assert others[folder / "up"] == "link to a folder that it is in"

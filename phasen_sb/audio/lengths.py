@@ -82,7 +82,7 @@ def _split_joined(file: BinaryIO, size: int, magic: bytes):
     parts: list[tuple[Piece, ...]] = []
     file.seek(8)
     form = file.read(4)
-    start = 0
+    start, cut = 0, ""
     while size - start >= 12:
         file.seek(start)
         head = file.read(12)
@@ -93,13 +93,13 @@ def _split_joined(file: BinaryIO, size: int, magic: bytes):
         if end > size:
             if not parts or head[8:] != form or size - start <= EXCESS:
                 return None
-            end = size  # the recorder of the last one died
+            end, cut = size, " (the last may be cut)"
         parts.append(((start, end),))
         file.seek(end)
         start = end if file.read(4) == magic else end + length % 2
     if len(parts) < 2:
         return None
-    return Contents(tuple(parts), _joined(len(parts)))
+    return Contents(tuple(parts), _joined(len(parts), cut))
 
 
 def _check_chunks(
@@ -285,8 +285,11 @@ def _count_samples(path, pieces):
     return samples
 
 
-def _joined(count):
-    return f"it has {count} recordings, one behind the other; all are used."
+def _joined(count, remark=""):
+    return (
+        f"it has {count} recordings, one behind the other{remark}; all are "
+        "used."
+    )
 
 
 def _split_ogg(data, size):

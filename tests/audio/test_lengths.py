@@ -144,7 +144,9 @@ def test_the_last_of_joined_files_may_have_any_length(tmp_path):
     samples, note = read_all(path)
     expected = sf.read(io.BytesIO(WAV))[0]
     assert np.array_equal(samples, np.tile(expected, 2))
-    assert "2 recordings" in note
+    assert "2 recordings" in note and "the last may be cut" in note
+    path.write_bytes(WAV + WAV)
+    assert "cut" not in read_all(path)[1]
 
 
 def test_a_wav_above_4_gib_is_read_whole(tmp_path):

@@ -53,6 +53,9 @@ pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
     model: !name:phasen_sb.load_weights
 """
 
+#: Recordings are resampled to the enhancer's rate (Hz): memory grows with it.
+HIGHEST_RATE = 384000
+
 
 @dataclass
 class Description:
@@ -182,9 +185,12 @@ def read_description(path: Path, trust: bool = False) -> Description:
         modules = content["modules"]
         key = "enhancer" if "enhancer" in modules else "enhance_model"
         enhancer = resolver.copy(modules[key])
+        sample_rate = int(resolver.copy(content["sample_rate"]))
+        if not 0 < sample_rate <= HIGHEST_RATE:
+            raise ValueError(f"its sample_rate is {sample_rate}")
         description = Description(
             enhancer,
-            int(resolver.copy(content["sample_rate"])),
+            sample_rate,
             {
                 name: value
                 for name, value in content.items()

@@ -272,6 +272,13 @@ def test_wrong_sizes_are_refused(folder):
     refuse(folder, "which is not a tensor", is_refused=False)
 
 
+@pytest.mark.parametrize("rate", ["0", "1000000000000"])
+def test_a_rate_that_no_recording_has_is_refused(folder, rate):
+    path = folder / DESCRIPTION
+    path.write_text(path.read_text().replace("16000", rate, 1))
+    refuse(folder, f"its sample_rate is {rate}", is_refused=False)
+
+
 def test_a_run_is_as_safe_as_an_export(tmp_path, canary):
     run = Path(shutil.copytree(RUN, tmp_path / "run"))
     assert PhasenEnhancer.from_pretrained(run).normalize

@@ -5,11 +5,7 @@ import os
 import shutil
 
 from speechbrain.utils.checkpoints import Checkpoint, Checkpointer
-from speechbrain.utils.distributed import (
-    ddp_barrier,
-    if_main_process,
-    run_on_main,
-)
+from speechbrain.utils.distributed import ddp_barrier, if_main_process
 
 from phasen_sb.errors import UserError
 
@@ -66,15 +62,11 @@ class AtomicCheckpointer(Checkpointer):
             saved = self._rename(unfinished)
             kind = "end-of-epoch" if end_of_epoch else "intra-epoch"
             logger.log(verbosity, f"Saved an {kind} checkpoint in {saved.path}")
-        # All processes list the folder next. One that found it as it was
-        # before would wait in another collective, for ever.
+        # All processes list the folder next, to delete older checkpoints, with
+        # a broadcast for each. One that found it as it was before would wait
+        # in another collective, for ever.
         ddp_barrier()
         return saved
-
-    def delete_checkpoints(self, *args, **kwargs) -> None:
-        """Deletes as the parent does, which has all processes choose what to
-        delete, from a folder that one of them is changing."""
-        run_on_main(super().delete_checkpoints, args, kwargs)
 
     @staticmethod
     def _rename(unfinished):

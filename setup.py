@@ -22,7 +22,7 @@ if "editable_wheel" in sys.argv:
 setup(
     name="phasen_sb",
     version=re.search(
-        '__version__ = "(.*)"', Path("phasen_sb/__init__.py").read_text()
+        'VERSION = "(.*)"', Path("phasen_sb/utils/version.py").read_text()
     )[1],
     description="PHASEN speech enhancement as SpeechBrain modules",
     long_description=Path("README.md").read_text(encoding="utf-8"),

@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from phasen_sb.utils.moved_modules import find_moved_modules
+from phasen_sb.utils.public_names import PUBLIC
+from phasen_sb.utils.version import VERSION
 
 if TYPE_CHECKING:  # what editors and type checkers see; tests compare it
     from phasen_sb.adapters.carrier import (
@@ -82,55 +84,9 @@ if TYPE_CHECKING:  # what editors and type checkers see; tests compare it
         WarmupLinearDecay as WarmupLinearDecay,
     )
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
-#: Each module with the public names that it is the home of.
-_HOMES = {
-    "adapters.carrier": ["CarrierDecoder", "CarrierEncoder", "CarrierMaskNet"],
-    "adapters.feature_enhancer": ["FeatureEnhancer"],
-    "adapters.magnitude_mask": ["MagnitudeMask"],
-    "adapters.waveform_map": ["WaveformMap"],
-    "augmentation.effects": [
-        "Coloration",
-        "Hiss",
-        "Pauses",
-        "Reverberation",
-        "Speed",
-    ],
-    "augmentation.remix": ["Remix"],
-    "data.datasets": ["make_datasets"],
-    "data.prepare": ["prepare_data"],
-    "inference.enhancer": ["Enhancer"],
-    "losses.compressed_complex": ["compressed_complex_loss"],
-    "losses.log_spectral": ["log_spectral_loss"],
-    "losses.objective": ["Objective"],
-    "losses.pesq": ["pesq_loss"],
-    "losses.si_snr": ["si_snr_loss"],
-    "losses.spectral": ["SpectralLoss"],
-    "models.baselines": ["LogMagnitudeNetwork", "WaveformModel"],
-    "models.enhancer": ["PhasenEnhancer"],
-    "models.reference": ["load_reference_checkpoint"],
-    "models.weights": ["load_weights"],
-    "network.blocks": [
-        "FrequencyTransformBlock",
-        "InformationCommunication",
-        "PhaseConv",
-        "TwoStreamBlock",
-    ],
-    "network.heads": ["AmplitudeHead"],
-    "network.layers": ["ConvNormAct"],
-    "network.norms": ["BatchNorm", "FrameLayerNorm", "GlobalLayerNorm"],
-    "network.phasen": ["PHASEN", "PhasenOutput"],
-    "optimized": ["optimize"],
-    "signals.conv_stft": ["ConvISTFT", "ConvSTFT"],
-    "signals.istft": ["ISTFT"],
-    "signals.windows": ["sqrt_hann_window"],
-    "training.checkpoints": ["AtomicCheckpointer"],
-    "training.schedules": ["WarmupLinearDecay"],
-}
-_HOME = {name: home for home, names in _HOMES.items() for name in names}
-
-__all__ = sorted(_HOME)
+__all__ = sorted(PUBLIC)
 
 find_moved_modules()
 
@@ -138,11 +94,11 @@ find_moved_modules()
 if not TYPE_CHECKING:  # else any name would seem to be there
 
     def __getattr__(name):
-        if name not in _HOME:
+        if name not in PUBLIC:
             raise AttributeError(
                 f"module 'phasen_sb' has no attribute {name!r}"
             )
-        return getattr(import_module(f"phasen_sb.{_HOME[name]}"), name)
+        return getattr(import_module(f"phasen_sb.{PUBLIC[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -13,8 +13,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from phasen_sb import __version__
 from phasen_sb.errors import UserError
+from phasen_sb.utils.version import VERSION
 
 # Summaries are here, so that ``phasen --help`` imports no command.
 COMMANDS = {
@@ -35,7 +35,7 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
         description="Speech enhancement with PHASEN.",
     )
     parser.add_argument(
-        "--version", action="version", version=f"phasen_sb {__version__}"
+        "--version", action="version", version=f"phasen_sb {VERSION}"
     )
     commands = parser.add_subparsers(
         dest="command", metavar="COMMAND", required=True

@@ -11,6 +11,7 @@ import pytest
 
 import phasen_sb
 from phasen_sb.utils.moved_modules import MOVED
+from phasen_sb.utils.public_names import PUBLIC
 
 
 def test_type_checkers_see_every_public_name_at_its_home():
@@ -27,7 +28,7 @@ def test_type_checkers_see_every_public_name_at_its_home():
         for name in statement.names
         if name.asname == name.name  # only then is it re-exported
     ]
-    homes = phasen_sb._HOME.items()
+    homes = PUBLIC.items()
     assert sorted(seen) == sorted((n, f"phasen_sb.{h}") for n, h in homes)
     for name, home in seen:
         found = getattr(phasen_sb, name)

@@ -4,11 +4,11 @@ from pathlib import PurePath
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from phasen_sb import __version__
 from phasen_sb.losses.objective import METRIC_LOSSES
 from phasen_sb.metrics.registry import METRICS, USUAL_METRICS
 from phasen_sb.models.loading import StoredModel
 from phasen_sb.utils.tables import format_markdown_table
+from phasen_sb.utils.version import VERSION
 
 #: Settings that name the folder a training's data came from.
 DATA_FOLDERS = ("data_folder", "noisy_folder", "clean_folder")
@@ -81,7 +81,7 @@ def write_card(
     """
     text = TEXT.format(
         name=name,
-        version=__version__,
+        version=VERSION,
         scores=_score_table(model.results) + ROUNDED * half,
         data=_data(model),
         sample_rate=model.description.sample_rate,

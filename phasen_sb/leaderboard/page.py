@@ -12,12 +12,12 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from phasen_sb import __version__
 from phasen_sb.leaderboard.entries import SCORES, YES, Entry
 from phasen_sb.leaderboard.listening import Utterance
 from phasen_sb.leaderboard.tables import format_size, rank_entries
 from phasen_sb.metrics.formatting import format_score
 from phasen_sb.metrics.registry import METRICS
+from phasen_sb.utils.version import VERSION
 
 _SOURCES = {
     re.compile(r"^([\w.-]+/[\w.-]+)@([0-9a-f]{7,40})(?=\s|$)"): (
@@ -112,7 +112,7 @@ def to_html(
         style=_read_template("page.css"),
         script=_read_template("page.js"),
         chart=_read_chart(),
-        version=__version__,
+        version=VERSION,
     )
 
 

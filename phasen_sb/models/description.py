@@ -19,7 +19,6 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.tag import Tag
 from torch import nn
 
-import phasen_sb
 from phasen_sb.errors import UserError
 from phasen_sb.models.safe_description import (
     MOST_BYTES,
@@ -35,6 +34,7 @@ from phasen_sb.models.safe_description import (
 )
 from phasen_sb.models.weights import check_shapes
 from phasen_sb.utils.file_names import CHECKPOINTS, WEIGHTS
+from phasen_sb.utils.public_names import PUBLIC
 
 HEADER = """\
 # Loaded by speechbrain.inference.enhancement.WaveformEnhancement and by
@@ -235,7 +235,7 @@ def _in_flow(values):
 def _use_public_names(text):
     def rename(match):
         tag, name = match.groups()
-        public = name in phasen_sb.__all__
+        public = name in PUBLIC
         return f"{tag}phasen_sb.{name}" if public else match[0]
 
     return re.sub(r"(!\w+:)phasen_sb\.(?:\w+\.)+(\w+)", rename, text)

@@ -26,8 +26,8 @@ from ruamel.yaml.scalarbool import ScalarBoolean
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-import phasen_sb
 from phasen_sb.errors import UserError
+from phasen_sb.utils.public_names import PUBLIC
 
 #: What a model of ``phasen_sb`` is built of: layers, whose constructors do
 #: nothing but make their tensors.
@@ -195,7 +195,7 @@ def public_name(name: str) -> str:
     'phasen_sb.sqrt_hann_window'
     """
     found = _MOVED.fullmatch(name)
-    if found and found[1] in phasen_sb.__all__:
+    if found and found[1] in PUBLIC:
         return f"phasen_sb.{found[1]}"
     return name
 

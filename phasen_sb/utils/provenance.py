@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from phasen_sb import __version__
+from phasen_sb.utils.version import VERSION
 
 #: What trainings and benchmarks depend on.
 PACKAGES = ("speechbrain", "torch", "torchaudio", "pesq", "pystoi", "numpy")
@@ -21,7 +21,7 @@ def find_versions(packages: Iterable[str]) -> dict[str, str | None]:
 
     The version is None where a package is not installed.
     """
-    versions: dict[str, str | None] = {"phasen_sb": __version__}
+    versions: dict[str, str | None] = {"phasen_sb": VERSION}
     for package in packages:
         try:
             versions[package] = version(package)

@@ -16,6 +16,8 @@ def apply_limit(strength: float, limit: float | None) -> float:
     Where all is removed, ``1 - strength`` of the input is left. Raises a
     :class:`phasen_sb.errors.UserError` if one of both is not possible.
 
+    Example
+    -------
     >>> apply_limit(1.0, 20.0)
     0.9
     """

@@ -9,11 +9,13 @@ SystemExit: 2
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from phasen_sb.errors import UserError
+from phasen_sb.utils.openmp import passive_waiting
 from phasen_sb.utils.version import VERSION
 
 # Summaries are here, so that ``phasen --help`` imports no command.
@@ -76,6 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 after an error the user can fix, 130 after
         Ctrl-C; argparse itself exits with 2.
     """
+    # Before a command loads PyTorch.
+    os.environ.update(passive_waiting(os.environ))
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         _refuse_empty(argv)

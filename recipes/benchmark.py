@@ -11,6 +11,12 @@ returns a module that maps waveforms ``[batch, samples]``. Results are written
 after each workload, so that those of a stopped benchmark are kept.
 """
 
+import os
+
+from phasen_sb.utils.openmp import passive_waiting
+
+os.environ.update(passive_waiting(os.environ))  # before PyTorch is loaded
+
 import argparse
 import sys
 from collections.abc import Callable

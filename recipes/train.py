@@ -11,6 +11,12 @@ Without data it trains on the packaged sample corpus. Started again, it goes on
 where it was stopped.
 """
 
+import os
+
+from phasen_sb.utils.openmp import passive_waiting
+
+os.environ.update(passive_waiting(os.environ))  # before PyTorch is loaded
+
 import logging
 import sys
 from collections.abc import Mapping

@@ -1,0 +1,35 @@
+"""How the threads of OpenMP wait for each other."""
+
+from collections.abc import Mapping
+
+#: Each of them decides it; the last two are those of GCC and of LLVM.
+CHOICES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+
+
+def passive_waiting(environment: Mapping[str, str]) -> dict[str, str]:
+    """Returns what an environment needs so that waiting threads sleep.
+
+    By default a thread that has finished its part of a parallel region spins
+    until the others have: on a busy machine it keeps the core from the very
+    thread it waits for. OpenMP reads the environment when PyTorch is loaded.
+
+    Arguments
+    ---------
+    environment : mapping
+        Such as ``os.environ``.
+
+    Returns
+    -------
+    dict
+        Empty if the user has chosen already.
+
+    Example
+    -------
+    >>> passive_waiting({})
+    {'OMP_WAIT_POLICY': 'PASSIVE'}
+    >>> passive_waiting({"GOMP_SPINCOUNT": "1000"})
+    {}
+    """
+    if any(name in environment for name in CHOICES):
+        return {}
+    return {"OMP_WAIT_POLICY": "PASSIVE"}

@@ -154,6 +154,11 @@ class MediaFile:
                 "to a new file."
             )
 
+    def read_covers(self) -> list[tuple[str, bytes]]:
+        """Pictures of covers: their types, such as image/png, and bytes."""
+        tracks = [t.index for t in self._container.streams if is_cover(t)]
+        return [read_cover(self.name, track) for track in tracks]
+
     def copy_metadata(self) -> dict[str, str]:
         """The tags that libsndfile knows, under its names."""
         return {
@@ -230,6 +235,20 @@ def measure_seconds(path: str | os.PathLike) -> float:
             return (container.duration or 0) / 1e6
     except UserError:
         return 0.0
+
+
+def is_cover(track) -> bool:
+    """Whether a track is the picture of a cover."""
+    av = importlib.import_module("av")
+    return bool(track.disposition & av.stream.Disposition.attached_pic)
+
+
+def read_cover(path: str | os.PathLike, track: int) -> tuple[str, bytes]:
+    """Reads the cover that is the track of that number: its type and bytes."""
+    with open_container(path) as file:
+        stream = file.streams[track]
+        kind = stream.codec_context.name.replace("mjpeg", "jpeg")
+        return f"image/{kind}", bytes(next(file.demux(stream)))
 
 
 def import_av(path: str | os.PathLike) -> ModuleType:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.stream import Disposition
 
 from phasen_sb.audio.containers import CONTAINERS
 from phasen_sb.audio.formats import AudioFormat
@@ -18,7 +17,9 @@ from phasen_sb.audio.media import (
     ENCODERS,
     TAGS,
     MediaFile,
+    is_cover,
     open_container,
+    read_cover,
 )
 from phasen_sb.audio.writing import AudioWriter, _CheckedFile
 from phasen_sb.errors import UserError
@@ -172,7 +173,7 @@ class MediaWriter(AudioWriter):
     def _has_place(self, track):
         """Whether a track can be copied; says it where it cannot."""
         takes = ["audio", "subtitle", "video"] if self._kind.video else []
-        if _is_cover(track):
+        if is_cover(track):
             possible = self._kind.cover
         elif track.type == "attachment":
             possible = self._kind.muxer == "matroska"
@@ -184,12 +185,10 @@ class MediaWriter(AudioWriter):
         return possible
 
     def _copy_track(self, track):
-        if self._kind.muxer == "matroska" and _is_cover(track):
-            with open_container(self._input.name.removeprefix("file:")) as file:
-                packet = next(file.demux(file.streams[track.index]))
+        if self._kind.muxer == "matroska" and is_cover(track):
+            path = self._input.name.removeprefix("file:")
             name = track.metadata.get("filename", "cover")
-            codec = track.codec_context.name.replace("mjpeg", "jpeg")
-            self._file.add_attachment(name, f"image/{codec}", bytes(packet))
+            self._file.add_attachment(name, *read_cover(path, track.index))
             return
         try:
             copy = self._file.add_stream_from_template(track, opaque=True)
@@ -275,10 +274,6 @@ class MediaWriter(AudioWriter):
                 with suppress(av.FFmpegError, OSError, ValueError):
                     container.close()
         super()._discard()
-
-
-def _is_cover(track):
-    return bool(track.disposition & Disposition.attached_pic)
 
 
 def _true_tags(tags):

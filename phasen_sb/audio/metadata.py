@@ -30,6 +30,7 @@ OWN = frozenset(
 #: Of these, AIFF copies the texts, which libsndfile writes anywhere else.
 TEXTS = frozenset(("NAME", "AUTH", "ANNO", "(c) "))
 PICTURE = "metadata_block_picture"
+FRONT_COVER = 3  # as FLAC and ID3 number it
 
 
 @dataclass
@@ -43,6 +44,11 @@ class Metadata:
     pictures: list[Picture] = field(default_factory=list)
     #: As mutagen read it.
     file: FileType | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the chunks, each with its header and padding."""
+        return sum(len(body) + 9 for _, body in self.chunks)
 
     def copies(self, target: AudioFormat) -> bool:
         """Whether a file of this format takes everything as it is."""
@@ -167,7 +173,10 @@ def read_metadata(path: Path, audio: AudioFormat) -> Metadata:
         return Metadata(
             kind,
             tags=_read_easy(path),
-            pictures=[_as_picture(one) for one in file.tags.getall("APIC")],
+            pictures=[
+                make_picture(one.mime, one.data, int(one.type), one.desc)
+                for one in file.tags.getall("APIC")
+            ],
             file=file,
         )
     tags = {key.lower(): values for key, values in (file.tags or {}).items()}
@@ -187,10 +196,13 @@ def _read_easy(path):
         return {}
 
 
-def _as_picture(frame):
+def make_picture(
+    mime: str, data: bytes, kind: int = FRONT_COVER, description: str = ""
+) -> Picture:
+    """Makes a picture of its type, such as image/png, and its bytes."""
     picture = Picture()
-    picture.mime, picture.type = frame.mime, int(frame.type)
-    picture.desc, picture.data = frame.desc, frame.data
+    picture.mime, picture.type = mime, kind
+    picture.desc, picture.data = description, data
     return picture
 
 

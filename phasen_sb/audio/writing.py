@@ -30,7 +30,8 @@ class AudioWriter:
     the end, or removed after an error. ``rate`` is in Hz, and ``samples`` is
     the number of samples that will be written. ``tags`` are text such as
     ``title``, kept where the format has a place for it. ``finish`` is called
-    with the path of the part file when all samples are written.
+    with the path of the part file when all samples are written, and may append
+    ``appended`` bytes.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class AudioWriter:
         samples: int,
         tags: dict[str, str] | None = None,
         finish: Callable[[Path], None] | None = None,
+        appended: int = 0,
     ):
         self._finish_part = finish
         #: What a user should know of the file, in sentences.
@@ -50,7 +52,8 @@ class AudioWriter:
         self.part = name_partial(self.path)
         container = audio_format.format
         width = SAMPLE_BYTES.get(audio_format.subtype, 2)
-        if container == "WAV" and samples * channels * width > WAV_LIMIT:
+        size = samples * channels * width + appended
+        if container == "WAV" and size > WAV_LIMIT:
             container = "RF64"
         options = {}
         if audio_format.format in ("MP3", "OGG"):

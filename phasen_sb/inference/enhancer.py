@@ -333,7 +333,8 @@ class Enhancer(WaveformEnhancement):
             over=meter.over if chosen.limited and gain == 1.0 else 0,
             peak=meter.peak,
             gain=gain,
-            infrasound=bool(statistics.levels.infrasound.any()),
+            infrasound=strength > 0
+            and bool(statistics.levels.infrasound.any()),
             residual=removed,
             tracks=tuple(tracks),
             remarks=tuple(remarks),

@@ -8,7 +8,11 @@ from phasen_sb.audio.formats import (
     find_other_format,
 )
 from phasen_sb.audio.media import MediaFile, import_av
-from phasen_sb.audio.metadata import Metadata, read_metadata
+from phasen_sb.audio.metadata import (
+    Metadata,
+    make_picture,
+    read_metadata,
+)
 from phasen_sb.audio.reading import AudioFile, format_of
 from phasen_sb.audio.writing import AudioWriter
 
@@ -27,11 +31,11 @@ class OutputFiles:
         self._rate, self._channels = file.samplerate, file.channels
         self._note, self._tags = file.note, file.copy_metadata()
         self._media = file if isinstance(file, MediaFile) else None
-        self._metadata = (
-            Metadata(self._stored.format)
-            if self._media
-            else read_metadata(self._source, self._stored)
-        )
+        if self._media:
+            covers = [make_picture(*c) for c in self._media.read_covers()]
+            self._metadata = Metadata(self._stored.format, pictures=covers)
+        else:
+            self._metadata = read_metadata(self._source, self._stored)
 
     def choose_format(self, target: Path, name: str | None) -> AudioFormat:
         """Chooses a format by name, else by the suffix of ``target``.
@@ -46,7 +50,9 @@ class OutputFiles:
 
     def list_remarks(self, target: Path, chosen: AudioFormat) -> list[str]:
         """Lists what was assumed of the input, and what is not kept of it."""
-        remarks = [self._note, self._metadata.name_lost(chosen)]
+        remarks = [self._note]
+        if not (self._media and chosen.is_media):  # MediaWriter says it
+            remarks.append(self._metadata.name_lost(chosen))
         if find_other_format(self._stored, self._source.suffix):
             remarks.append(
                 f"it contains {self._stored.format}, not what its suffix says; "
@@ -79,4 +85,5 @@ class OutputFiles:
             samples,
             tags,
             lambda part: self._metadata.write(part, audio_format),
+            self._metadata.size,
         )

@@ -22,7 +22,7 @@ class EnhancedFile:
     peak: float = 0.0
     #: What the output was multiplied by; 1 without ``normalize``.
     gain: float = 1.0
-    #: Whether strong sound below 20 Hz was removed.
+    #: Whether strong sound below 20 Hz was removed as noise is.
     infrasound: bool = False
     #: What was removed, where it was asked for.
     residual: Path | None = None
@@ -43,7 +43,7 @@ class EnhancedFile:
         if self.infrasound:
             notes.append(
                 f"{self.source}: strong sound below 20 Hz, which nobody hears, "
-                "was removed."
+                "was removed like noise."
             )
         if self.over:
             excess = 20 * np.log10(self.peak)

@@ -152,6 +152,14 @@ class PHASEN(nn.Module):
             raise ValueError(f"n_fft is {n_fft}; it must be even.")
         if blocks < 1:
             raise ValueError(f"blocks is {blocks}; it must be at least 1.")
+        for name, count in (
+            ("amplitude_channels", amplitude_channels),
+            ("recurrent_units", recurrent_units),
+            ("dense_units", dense_units),
+            ("attention_channels", attention_channels),
+        ):
+            if count < 1:
+                raise ValueError(f"{name} is {count}; it must be at least 1.")
         if phase_channels < 2:
             raise ValueError(
                 f"phase_channels is {phase_channels}; a complex phase needs "

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 from helpers.small_model import SPEECH, decibels, enhancer_of, names
+from mutagen.flac import FLAC
 
 from phasen_sb.audio.reading import check_whole, open_audio, read_samples
 from phasen_sb.errors import UserError
@@ -235,6 +236,31 @@ def test_tags_from_and_to_flac(halved, tmp_path):
     with open_audio(m4a) as first, open_audio(back) as second:
         assert first.copy_metadata() == second.copy_metadata()
         assert first.copy_metadata()["title"] == "Gespräch"
+
+
+def test_a_cover_goes_to_flac_and_is_missed_in_wav(halved, tmp_path):
+    m4a = tmp_path / "talk.m4a"
+    with av.open(m4a, "w", format="mp4") as file:
+        sound = file.add_stream("aac", rate=RATE)
+        cover = file.add_stream("png", rate=1)
+        cover.width = cover.height = 16
+        cover.pix_fmt = "rgb24"
+        cover.disposition = av.stream.Disposition.attached_pic
+        picture = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8))
+        file.mux([*cover.encode(picture), *cover.encode(None)])
+        samples = make_sound()[None].astype(np.float32)
+        frame = av.AudioFrame.from_ndarray(samples, "fltp", "mono")
+        frame.sample_rate = RATE
+        file.mux([*sound.encode(frame), *sound.encode(None)])
+    with open_audio(m4a) as file:
+        [(kind, png)] = file.read_covers()
+    assert kind == "image/png" and png.startswith(b"\x89PNG")
+    result = halved.enhance_file(m4a, tmp_path / "talk.flac")
+    [kept] = FLAC(result.target).pictures
+    assert kept.data == png and kept.mime == kind and not result.remarks
+    result = halved.enhance_file(m4a, tmp_path / "talk.wav")
+    assert "no place for it: cover" in result.notes()[0]
+    assert not halved.enhance_file(m4a, tmp_path / "again.m4a").notes()
 
 
 @pytest.mark.parametrize("said", [b"5", b"x:y:z", b"inf:0:0"])

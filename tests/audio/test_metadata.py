@@ -11,7 +11,7 @@ from mutagen.id3 import APIC, CHAP, ID3, TIT2
 from mutagen.oggopus import OggOpus
 
 from phasen_sb.audio.formats import AudioFormat
-from phasen_sb.audio.writing import AudioWriter
+from phasen_sb.audio.writing import WAV_LIMIT, AudioWriter
 
 WAVE = np.random.default_rng(0).uniform(-0.5, 0.5, 16000)
 BEXT = (
@@ -72,6 +72,16 @@ def test_chunks_without_a_place_are_named(identity, tmp_path):
     result = identity.enhance_file(source, format="flac")
     assert "FLAC has no place for it: bext chunk, iXML" in result.notes()[0]
     assert FLAC(result.target)["title"] == ["abc"]
+
+
+@pytest.mark.parametrize("appended, start", [(0, b"RIFF"), (4000, b"RF64")])
+def test_chunks_count_for_the_limit_of_wav(tmp_path, appended, start):
+    path = tmp_path / "a.wav"
+    kind = AudioFormat("WAV", "PCM_16")
+    samples = (WAV_LIMIT - 2000) // 2
+    with AudioWriter(path, 16000, 1, kind, samples, appended=appended) as file:
+        file.write(WAVE[:10, None])
+    assert path.read_bytes()[:4] == start
 
 
 def picture():

@@ -291,6 +291,7 @@ def test_exports_with_any_number_of_frames(name):
         ({"n_fft": 511}, "n_fft is 511; it must be even"),
         ({"phase_channels": 1}, "phase_channels is 1"),
         ({"input_share": 1}, "input_share is 1; it must be from 0 to below 1"),
+        ({"amplitude_channels": -4}, "amplitude_channels is -4.*at least 1"),
     ],
 )
 def test_wrong_options_are_named(options, message):

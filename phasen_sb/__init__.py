@@ -23,14 +23,19 @@ if TYPE_CHECKING:  # what editors and type checkers see; tests compare it
     )
     from phasen_sb.adapters.magnitude_mask import MagnitudeMask as MagnitudeMask
     from phasen_sb.adapters.waveform_map import WaveformMap as WaveformMap
-    from phasen_sb.augmentation.effects import (
+    from phasen_sb.augmentation.coloration import (
         Coloration as Coloration,
         Hiss as Hiss,
+    )
+    from phasen_sb.augmentation.levels import (
+        LevelChanges as LevelChanges,
         Pauses as Pauses,
-        Reverberation as Reverberation,
-        Speed as Speed,
     )
     from phasen_sb.augmentation.remix import Remix as Remix
+    from phasen_sb.augmentation.reverberation import (
+        Reverberation as Reverberation,
+    )
+    from phasen_sb.augmentation.speed import Speed as Speed
     from phasen_sb.data.datasets import make_datasets as make_datasets
     from phasen_sb.data.prepare import prepare_data as prepare_data
     from phasen_sb.inference.enhancer import Enhancer as Enhancer

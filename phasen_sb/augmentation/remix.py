@@ -5,7 +5,12 @@ from collections.abc import Sequence
 import torch
 from speechbrain.processing.signal_processing import dB_to_amplitude
 
-from phasen_sb.augmentation.effects import Effect
+from phasen_sb.augmentation.drawing import (
+    draw_order,
+    draw_uniform,
+    is_on_host,
+)
+from phasen_sb.augmentation.effect import Effect
 from phasen_sb.signals.padding import clear_padding
 from phasen_sb.utils.seeding import seeded_generator
 
@@ -86,7 +91,7 @@ class Remix:
         self,
         noisy: torch.Tensor,
         clean: torch.Tensor,
-        seed: str,
+        seed: str | torch.Generator,
         lengths: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Remixes a batch.
@@ -97,10 +102,13 @@ class Remix:
             ``[B, samples]``, zero past each utterance's end.
         clean : torch.Tensor
             ``[B, samples]``, zero past each utterance's end.
-        seed : str
+        seed : str or torch.Generator
             Of all draws: the same text gives the same mixtures on any device.
+            A generator on the signals' device, if that is not the CPU, makes
+            others, and nothing synchronises with the device.
         lengths : torch.Tensor, optional
-            Relative lengths ``[B]``.
+            Relative lengths ``[B]``, on the signals' device if the generator
+            is.
 
         Returns
         -------
@@ -110,49 +118,99 @@ class Remix:
         clean : torch.Tensor
             ``[B, samples]``, changed by the speech effects alone.
         """
-        generator = seeded_generator(seed)
-        if torch.rand((), generator=generator) >= self.probability:
+        generator = seeded_generator(seed) if isinstance(seed, str) else seed
+        if not self.probability:
             return noisy, clean
-        # Autocast would round the effects' convolutions, targets included.
-        with torch.autocast(noisy.device.type, enabled=False):
-            return self._mix(noisy, clean, lengths, generator)
+        remixed = draw_uniform((0, 1), generator) < self.probability
+        if is_on_host(generator) and not remixed:
+            return noisy, clean
+        mixture, target = self.mix(clean, noisy - clean, generator, lengths)
+        if is_on_host(generator):
+            return mixture, target
+        return (
+            torch.where(remixed, mixture, noisy),
+            torch.where(remixed, target, clean),
+        )
 
-    def _mix(self, noisy, clean, lengths, generator):
-        noise = noisy - clean
+    def mix(
+        self,
+        clean: torch.Tensor,
+        noise: torch.Tensor,
+        generator: torch.Generator,
+        lengths: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mixes speech and noises that come apart, whatever ``probability``.
+
+        Arguments
+        ---------
+        clean : torch.Tensor
+            ``[B, samples]``, zero past each utterance's end.
+        noise : torch.Tensor
+            ``[N, samples]``; each is given to as many of the B utterances as
+            any other. All zero: that is no noise, and nobody gets it.
+        generator : torch.Generator
+            On the CPU or on the signals' device, as above.
+        lengths : torch.Tensor, optional
+            Relative lengths of the utterances ``[B]``.
+
+        Returns
+        -------
+        noisy, clean : torch.Tensor
+            As above.
+
+        Example
+        -------
+        >>> clean, noise = torch.randn(4, 16000), torch.randn(4, 16000)
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> noisy, target = Remix(20, 20).mix(clean, noise, generator)
+        >>> (noisy - target).square().mean().sqrt().round(decimals=1)
+        tensor(0.1000)
+        """
+        # Autocast would round the effects' convolutions, targets included.
+        with torch.autocast(clean.device.type, enabled=False):
+            return self._mix(clean, noise, generator, lengths)
+
+    def _mix(self, clean, noise, generator, lengths):
         for effect in self.speech_effects:
             clean = clear_padding(effect(clean, generator), lengths)
         for effect in self.noise_effects:
             noise = effect(noise, generator)
-        first, second = _choose_donors(noise, generator)
-        position = torch.rand(len(noisy), 1, generator=generator)
-        snr = self.snr_low + position * (self.snr_high - self.snr_low)
+        count = len(clean)
+        first, second, donors = _choose_donors(noise, count, generator)
+        snr = draw_uniform((self.snr_low, self.snr_high), generator, count, 1)
         added = clear_padding(noise[first], lengths)
-        if self.second_probability and second is not None:
+        if self.second_probability and (
+            not is_on_host(generator) or donors > 1
+        ):
             other = clear_padding(noise[second], lengths)
-            draws = torch.rand(2, len(noisy), 1, generator=generator)
-            gain = dB_to_amplitude(-12 * draws[0])
-            gain *= draws[1] < self.second_probability
-            added = added + gain.to(noisy) * _match_energy(added, other) * other
-        gain = _match_energy(clean, added) / dB_to_amplitude(snr.to(noisy))
+            level = draw_uniform((0, -12), generator, count, 1)
+            drawn = draw_uniform((0, 1), generator, count, 1)
+            gain = dB_to_amplitude(level) * (drawn < self.second_probability)
+            gain = gain.to(clean) * (donors > 1)
+            added = added + gain * _match_energy(added, other) * other
+        gain = _match_energy(clean, added) / dB_to_amplitude(snr.to(clean))
         if self.clean_probability:
-            draws = torch.rand(len(noisy), 1, generator=generator)
-            gain *= (draws >= self.clean_probability).to(noisy)
+            drawn = draw_uniform((0, 1), generator, count, 1)
+            gain *= (drawn >= self.clean_probability).to(clean)
         return clean + gain * added, clean
 
 
 def _choose_donors(
-    noise: torch.Tensor, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Chooses whose two noises each utterance gets, all equally often."""
-    order = torch.randperm(len(noise), generator=generator).to(noise.device)
-    donors = order[noise[order].any(1)]
-    if not len(donors):
-        return order, None
-    rounds = -(-len(noise) // len(donors))
+    noise: torch.Tensor, count: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Chooses whose two noises each utterance gets, all equally often.
+
+    Returns both choices ``[count]`` and the number of noises that are any.
+    """
+    order = draw_order(len(noise), generator).to(noise.device)
+    heard = noise.any(1)[order]
+    order = order[(~heard).int().argsort(stable=True)]  # these first
+    donors = heard.sum()
+    turns = torch.arange(count, device=noise.device)
     first, second = (
-        turn.repeat(rounds)[: len(noise)] for turn in (donors, donors.roll(1))
+        order[(turns + shift) % donors.clamp(min=1)] for shift in (0, -1)
     )
-    return first, second if len(donors) > 1 else None
+    return first, second, donors
 
 
 def _match_energy(reference: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:

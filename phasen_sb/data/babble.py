@@ -17,7 +17,7 @@ from phasen_sb.audio.checking import AudioFile, inspect_audio
 from phasen_sb.audio.finding import find_audio
 from phasen_sb.audio.reading import open_audio
 from phasen_sb.audio.resampling import find_rate_problem, resample
-from phasen_sb.augmentation.effects import Reverberation
+from phasen_sb.augmentation.reverberation import Reverberation
 from phasen_sb.errors import UserError
 from phasen_sb.utils.folders import check_apart, existing_folder
 from phasen_sb.utils.parallel import process_files

@@ -17,6 +17,13 @@ from types import ModuleType
 
 #: Old modules, within ``phasen_sb``, and where their contents are now.
 MOVED = {
+    "augmentation.effects": [
+        "augmentation.coloration",
+        "augmentation.effect",
+        "augmentation.levels",
+        "augmentation.reverberation",
+        "augmentation.speed",
+    ],
     "baselines": ["models.baselines"],
     "blocks": ["network.blocks"],
     "brain": ["training.brain"],

@@ -69,10 +69,10 @@ class Pauses(Effect):
 class LevelChanges(Effect):
     """Changes the level within signals: a far voice after a near one.
 
-    Each is cut at random moments into segments. One of them keeps its level,
-    the others become softer. As one of ``speech_effects`` of
-    :class:`phasen_sb.Remix` it changes speech and target alike; as one of
-    ``noise_effects`` it lets noises rise, fall, begin and end.
+    Each is cut into segments of random lengths, the longest at most five times
+    the shortest. One keeps its level, the others become softer. As one of
+    ``speech_effects`` of :class:`phasen_sb.Remix` it changes speech and target
+    alike; as one of ``noise_effects`` it lets noises rise, fall, begin and end.
 
     Arguments
     ---------
@@ -128,15 +128,17 @@ class LevelChanges(Effect):
     def draw(
         self, count: int, samples: int, generator: torch.Generator
     ) -> tuple[torch.Tensor, ...]:
-        """Draws each segment's end and gain."""
-        ends = draw_uniform((0, samples), generator, count, self.segments - 1)
+        """Draws where each segment but the last ends, and each one's gain."""
+        lengths = draw_uniform((0.2, 1), generator, count, self.segments)
         gains = dB_to_amplitude(
             draw_uniform(self.level, generator, count, self.segments)
         )
         silent = draw_uniform((0, 1), generator, count, self.segments)
         near = draw_index(self.segments, generator, count, 1)
         gains = gains * (silent >= self.silence_probability)
-        return ends.sort(1).values, gains.scatter(1, near, 1.0)
+        ends = [lengths[:, :part].sum(1) for part in range(1, self.segments)]
+        scale = samples / lengths.sum(1, keepdim=True)
+        return scale * torch.stack(ends, 1), gains.scatter(1, near, 1.0)
 
     def change(
         self, signals: torch.Tensor, ends: torch.Tensor, gains: torch.Tensor

@@ -1,6 +1,7 @@
 """Rooms."""
 
 import torch
+from scipy.fft import next_fast_len
 from speechbrain.processing.signal_processing import dB_to_amplitude
 from torchaudio.functional import fftconvolve
 
@@ -67,7 +68,13 @@ class Reverberation(Effect):
     ) -> torch.Tensor:
         """Convolves each signal with a room of its own."""
         rooms = self.make_rooms(*values).to(signals)
-        return fftconvolve(signals, rooms)[:, : signals.shape[1]]
+        samples = signals.shape[1]
+        if signals.device.type != "cpu":
+            # CUDA's FFT is fast at sizes with small factors only.
+            size = samples + rooms.shape[1] - 1
+            more = next_fast_len(size, real=True) - size
+            signals = torch.nn.functional.pad(signals, (0, more))
+        return fftconvolve(signals, rooms)[:, :samples]
 
     def make_rooms(
         self,

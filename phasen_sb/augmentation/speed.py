@@ -42,9 +42,10 @@ class Speed(Effect):
         super().__init__(probability)
         self.speeds = list(speeds)
         self.repeat = repeat
-        self.resamplers = [
-            Resample(round(100 * speed), 100) for speed in self.speeds
-        ]
+        rates = [round(100 * speed) for speed in self.speeds]
+        self.resamplers = [Resample(rate, 100) for rate in rates]
+        self.steps = [rate // math.gcd(rate, 100) for rate in rates]
+        self.filters = {}  # of the resamplers, on each device
 
     def draw(
         self, count: int, samples: int, generator: torch.Generator
@@ -56,27 +57,61 @@ class Speed(Effect):
         self, signals: torch.Tensor, draws: torch.Tensor
     ) -> torch.Tensor:
         """Resamples each signal by a factor of its own."""
-        if draws.device.type == "cpu":
-            return torch.cat(
-                [
-                    self._play(signals[row : row + 1], self.resamplers[draw])
-                    for row, draw in enumerate(draws.tolist())
-                ]
-            )
+        if draws.device.type != "cpu":
+            return self.change_unread(signals, draws)
+        samples = signals.shape[1]
+        played = [
+            self._fit(self.resamplers[draw](signals[row : row + 1]), samples)
+            for row, draw in enumerate(draws.tolist())
+        ]
+        return torch.cat(played)
+
+    def change_unread(
+        self, signals: torch.Tensor, draws: torch.Tensor
+    ) -> torch.Tensor:
+        """As :meth:`change`, without a look at what was drawn.
+
+        All signals are played at all speeds.
+        """
+        device = signals.device
+        if device not in self.filters:
+            self.filters[device] = [
+                _find_filters(resampler).to(device)
+                for resampler in self.resamplers
+            ]
         changed = signals
-        for draw, resampler in enumerate(self.resamplers):
-            played = self._play(signals, resampler)
+        for draw, filters in enumerate(self.filters[device]):
+            played = _resample(signals, filters, self.steps[draw])
+            played = self._fit(played, signals.shape[1])
             drawn = (draws == draw).unsqueeze(1)
             changed = torch.where(drawn, played, changed)
         return changed
 
-    def _play(self, signals, resampler):
-        samples = signals.shape[1]
-        played = resampler(signals)
+    def _fit(self, played, samples):
         missing = samples - played.shape[1]
         if missing > 0 and self.repeat:
-            turns = math.ceil(samples / played.shape[1])
-            played = played.repeat(1, turns)
+            played = played.repeat(1, math.ceil(samples / played.shape[1]))
         elif missing > 0:
             played = torch.nn.functional.pad(played, (0, missing))
         return played[:, :samples]
+
+
+def _find_filters(resampler):
+    """Finds a resampler's filters, ``[taps, phases]``."""
+    if resampler.orig_freq == resampler.new_freq:
+        return torch.ones(1, 1)
+    return resampler.resampler.kernel.squeeze(1).T
+
+
+def _resample(signals, filters, step):
+    """Resamples by filters that move on by ``step`` samples at a time.
+
+    As products of matrices: a GPU's convolutions, which torchaudio takes, round
+    to TF32 by default.
+    """
+    taps, phases = filters.shape
+    width = (taps - step) // 2
+    padded = torch.nn.functional.pad(signals, (width, width + step))
+    played = padded.unfold(1, taps, step) @ filters
+    count = math.ceil(phases * signals.shape[1] / step)
+    return played.flatten(1)[:, :count]

@@ -168,6 +168,10 @@ KEYS = {
     "hiss_probability": _remix_share(
         "Share of noises that are replaced by coloured noise."
     ),
+    "level_change_probability": _remix_share(
+        "Share of remixed utterances, and of noises, whose level changes: a "
+        "far voice after a near one, noise that begins and ends."
+    ),
     "augmentation": _required(
         "Changes batches before training.", optional=True
     ),

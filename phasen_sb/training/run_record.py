@@ -115,6 +115,7 @@ def _settings_before(folder):
 
 def _change(old, new, name=""):
     """Describes the first difference between settings; None: no difference."""
+    old, new = _without_idle(old), _without_idle(new)
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         old, new = dict(enumerate(old)), dict(enumerate(new))
     if isinstance(old, dict) and isinstance(new, dict):
@@ -126,6 +127,24 @@ def _change(old, new, name=""):
     # Older records lack newer settings, which change nothing when off.
     same = old == new or (old is None and not new) or _is_moved(old, new)
     return None if same else f"{name} {old!r}, not {new!r}"
+
+
+def _without_idle(setting):
+    """Leaves out objects of a list whose probability is 0: they do nothing.
+
+    Newer recipes have more of them, such as effects of the augmentation.
+    """
+    if not isinstance(setting, list):
+        return setting
+    return [
+        item
+        for item in setting
+        if not (
+            isinstance(item, dict)
+            and "!tag" in item
+            and item.get("probability") == 0
+        )
+    ]
 
 
 def _is_moved(old, new):

@@ -7,11 +7,13 @@ from phasen_sb.augmentation import (
     AugmentedBatches,
     Coloration,
     Hiss,
+    LevelChanges,
     Pauses,
     Remix,
     Reverberation,
     Speed,
 )
+from phasen_sb.utils.seeding import seeded_generator
 
 
 def snr(noisy, clean):
@@ -39,6 +41,51 @@ def test_seed_decides_and_probability_switches_off():
     assert not torch.equal(one, remix(clean + noise, clean, "2")[0])
     noisy = clean + noise
     assert Remix(0, 20, probability=0)(noisy, clean, "1")[0] is noisy
+
+
+def test_earlier_versions_drew_the_same():
+    time = torch.arange(1600) * torch.tensor([[0.02], [0.05], [0.11], [0.23]])
+    clean, noise = time.sin(), (7 * time).cos() * (time * 0.01).sin()
+    noise[2] = 0
+    voice = [Speed(0.5), Pauses(0.5), Coloration(0.5), Reverberation(0.5)]
+    other = [Speed(0.5, repeat=True), Coloration(0.5), Hiss(0.5)]
+    remix = Remix(-5, 20, 1.0, 0.5, 0.2, voice, other)
+    lengths = torch.tensor([1, 0.8, 1, 0.9])
+    pair = remix(clean + noise, clean, "a", lengths)
+    expected = (
+        [-0.1297, -0.1023, -0.0257, 0.2819, -1.4775, 1.2571]
+        + [-0.1102, 0.134, 0.0712, -0.7768, 0.9726, 0.4345],
+        [-0.0021, -0.3502, -0.2008, 0.3781, -1.1166, 0.5679]
+        + [0.0003, 0.0002, 0.1228, -0.7003, 0.6963, 0.0087],
+    )
+    for wave, values in zip(pair, expected, strict=True):
+        found = wave[:, 400:1201:400].flatten()
+        assert torch.allclose(found, torch.tensor(values), atol=2e-4)
+    # What has the probability 0 leaves the other draws as they are.
+    remix.speech_effects.insert(1, LevelChanges(0))
+    remix.noise_effects.append(LevelChanges(0))
+    again = remix(clean + noise, clean, "a", lengths)
+    assert all(map(torch.equal, pair, again))
+
+
+def test_noises_may_come_apart():
+    torch.manual_seed(0)
+    clean, noise = torch.randn(6, 800), torch.randn(4, 800)
+    noise[2] = 0
+    generator = torch.Generator().manual_seed(0)
+    remix = Remix(5, 5, probability=0)  # it mixes whatever the share
+    mixed, same = remix.mix(clean, noise, generator)
+    assert torch.equal(same, clean)
+    assert torch.allclose(snr(mixed, clean), torch.full((6,), 5.0), atol=1e-3)
+    shares = ((mixed - clean) @ noise.T).abs().argmax(1)
+    assert shares.bincount().tolist() == [2, 2, 0, 2]
+    # A pair's own noise is mixed the same way.
+    noise = torch.randn(6, 800)
+    generator = seeded_generator("1")
+    torch.rand((), generator=generator)  # whether the batch is remixed
+    mixed, _ = remix.mix(clean, noise, generator)
+    expected, _ = Remix(5, 5)(clean + noise, clean, "1")
+    assert torch.allclose(mixed, expected, atol=1e-5)
 
 
 def test_hiss_falls_and_keeps_the_energy():
@@ -132,6 +179,10 @@ def test_speed_shifts_the_pitch_and_repeats_noise():
         spectrum = torch.fft.rfft(fast[0, :8000]).abs()
         assert spectrum.argmax() == 1250 * 8000 / 16000
         assert fast[0, 13000:].any() == repeat
+    # What would be above half the sample rate is gone.
+    high = torch.sin(torch.arange(16000) * 2 * torch.pi * 7800 / 16000)[None]
+    fast = Speed(1, speeds=[1.25])(high, torch.Generator())
+    assert fast[0, 100:12700].abs().max() < 0.05
 
 
 def test_colours_keep_time_and_limit_the_band():
@@ -167,11 +218,44 @@ def test_pauses_keep_a_stretch_around_the_loudest_moment():
     assert ((heard != 0).sum(1) - whole.sum(1) <= 2 * 160).all()
 
 
+def test_levels_change_within_signals():
+    change = LevelChanges(1, 16000, -30, -10, segments=3, fade=0.01)
+    generator = torch.Generator().manual_seed(0)
+    curves = change(torch.ones(64, 32000), generator)
+    levels = 20 * curves.log10()
+    steady = (levels.diff(dim=1).abs() < 1e-5).float().mean(1)
+    assert (steady > 1 - 2 * 165 / 32000).all()
+    assert torch.allclose(levels.amax(1), torch.zeros(64), atol=1e-5)
+    assert (levels.amin(1) < -10).all() and (levels >= -30.001).all()
+    assert curves.diff(dim=1).abs().max() <= 1 / 160 + 1e-6  # no clicks
+    # Near voices come first, last or between.
+    for at in (0, 16000, -1):
+        assert 8 < (levels[:, at] > -0.01).sum() < 40
+    silent = LevelChanges(1, silence_probability=1)(curves, generator)
+    share = (silent == 0).float().mean(1)
+    assert (share > 0.2).all() and (share < 0.95).all()
+    for wrong in ({"segments": 1}, {"silence_probability": 2}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            LevelChanges(1, **wrong)
+
+
+def test_levels_change_in_speech_and_target_alike():
+    torch.manual_seed(0)
+    clean, noise = torch.randn(2, 8, 16000)
+    remix = Remix(20, 20, speech_effects=[LevelChanges(1, level_high=-20)])
+    mixed, target = remix(clean + noise, clean, "1")
+    gain = target / clean
+    assert ((gain > 0.999).any(1) & (gain < 0.101).any(1)).all()
+    added = (mixed - target).unfold(1, 1600, 1600).std(2)
+    assert (added.amax(1) < 1.2 * added.amin(1)).all()  # the noise stays
+
+
 @pytest.mark.parametrize(
     "effect",
     [
         Speed(0.5),
         Pauses(0.5),
+        LevelChanges(0.5),
         Reverberation(0.5),
         Coloration(0.5),
         Hiss(0.5),

@@ -8,8 +8,10 @@ import torch
 from helpers.recipe_process import finish, output_folder, refuse
 from torch import nn
 
+from phasen_sb.errors import UserError
 from phasen_sb.training.run_record import check_same_run
 from phasen_sb.training.steps import join_groups
+from phasen_sb.utils.files import write_json
 
 # Trained when the phase stream had a group of the optimizer, and when YAMLs
 # named phasen_sb.schedules, .checkpoints, .data and .augmentation.
@@ -78,6 +80,45 @@ def test_groups_that_are_not_of_earlier_versions_stay():
     state = optimizer.state_dict()
     optimizer.load_state_dict(state)
     assert optimizer.state_dict() == state
+
+
+def effect(kind, probability):
+    return {"!tag": f"!new:phasen_sb.{kind}", "probability": probability}
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        # Newer recipes have effects that do nothing until they are set.
+        ([effect("Speed", 0.5)], [effect("Speed", 0.5), effect("New", 0)], ""),
+        (
+            [effect("Speed", 0.5)],
+            [effect("New", 0.0), effect("Speed", 0.5)],
+            "",
+        ),
+        ([effect("Speed", 0.0)], [], ""),
+        (None, [effect("New", 0)], ""),
+        (
+            [effect("Speed", 0.5)],
+            [effect("Speed", 0.5), effect("New", 1)],
+            "New",
+        ),
+        ([effect("Speed", 0.5)], [effect("Speed", 0.4)], "x.0.probability 0.5"),
+        ([effect("Speed", 0.5)], [effect("Speed", 0)], "x "),
+        ([{"probability": 0}], [], "probability"),
+        ([0, 1], [1], "x "),
+    ],
+)
+def test_effects_that_do_nothing_do_not_count(old, new, message, tmp_path):
+    (tmp_path / "CKPT+1").mkdir()
+    write_json(tmp_path / "settings.json", {"x": old})
+    hparams = {"save_folder": tmp_path, "output_folder": tmp_path}
+    if not message:
+        check_same_run(hparams, {"x": new})
+        return
+    with pytest.raises(UserError, match="holds a run with x") as caught:
+        check_same_run(hparams, {"x": new})
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(

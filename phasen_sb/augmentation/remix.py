@@ -125,7 +125,7 @@ class Remix:
         if is_on_host(generator) and not remixed:
             return noisy, clean
         mixture, target = self.mix(clean, noisy - clean, generator, lengths)
-        if is_on_host(generator):
+        if is_on_host(generator) or self.probability == 1:
             return mixture, target
         return (
             torch.where(remixed, mixture, noisy),
@@ -146,8 +146,8 @@ class Remix:
         clean : torch.Tensor
             ``[B, samples]``, zero past each utterance's end.
         noise : torch.Tensor
-            ``[N, samples]``; each is given to as many of the B utterances as
-            any other. All zero: that is no noise, and nobody gets it.
+            ``[N, samples]``; all are given equally often, but for rows of
+            zeros, which are no noise.
         generator : torch.Generator
             On the CPU or on the signals' device, as above.
         lengths : torch.Tensor, optional

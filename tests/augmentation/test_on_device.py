@@ -114,6 +114,27 @@ def test_both_ways_change_the_same_by_the_same(
     )
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_a_cuda_graph_captures_it():
+    remix = make_remix()
+    clean, noise = torch.randn(2, 6, 3200, device="cuda")
+    generator = torch.Generator("cuda")
+    remix(clean + noise, clean, generator)  # constants are copied once
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        expected = remix(clean + noise, clean, generator.manual_seed(1))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    graph = torch.cuda.CUDAGraph()
+    graph.register_generator_state(generator)
+    with torch.cuda.graph(graph):
+        found = remix(clean + noise, clean, generator)
+    generator.manual_seed(1)
+    graph.replay()
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, atol=1e-4)
+
+
 @pytest.mark.parametrize("repeat", [False, True])
 @pytest.mark.parametrize("samples", [1, 99, 3200])
 def test_unread_speeds_are_those_of_torchaudio(samples, repeat):

@@ -179,6 +179,7 @@ class Remix:
         first, second, donors = _choose_donors(noise, count, generator)
         snr = draw_uniform((self.snr_low, self.snr_high), generator, count, 1)
         added = clear_padding(noise[first], lengths)
+        # The only noise may be added to itself: its level is set below.
         if self.second_probability and (
             not is_on_host(generator) or donors > 1
         ):
@@ -186,8 +187,8 @@ class Remix:
             level = draw_uniform((0, -12), generator, count, 1)
             drawn = draw_uniform((0, 1), generator, count, 1)
             gain = dB_to_amplitude(level) * (drawn < self.second_probability)
-            gain = gain.to(clean) * (donors > 1)
-            added = added + gain * _match_energy(added, other) * other
+            gain = gain.to(clean) * _match_energy(added, other)
+            added = added + gain * other
         gain = _match_energy(clean, added) / dB_to_amplitude(snr.to(clean))
         if self.clean_probability:
             drawn = draw_uniform((0, 1), generator, count, 1)

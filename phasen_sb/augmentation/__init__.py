@@ -1,28 +1,29 @@
 """Augmentation of pairs of noisy and clean speech, a batch at a time.
 
-Every draw is derived from a seed, so that a resumed training sees the same data
-as an uninterrupted one. What draws takes a :class:`torch.Generator` and keeps
-to one contract:
+All draws come from a seed, so that a resumed training sees the same data as an
+uninterrupted one. Whatever draws takes a :class:`torch.Generator` and keeps to
+this contract:
 
-* Signals are ``[B, samples]``, the seed's generator is the last argument of an
-  effect, and what it returns has the signals' shape, type and device. Nothing
-  else is random and no state is kept: whoever makes the generator seeds it with
-  seed, epoch and batch (:func:`phasen_sb.utils.seeding.seeded_generator` of a
-  text, on the CPU).
-* A generator on the CPU: draws are the same on any machine, for good, so that
-  earlier runs resume; what is not changed is not computed either.
-* A generator on a GPU, where the signals are, too: draws are made there, no
-  value is read, no shape depends on one, and nothing is copied from the CPU
-  after the first call, so that the work neither synchronises nor prevents the
-  capture in a CUDA graph (in which the generator is registered).
-* :class:`phasen_sb.augmentation.effect.Effect` holds both: a subclass defines
-  ``draw(count, samples, generator)``, tensors with a row for each signal, and
-  ``change(signals, *drawn)``, which maps signals by them. The numbers come from
-  :mod:`phasen_sb.augmentation.drawing`. What makes signals of nothing, as a
-  noise generator, is an effect that uses their shape, and perhaps their energy
-  (:class:`phasen_sb.Hiss`).
-* With ``probability`` 0 nothing is drawn: the other effects' draws do not
-  change, and a run's record does not count it.
+* Signals are ``[B, samples]``. An effect is called with signals and a
+  generator, and returns signals of the same shape, type and device. It keeps no
+  state: whoever makes the generator seeds it by seed, epoch and batch (on the
+  CPU: :func:`phasen_sb.utils.seeding.seeded_generator` of a text).
+* With a generator on the CPU, draws are the same on every machine and in every
+  later version, so that earlier runs resume. Only the chosen signals are
+  computed.
+* With a generator on a GPU, and the signals there, too, all signals are
+  computed and the chosen ones taken: no value is read, no shape depends on one,
+  and after the first call nothing is copied from the CPU. So nothing
+  synchronises, and a CUDA graph, with which the generator is registered, can
+  capture it.
+* :class:`phasen_sb.augmentation.effect.Effect` does both. A subclass defines
+  ``draw(count, samples, generator)``, which returns tensors with a row for each
+  signal, and ``change(signals, *drawn)``, which is not random. Numbers come
+  from :mod:`phasen_sb.augmentation.drawing`. A noise generator is an effect
+  that takes only the shape of the signals, and perhaps their energy, as
+  :class:`phasen_sb.Hiss` does.
+* With a ``probability`` of 0 nothing is drawn, so that the other effects draw
+  the same as without it, and it does not count as a setting of a run.
 """
 
 from phasen_sb.augmentation.batches import AugmentedBatches, add_augmentation

@@ -4,11 +4,11 @@ import torch
 
 
 def is_on_host(generator: torch.Generator) -> bool:
-    """Tells whether a program may look at what a generator draws.
+    """Tells whether reading what a generator draws costs nothing.
 
-    On the CPU that is free, and work that a draw makes needless is left out.
-    A GPU would have to be synchronised with: there all is computed, and chosen
-    by ``torch.where``.
+    On the CPU draws are read, and work that they make needless is skipped.
+    Reading would synchronise with a GPU: there everything is computed and
+    ``torch.where`` chooses.
     """
     return generator.device.type == "cpu"
 

@@ -53,9 +53,9 @@ class Effect(ABC):
         signals : torch.Tensor
             ``[B, samples]``
         generator : torch.Generator
-            On the CPU, whatever the device of the signals: draws the same on
-            all machines, and only what is changed is computed. Or on the
-            device of the signals: nothing synchronises with it.
+            On the CPU, whatever the device of the signals: it draws the same on
+            all machines, and only the chosen signals are computed. Or on the
+            device of the signals, with which nothing synchronises then.
 
         Returns
         -------
@@ -97,6 +97,6 @@ class Effect(ABC):
     ) -> torch.Tensor:
         """Changes all signals ``[B, samples]`` by what was drawn for them.
 
-        It draws nothing, reads no value of a tensor that is not on the CPU,
-        and copies nothing between devices, except once what it keeps.
+        It draws nothing, reads no value of a tensor on a GPU, and copies
+        nothing between devices but constants, once.
         """

@@ -92,7 +92,7 @@ class LevelChanges(Effect):
     Raises
     ------
     ValueError
-        If a share is not from 0 to 1, or there are less than 2 segments.
+        If a share is not from 0 to 1, or there are fewer than 2 segments.
 
     Example
     -------

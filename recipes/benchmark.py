@@ -84,7 +84,9 @@ def plan_workloads(
         ]
     rows = [row._replace(device=options.device) for row in rows]
     if options.train_batch:
-        rows.append(Workload("load", "1 worker", "-", 1, *training))
+        load = Workload("load", "1 worker", "-", 1, *training)
+        placed = load._replace(engine="corpus on device", device=options.device)
+        rows += [load, placed]
     return rows
 
 

@@ -1,8 +1,11 @@
-"""Augmentation of batches in the data loader's processes."""
+"""Augmentation of batches where they are made: by a loader, or on a GPU."""
 
 from collections.abc import Callable
 
 from speechbrain.dataio.batch import PaddedBatch, PaddedData
+
+from phasen_sb.augmentation.remix import Remix
+from phasen_sb.utils.seeding import seeded_generator
 
 
 def add_augmentation(
@@ -35,7 +38,9 @@ class AugmentedBatches:
     """Pads utterances to a batch and augments it; a loader's ``collate_fn``.
 
     In the loader's processes augmentation does not delay the training step; a
-    GPU takes batches faster than one process could augment them.
+    GPU takes batches faster than one process could augment them. Batches that
+    are made on a GPU are augmented there, by :class:`phasen_sb.Remix` with
+    random numbers of the GPU.
 
     Arguments
     ---------
@@ -78,7 +83,7 @@ class AugmentedBatches:
         self.epoch_counter = epoch_counter
         self.collate = collate
 
-    def __call__(self, examples: list[dict] | PaddedBatch) -> PaddedBatch:
+    def __call__(self, examples: list | PaddedBatch) -> PaddedBatch:
         """Augments a batch, or examples, of ``id, noisy_sig, clean_sig``."""
         batch = examples
         if not isinstance(examples, PaddedBatch):
@@ -87,7 +92,16 @@ class AugmentedBatches:
         epoch = getattr(self.epoch_counter, "current", 0)
         # "batch": the crop of an utterance has a generator of its own.
         seed = f"{self.seed} {epoch} batch {' '.join(batch.id)}"
-        noisy, clean = self.augmentation(noisy, clean, seed, lengths)
+        device = noisy.device
+        if device.type != "cpu" and isinstance(self.augmentation, Remix):
+            seed = seeded_generator(seed, device)
+        noisy, clean = self.augmentation(
+            noisy,
+            clean,
+            seed,
+            # Of a few bytes CUDA makes a copy before it goes on.
+            lengths.to(device, non_blocking=device.type == "cuda"),
+        )
         batch.noisy_sig = PaddedData(noisy, lengths)
         batch.clean_sig = PaddedData(clean, lengths)
         return batch

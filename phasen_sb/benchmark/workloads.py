@@ -96,9 +96,13 @@ def measure(
 ) -> Measurement:
     """Measures a workload in this process, with the model of :func:`build`."""
     if workload.task == "load":
-        return Measurement(
-            measure_loading(workload.batch, workload.seconds), None
+        placed = workload.engine == "corpus on device"
+        time = measure_loading(
+            workload.batch,
+            workload.seconds,
+            workload.device if placed else None,
         )
+        return Measurement(time, None)
     torch.set_num_threads(workload.threads)
     device = workload.device
     model = build(hparams, workload.engine, other).to(device)

@@ -15,6 +15,7 @@ from phasen_sb.configuration.keys import (
     NUMBER_OR_TRUE,
     REMOVED,
     SWITCH,
+    SWITCH_OR_AUTO,
     TEXT,
     WHOLE,
     Key,
@@ -124,6 +125,8 @@ def _is_valid(value, key: Key) -> bool:
         return True
     if key.kind == SWITCH:
         return isinstance(value, bool)
+    if key.kind == SWITCH_OR_AUTO:
+        return isinstance(value, bool) or value == "auto"
     if key.kind == LIST:
         return isinstance(value, (list, tuple))
     if key.kind == TEXT:

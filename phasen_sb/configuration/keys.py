@@ -8,6 +8,7 @@ WHOLE = "a whole number"
 NUMBER = "a number"
 NUMBER_OR_TRUE = "a number or True"
 SWITCH = "True or False"
+SWITCH_OR_AUTO = "True, False or auto"
 LIST = "a list"
 TEXT = "text"
 TEXT_OR_LIST = "text or a list"
@@ -120,6 +121,13 @@ KEYS = {
         optional=True,
         may_change=True,
     ),
+    "corpus_on_device": Key(
+        SWITCH_OR_AUTO,
+        "Whether the training data is decoded once into the memory of the "
+        "device, and cropped, mixed and augmented there; auto: on a GPU, if "
+        "it takes at most a quarter of the free memory.",
+        may_change=True,
+    ),
     "prepare_data": _required("Writes the manifests of the data."),
     "make_datasets": _required("Makes data sets of the manifests."),
     # Training
@@ -176,7 +184,8 @@ KEYS = {
         "Changes batches before training.", optional=True
     ),
     "num_workers": _whole(
-        "Processes that load and augment.",
+        "Processes that load and augment where the corpus is not on the "
+        "device.",
         low=0,
         required=True,
         may_change=True,

@@ -26,7 +26,8 @@ def make_datasets(
     crop_seconds: float | None = None,
     seed: int = 0,
     epoch_counter=None,
-) -> dict[str, DynamicItemDataset]:
+    corpus_on_device: bool | str = False,
+) -> dict[str, "PairDataset"]:
     """Makes the three data sets from what a prepare function wrote.
 
     Training utterances are cropped at random, or taken whole where they are
@@ -47,6 +48,10 @@ def make_datasets(
         Its ``current`` is read whenever an item is loaded, which gives other
         crops and mixtures each epoch. Workers know the epoch in which they
         were started, so ``persistent_workers`` must not be set.
+    corpus_on_device : bool or str
+        Whether the Brain decodes all training files into the memory of its
+        device, and crops and mixes there instead of in a loader's processes;
+        ``"auto"``: on a GPU, where they take little of its free memory.
 
     Returns
     -------
@@ -114,8 +119,39 @@ def make_datasets(
                 takes.remove("noisy_wav")
         else:
             load = PairLoader(sample_rate, crop_here, draw)
-        datasets[split] = DynamicItemDataset(
+        datasets[split] = PairDataset(
             read_manifest(save_folder, split, root),
+            load,
+            takes,
+            corpus_on_device if train else False,
+        )
+    return datasets
+
+
+class PairDataset(DynamicItemDataset):
+    """Pairs of noisy and clean speech, and what loads them.
+
+    Arguments
+    ---------
+    entries : dict
+        The manifest, from utterance id to entry.
+    load : PairLoader
+        Makes a pair of an entry.
+    takes : list of str
+        The parts of the entry that it takes.
+    corpus_on_device : bool or str
+        Whether training decodes all files first, see :func:`make_datasets`.
+    """
+
+    def __init__(
+        self,
+        entries: dict[str, dict],
+        load: PairLoader,
+        takes: list[str],
+        corpus_on_device: bool | str = False,
+    ):
+        super().__init__(
+            entries,
             dynamic_items=[
                 {"func": load, "takes": takes, "provides": "pair"},
                 *(
@@ -129,7 +165,8 @@ def make_datasets(
             ],
             output_keys=["id", *SIGNALS],
         )
-    return datasets
+        self.load = load
+        self.corpus_on_device = corpus_on_device
 
 
 class RandomDraw:
@@ -143,8 +180,10 @@ class RandomDraw:
         self.seed = seed
         self.epoch_counter = epoch_counter
 
-    def __call__(self, utterance: str) -> torch.Generator:
+    def __call__(
+        self, utterance: str, device: torch.device | str = "cpu"
+    ) -> torch.Generator:
         """Makes the generator of the utterance with an id."""
         counter = self.epoch_counter
         epoch = 0 if counter is None else counter.current
-        return seeded_generator(f"{self.seed} {epoch} {utterance}")
+        return seeded_generator(f"{self.seed} {epoch} {utterance}", device)

@@ -47,6 +47,9 @@ class MixLoader(PairLoader):
     (dB).
     """
 
+    #: Share of the utterances that are mixed.
+    share = 1.0
+
     def __init__(
         self,
         sample_rate: int,
@@ -91,13 +94,16 @@ class OtherNoiseLoader(MixLoader):
     Pairs without noise always get other noise, of the rest half do.
     """
 
+    share = 0.5
+
     def __call__(
         self, utterance: str, length: float, noisy_wav: str, clean_wav: str
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Reads a pair or makes a mixture, see :meth:`PairLoader.__call__`."""
         # A generator of its own, so that choice and crop are independent.
         generator = self.draw(f"{utterance} noise")
-        if noisy_wav == clean_wav or torch.rand((), generator=generator) < 0.5:
+        draw = torch.rand((), generator=generator)
+        if noisy_wav == clean_wav or draw < self.share:
             return super().__call__(utterance, length, clean_wav)
         return PairLoader.__call__(
             self, utterance, length, noisy_wav, clean_wav
@@ -105,24 +111,31 @@ class OtherNoiseLoader(MixLoader):
 
 
 def mix_at_snr(
-    clean: torch.Tensor, noise: torch.Tensor, snr: float
+    clean: torch.Tensor, noise: torch.Tensor, snr: float | torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Adds noise to speech of equal length, both ``[samples]``.
+    """Adds noise to speech of equal length, ``[samples]`` or ``[B, samples]``.
 
-    ``snr`` is the ratio of their powers (dB). The noisy and the clean signal
-    are returned; a mixture that exceeds full scale is attenuated together with
-    its clean part. Silent speech gets no noise, and silent noise adds nothing.
+    ``snr`` is the ratio of their powers (dB), or ``[B, 1]`` of them. The noisy
+    and the clean signal are returned; a mixture that exceeds full scale is
+    attenuated together with its clean part. Silent speech gets no noise, and
+    silent noise adds nothing.
     """
-    speech_level = compute_amplitude(clean, amp_type="rms").squeeze()
-    noise_level = compute_amplitude(noise, amp_type="rms").squeeze()
+    speech_level = _measure_each(clean, "rms")
+    noise_level = _measure_each(noise, "rms")
     wanted_level = speech_level / dB_to_amplitude(snr)
     # The floor is far below 24-bit resolution, so silence gets a gain of 0.
     gain = torch.where(
         noise_level > 1e-9, wanted_level / noise_level.clamp(min=1e-9), 0.0
     )
     noisy = clean + gain * noise
-    peak = compute_amplitude(noisy, amp_type="peak").squeeze().clamp(min=1.0)
+    peak = _measure_each(noisy, "peak").clamp(min=1.0)
     return noisy / peak, clean / peak
+
+
+def _measure_each(signals: torch.Tensor, kind: str) -> torch.Tensor:
+    """Measures levels: ``[1]``, or ``[B, 1]`` of a batch."""
+    levels = compute_amplitude(signals, amp_type=kind)
+    return levels if signals.ndim == 2 else levels[0]
 
 
 def _draw_part(
@@ -142,8 +155,13 @@ def _read(path: str, start: int, count: int) -> torch.Tensor:
         native_path(path), frames=count, start=start, dtype="float32"
     )
     if len(samples) != count:
-        raise UserError(
-            f"{path} has changed since it was prepared: samples {start} to "
-            f"{start + count} are not there; prepare the data again."
-        )
+        raise changed_file_error(path, start, count)
     return torch.from_numpy(samples)
+
+
+def changed_file_error(path: str, start: int, count: int) -> UserError:
+    """Makes the error of a file that lacks samples it had when prepared."""
+    return UserError(
+        f"{path} has changed since it was prepared: samples {start} to "
+        f"{start + count} are not there; prepare the data again."
+    )

@@ -12,6 +12,7 @@ from speechbrain.dataio.dataset import FilteredSortedDynamicItemDataset
 from torch.utils.data import DataLoader
 
 from phasen_sb.augmentation import add_augmentation
+from phasen_sb.data.corpus_placement import place_corpus
 from phasen_sb.data.length_batches import length_batches
 from phasen_sb.errors import UserError
 from phasen_sb.losses.objective import Objective
@@ -220,10 +221,16 @@ class EnhancementBrain(SafeStepsBrain):
     ):
         """Makes a loader of training, validation or test batches.
 
-        The workers augment training batches. Validation and test data are
-        shared among the processes of a distributed run, in batches of similar
-        length unless the arguments define the batches.
+        The workers augment training batches, or this process does, on its
+        device, where :func:`phasen_sb.data.corpus_placement.place_corpus` puts
+        the corpus. Validation and test data are shared among the processes of
+        a distributed run, in batches of similar length unless the arguments
+        define the batches.
         """
+        if stage == sb.Stage.TRAIN:
+            dataset, loader_kwargs = place_corpus(
+                dataset, self.device, loader_kwargs
+            )
         loader_kwargs.setdefault("pin_memory", self._on_cuda())
         if stage == sb.Stage.TRAIN:
             loader_kwargs["collate_fn"] = self._augmented(

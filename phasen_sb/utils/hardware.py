@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from pathlib import Path
 
 import torch
 
@@ -41,6 +42,19 @@ def check_compiler() -> None:
             f"--compile needs the C++ compiler {compiler}; install it, name "
             "another in the environment variable CXX, or leave --compile out."
         )
+
+
+def find_free_memory(device: torch.device) -> float:
+    """Finds the free memory of a device (bytes); inf if it cannot be known."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    memory = Path("/proc/meminfo")
+    if device.type == "cpu" and memory.exists():
+        for line in memory.read_text().splitlines():
+            name, _, amount = line.partition(":")
+            if name == "MemAvailable":
+                return 1024 * int(amount.split()[0])
+    return float("inf")
 
 
 def choose_hardware(device: str | None, precision: str) -> dict[str, str]:

@@ -41,6 +41,7 @@ def small(tmp_path):
         ("enhance in chunks", "optimized"),
         ("train", "plain"),
         ("load", "1 worker"),
+        ("load", "corpus on device"),
     ],
 )
 def test_measures_time_and_memory(task, engine, small, monkeypatch):
@@ -83,6 +84,7 @@ def test_command_writes_table_numbers_and_plot(tmp_path, small):
         "optimized",
         "plain",
         "1 worker",
+        "corpus on device",
     ]
     assert rows[0]["speedup"] == 1.0
     assert rows[1]["speedup"] == rows[0]["rtf"] / rows[1]["rtf"]
@@ -130,7 +132,7 @@ def test_gpu_has_lines_of_its_own(monkeypatch):
         other="theirs.py",
     )
     rows = benchmark.plan_workloads(options, optimizable=True)
-    *gpu, load = [(row.task, row.engine, row.device) for row in rows]
+    *gpu, load, placed = [(row.task, row.engine, row.device) for row in rows]
     assert gpu == [
         ("enhance", "plain", "cuda"),
         ("enhance", "other", "cuda"),
@@ -140,6 +142,7 @@ def test_gpu_has_lines_of_its_own(monkeypatch):
         ("train", "other", "cuda"),
     ]
     assert load == ("load", "1 worker", "cpu")
+    assert placed == ("load", "corpus on device", "cuda")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -71,6 +71,7 @@ def test_page_shows_the_table():
         ({"lr": None}, "lr is None; it must be a number, at least 0"),
         ({"lr": float("nan")}, "lr is nan; it must be a number"),
         ({"snr_low": float("-inf")}, "snr_low is -inf; it must be a number"),
+        ({"corpus_on_device": "maybe"}, "maybe'; .* True, False or auto"),
         ({"use_tensorboard": 1}, "use_tensorboard is 1; .* True or False"),
         ({"noisy_folder": 7}, "noisy_folder is 7; .* text, or null, in quotes"),
         ({"metric_jobs": 0}, "metric_jobs is 0; .* at least 1, or null"),

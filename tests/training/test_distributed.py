@@ -73,6 +73,30 @@ def test_evaluation_is_shared_and_the_same(tmp_path, voicebank):
         assert (soundfile.read(path)[0] == wave).all()
 
 
+def test_corpus_on_the_device_is_shared(tmp_path, voicebank):
+    script = tmp_path / "writing.py"
+    script.write_text(
+        "import os, runpy\n"
+        "from phasen_sb.training.brain import EnhancementBrain\n"
+        "def write(self, batch, should_step):\n"
+        "    with open(f'ids{os.environ[\"RANK\"]}', 'a') as file:\n"
+        "        print(*batch.id, file=file)\n"
+        "EnhancementBrain.on_fit_batch_start = write\n"
+        f"runpy.run_path({str(RECIPE)!r}, run_name='__main__')\n"
+    )
+    for running in run_two(
+        tmp_path, script=script, data_folder=voicebank, corpus_on_device=True
+    ):
+        assert running.wait() == 0, running.text()
+    assert results(output_folder(tmp_path))["optimizer_steps"] == 2
+    shares = [(tmp_path / f"ids{rank}").read_text() for rank in range(2)]
+    assert [share.count("\n") for share in shares] == [2, 2]
+    seen = [share.split() for share in shares]
+    # 7 utterances for twice 4 places: one is there twice.
+    assert [len(ids) for ids in seen] == [4, 4]
+    assert len({*seen[0], *seen[1]}) == 7
+
+
 def test_debug_where_one_process_has_nothing_to_validate(tmp_path, voicebank):
     folder = finish_two(
         tmp_path, "--debug", data_folder=voicebank, valid_speakers="[p226]"

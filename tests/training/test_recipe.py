@@ -276,6 +276,14 @@ def test_debug_touches_no_results(trained, tmp_path, voicebank):
     assert not list((folder / "debug" / "save").glob("CKPT+*"))
 
 
+def test_corpus_on_the_device(tmp_path):
+    finish(tmp_path, "--debug", **SMALL, corpus_on_device=True)
+    folder = output_folder(tmp_path) / "debug"
+    said = (folder / "log.txt").read_text()
+    assert "The training corpus takes 3 MB on cpu" in said
+    assert results(folder)["optimizer_steps"] == 2
+
+
 def test_options_of_precision_steps_and_tensorboard(tmp_path, voicebank):
     flags = [
         "--eval_precision=bf16",

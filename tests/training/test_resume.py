@@ -97,6 +97,12 @@ def kill(folder, arguments, epoch, moment):
             },
         ),
         ("pairs", [(3, "start")], [], {"num_workers": 1, "validate_every": 2}),
+        (
+            "mix",
+            [(1, "saved")],
+            ["--ckpt_interval_steps=1"],
+            {"corpus_on_device": True, "remix_probability": 0.5},
+        ),
     ],
 )
 def test_killed_at_any_moment_it_ends_in_the_same_weights(

@@ -155,38 +155,51 @@ def _level(powers, valid):
     return total / window_energy / valid.sum((1, 2), keepdim=True).clamp(min=1)
 
 
-def _table(values, like):
-    return _constant(tuple(values), like.dtype, like.device)
+def _table(name, like):
+    return _constants(like.dtype, like.device)[name]
+
+
+# What it returns is a constant of the graph that torch.compile captures.
+@torch.compiler.assume_constant_result
+def _constants(dtype, device):
+    return _copy_constants(dtype, device)
 
 
 # Copied to a GPU once: each copy synchronises with it.
 @lru_cache
 @torch.inference_mode(False)
-def _constant(values, dtype, device):
-    return torch.tensor(values, dtype=dtype, device=device)
+def _copy_constants(dtype, device):
+    values = {
+        "bands": _band_matrix(),
+        "thresholds": tables.THRESHOLDS,
+        "centres": tables.CENTRES,
+        "widths": tables.WIDTHS,
+        "memory": [NEW * OLD**age for age in reversed(range(MEMORY))],
+    }
+    return {
+        name: torch.as_tensor(value, dtype=dtype).to(device)
+        for name, value in values.items()
+    }
 
 
 def _bands(powers):
     """Power in Bark bands after the input filter, ``[B, frames, bands]``."""
-    return powers @ _band_matrix(powers.dtype, powers.device)
+    return powers @ _table("bands", powers)
 
 
-@lru_cache
-@torch.inference_mode(False)
-def _band_matrix(dtype, device):
+def _band_matrix():
     """``[bins, bands]``, input filter and corrections included."""
     above, below = (
         torch.fft.rfft(torch.tensor(taps), WINDOW).abs().square()
         for taps in INPUT_FILTER
     )
     factors = torch.tensor(tables.CORRECTIONS) * tables.POWER_SCALE
-    matrix = (above / below).unsqueeze(1) * tables.band_matrix() * factors
-    return matrix.to(device, dtype)
+    return (above / below).unsqueeze(1) * tables.band_matrix() * factors
 
 
 def _audible(bands, factor):
     """Power in the bands above the threshold, ``[B, frames, bands]``."""
-    return bands * (bands > factor * _table(tables.THRESHOLDS, bands))
+    return bands * (bands > factor * _table("thresholds", bands))
 
 
 def _total(bands):
@@ -216,13 +229,12 @@ def _smooth(gains):
     # Before the first frame its gain is repeated.
     past = gains[:, :1].expand(-1, MEMORY - 1, -1)
     views = torch.cat([past, gains], 1).unfold(1, MEMORY, 1)
-    weights = [NEW * OLD**age for age in reversed(range(MEMORY))]
-    return views @ _table(weights, gains)
+    return views @ _table("memory", gains)
 
 
 def _loudness(bands):
-    thresholds = _table(tables.THRESHOLDS, bands)
-    exponents = (6 / (_table(tables.CENTRES, bands) + 2)).clamp(1, 2) ** 0.15
+    thresholds = _table("thresholds", bands)
+    exponents = (6 / (_table("centres", bands) + 2)).clamp(1, 2) ** 0.15
     exponents = exponents * tables.ZWICKER_EXPONENT
     above = (0.5 + 0.5 * bands / thresholds).clamp(min=1) ** exponents - 1
     return tables.LOUDNESS_SCALE * (2 * thresholds) ** exponents * above
@@ -237,7 +249,7 @@ def _disturbances(degraded, reference):
     added = ((degraded + 50) / (reference + 50)) ** 1.2
     added = torch.where(added < 3, 0, added.clamp(max=12))
 
-    widths = _table(tables.WIDTHS, degraded)[1:]
+    widths = _table("widths", degraded)[1:]
     disturbance, added = disturbance[..., 1:] * widths, added[..., 1:]
     symmetric = (disturbance.square().sum(2) * widths.sum() + EPS).sqrt()
     asymmetric = (disturbance * added).sum(2)

@@ -39,10 +39,23 @@ class WeightAverage(AveragedModel):
         self.eval()
 
     @torch.no_grad()
-    def update_parameters(self, model: nn.Module) -> None:
-        """Updates the average without synchronising with a GPU."""
-        count = int(self.n_averaged)  # on the CPU, wherever the weights are
-        weight = 1 - min(self.decay, (1 + count) / (10 + count))
+    def update_parameters(
+        self, model: nn.Module, taken: torch.Tensor | None = None
+    ) -> None:
+        """Updates the average without synchronising with a GPU.
+
+        Arguments
+        ---------
+        model : torch.nn.Module
+            The one that is averaged.
+        taken : torch.Tensor, optional
+            A bool, scalar, on the device. Where it is False, nothing changes.
+        """
+        if taken is not None:
+            self.n_averaged = self.n_averaged.to(taken.device)
+        count = self.n_averaged.double()
+        share = 1 - ((1 + count) / (10 + count)).clamp(max=self.decay)
+        share = torch.where(count > 0, share, 1.0)
         pairs = zip(
             (*self.module.parameters(), *self.module.buffers()),
             (*model.parameters(), *model.buffers()),
@@ -52,7 +65,14 @@ class WeightAverage(AveragedModel):
         for averaged, current in pairs:
             kind = values if averaged.is_floating_point() else counters
             kind.append((averaged.detach(), current.detach()))
-        torch._foreach_lerp_(*zip(*values, strict=True), weight if count else 1)
+        averages, newest = zip(*values, strict=True)
+        if taken is None:
+            torch._foreach_lerp_(averages, newest, float(share))
+            self.n_averaged += 1
+        else:
+            steps = torch._foreach_sub(newest, averages)
+            torch._foreach_mul_(steps, (share * taken).float())
+            torch._foreach_add_(averages, steps)
+            self.n_averaged += taken
         if counters:  # such as those of torch's own batch norm
             torch._foreach_copy_(*zip(*counters, strict=True))
-        self.n_averaged += 1

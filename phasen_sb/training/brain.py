@@ -26,8 +26,9 @@ from phasen_sb.signals.level import SILENCE_RMS, measure_level
 from phasen_sb.signals.windows import move_windows
 from phasen_sb.training import processes
 from phasen_sb.training.averaging import WeightAverage
-from phasen_sb.training.compilation import compile_network
-from phasen_sb.training.steps import SafeStepsBrain, join_groups
+from phasen_sb.training.compilation import compile_network, compile_objective
+from phasen_sb.training.optimizers import make_optimizer
+from phasen_sb.training.steps import SafeStepsBrain
 from phasen_sb.training.summaries import join_means, summarise
 from phasen_sb.training.tensorboard import log_numbers, open_tensorboard
 
@@ -76,6 +77,7 @@ class EnhancementBrain(SafeStepsBrain):
         if self.checkpointer is not None:
             self.checkpointer.add_recoverable("averaged", self.averaged)
         self.objective = Objective.wrap(self.hparams.compute_cost)
+        self.compute_loss = self.objective
         self.loss_stft = self.hparams.compute_stft
         if any(p.requires_grad for p in self.loss_stft.parameters()):
             # Trainable kernels would learn to make the loss's spectrograms
@@ -133,7 +135,7 @@ class EnhancementBrain(SafeStepsBrain):
 
     def compute_objectives(self, predictions, batch, stage):
         """Computes the loss; outside training also submits the metrics."""
-        loss, terms = self.objective(
+        loss, terms = self.compute_loss(
             predictions["wave"],
             predictions["spectrogram"],
             predictions["clean"],
@@ -193,26 +195,33 @@ class EnhancementBrain(SafeStepsBrain):
         schedule = self.hparams.lr_schedule
         if getattr(schedule, "total_steps", 0) is None:
             schedule.total_steps = self.count_steps()
-        self.optimizer = self.opt_class(parameters)
-        self.optimizer.register_load_state_dict_pre_hook(join_groups)
+        self.optimizer = make_optimizer(
+            self.opt_class, parameters, self.device
+        )
         self.optimizers_dict = {"opt_class": self.optimizer}
         if self.checkpointer is not None:
             self.checkpointer.add_recoverable("optimizer", self.optimizer)
 
-    def on_step(self):
+    def on_step(self, taken=None):
         """Updates the running average of the weights."""
-        self.averaged.update_parameters(self.enhancer)
+        self.averaged.update_parameters(self.enhancer, taken)
 
     def _compile(self):
-        # Only the network: around it the code depends on the lengths.
-        if self.compile:
-            compile_network(
-                self.enhancer.network,
-                self.hparams.activation_memory_budget,
-                mode=self.compile_mode,
-                fullgraph=self.compile_using_fullgraph,
-                dynamic=self.compile_using_dynamic_shape_tracing,
-            )
+        # Between network and objective the code depends on the lengths.
+        if not self.compile:
+            return
+        options = {
+            "mode": self.compile_mode,
+            "fullgraph": self.compile_using_fullgraph,
+            "dynamic": self.compile_using_dynamic_shape_tracing,
+        }
+        compile_network(
+            self.enhancer.network,
+            self.hparams.activation_memory_budget,
+            **options,
+        )
+        if self._on_cuda():
+            self.compute_loss = compile_objective(self.objective, **options)
 
     # ----------------------------------------------------------------- stages
 
@@ -284,8 +293,9 @@ class EnhancementBrain(SafeStepsBrain):
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """Logs; after validation saves a checkpoint."""
         if stage == sb.Stage.TRAIN:
+            self.read_steps()
             self.train_stats = (
-                {"loss": stage_loss}
+                {"loss": self.avg_train_loss}
                 | self.take_terms()
                 | {"skipped_steps": self.skipped_steps}
             )

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from dataclasses import dataclass
 
 import speechbrain as sb
 import torch
@@ -16,8 +17,24 @@ from speechbrain.utils.distributed import ddp_broadcast
 from torch.utils.data import DataLoader
 
 from phasen_sb.errors import UserError
+from phasen_sb.training.buffers import copy_buffers, restore_buffers
+from phasen_sb.training.optimizers import can_skip, step_if
 
 logger = logging.getLogger(__name__)
+
+#: Steps on a GPU whose losses are read at once: reading waits for the GPU.
+READ_EVERY = 16
+
+
+@dataclass
+class Step:
+    """What is read of a step, later than it was made if that is on a GPU."""
+
+    ids: list[str]  #: of the batch
+    loss: torch.Tensor  #: a scalar on the device
+    #: Norm of the gradients before clipping; None while they accumulate.
+    norm: torch.Tensor | None
+    number: int = 0  #: within the epoch; 0 until it is known
 
 
 @register_checkpoint_hooks
@@ -31,6 +48,12 @@ class SafeStepsBrain(sb.Brain):
     still make a step. A training that is resumed, at the end of an epoch or
     within it, goes on as if it had never stopped.
 
+    On a CUDA GPU the GPU itself decides whether a step is skipped, and the
+    program, which must not wait for it, learns of that once in several steps:
+    counts, warnings and the mean loss come so much later, and skipped steps
+    count for the schedule of the learning rate. That takes an optimizer with a
+    fused implementation; with any other, or with fp16, each step is read.
+
     Takes the arguments of ``speechbrain.Brain``; a subclass may define
     ``on_step`` to act after each step.
     """
@@ -43,15 +66,20 @@ class SafeStepsBrain(sb.Brain):
                 self.checkpointer.checkpoints_dir
             )
         self.batches_per_epoch = None
-        self.batch_ids = []
         self.gradient_norm = None
+        self.unread = []
+        self.batch_ids = []
         self.skipped_steps = 0
         self.skipped_in_a_row = 0
         self.term_sums = {}
         self.term_batches = 0
 
-    def on_step(self):
-        """Gets called after each step that was not skipped."""
+    def on_step(self, taken: torch.Tensor | None = None):
+        """Gets called after each step.
+
+        After those that were not skipped; or, on a GPU, after all of them with
+        whether it was not, a scalar on the device.
+        """
 
     def fit(self, epoch_counter, train_set, *args, **kwargs):
         """Trains on a dataset, or on a DataLoader as it is."""
@@ -94,9 +122,9 @@ class SafeStepsBrain(sb.Brain):
     def fit_batch(self, batch):
         """Takes one step, in which only a finite batch changes anything.
 
-        The batch needs the item ``id``. Returns the loss, a scalar on the CPU,
-        which may not be finite; raises UserError if too many steps in a row
-        were not finite.
+        The batch needs the item ``id``. Returns the loss, a scalar, which may
+        not be finite; it is on the CPU unless steps are read later. Raises
+        UserError if too many steps in a row were not finite.
         """
         # SpeechBrain drops gradients that are accumulated when an epoch ends;
         # a corpus of fewer batches than one accumulation would never train.
@@ -105,8 +133,11 @@ class SafeStepsBrain(sb.Brain):
             or self.step == self.batches_per_epoch
         )
         self.on_fit_batch_start(batch, should_step)
-        buffers = list(self.modules.buffers())
-        before = [buffer.clone() for buffer in buffers]
+        if len(self.unread) >= READ_EVERY:
+            self.read_steps()
+        if self.compile:
+            torch.compiler.cudagraph_mark_step_begin()
+        copies = copy_buffers(self.modules)
         with self.no_sync(not should_step):
             with self.training_ctx:
                 outputs = self.compute_forward(batch, sb.Stage.TRAIN)
@@ -114,35 +145,94 @@ class SafeStepsBrain(sb.Brain):
             # Even if it is not finite: under DDP all processes then see that
             # in their gradients and skip the step together.
             self.scaler.scale(loss / self.grad_accumulation_factor).backward()
-        scalars = [loss.detach().reshape(())]
-        if should_step:
-            scalars.append(self._clip_gradients())
-        loss, *norm = self.read(*scalars)
-        if not torch.isfinite(loss):
-            for buffer, saved in zip(buffers, before, strict=True):
-                buffer.copy_(saved)
+        # A copy: a CUDA graph overwrites its results when it runs again.
+        loss = loss.detach().clone().reshape(())
+        norm = self._clip_gradients() if should_step else None
+        if self.is_read_later():
+            restore_buffers(copies, loss.isfinite())
+            self.unread.append(Step(batch.id, loss, norm))
+        else:
+            loss, *rest = self.read(loss, *([norm] if should_step else []))
+            if not loss.isfinite():
+                restore_buffers(copies)
+            norm = rest[0] if should_step else None
         self.batch_ids = batch.id
         if should_step:
-            [self.gradient_norm] = norm
+            self.gradient_norm = norm
             self.optimizers_step()
         self.on_fit_batch_end(batch, outputs, loss, should_step)
         return loss
 
+    def is_read_later(self) -> bool:
+        """Whether the device skips steps, of which the program learns later."""
+        return (
+            torch.device(self.device).type == "cuda"
+            and not self.scaler.is_enabled()
+            and can_skip(self.optimizer)
+        )
+
     @staticmethod
     def read(*scalars: torch.Tensor) -> torch.Tensor:
-        """Reads all that a step needs at once, as it synchronises the GPU."""
+        """Reads scalars at once, as each reading synchronises with the GPU."""
         return torch.stack([scalar.float() for scalar in scalars]).cpu()
+
+    def read_steps(self) -> None:
+        """Reads and counts the steps that have not been read.
+
+        Raises UserError if too many in a row were not finite.
+        """
+        steps, self.unread = self.unread, []
+        if not steps:
+            return
+        scalars = [
+            scalar
+            for step in steps
+            for scalar in (step.loss, step.norm)
+            if scalar is not None
+        ]
+        values = iter(self.read(*scalars))
+        for step in steps:
+            loss = next(values)
+            if step.number and loss.isfinite():  # as SpeechBrain averages
+                self.avg_train_loss -= self.avg_train_loss / step.number
+                self.avg_train_loss += float(loss) / step.number
+            if step.norm is None:
+                continue
+            if next(values).isfinite():
+                self.skipped_in_a_row = 0
+            else:
+                self.optimizer_step -= 1
+                self._skip_step(step.ids)
+
+    def update_average(self, loss, avg_loss):
+        """Averages losses as SpeechBrain does, once they are read."""
+        if self.unread and loss is self.unread[-1].loss:
+            self.unread[-1].number = self.step
+            return avg_loss
+        return super().update_average(loss, avg_loss)
+
+    @property
+    def _optimizer_step_limit_exceeded(self):
+        if super()._optimizer_step_limit_exceeded:
+            self.read_steps()  # some may have been skipped
+        return super()._optimizer_step_limit_exceeded
 
     def optimizers_step(self):
         """Steps if the gradients, which are clipped already, are finite."""
-        if torch.isfinite(self.gradient_norm):
+        if self.is_read_later():
+            taken = self.gradient_norm.isfinite()
+            self.hparams.lr_schedule(self.optimizer)
+            step_if(taken, self.optimizer)
+            self.optimizer_step += 1
+            self.on_step(taken)
+        elif torch.isfinite(self.gradient_norm):
             self.hparams.lr_schedule(self.optimizer)
             self.scaler.step(self.optimizer)
             self.optimizer_step += 1
             self.skipped_in_a_row = 0
             self.on_step()
         else:
-            self._skip_step()
+            self._skip_step(self.batch_ids)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -155,10 +245,10 @@ class SafeStepsBrain(sb.Brain):
         ]
         return torch.nn.utils.clip_grad_norm_(parameters, limit)
 
-    def _skip_step(self):
+    def _skip_step(self, batch_ids):
         self.skipped_steps += 1
         self.skipped_in_a_row += 1
-        ids = ", ".join(self.batch_ids)
+        ids = ", ".join(batch_ids)
         logger.warning(
             f"Step skipped: loss or gradient is not finite (batch: {ids})."
         )
@@ -198,9 +288,12 @@ class SafeStepsBrain(sb.Brain):
         # Checkpoints do not hold gradients that are being accumulated.
         if self.step % self.grad_accumulation_factor:
             return False
-        return super()._should_save_intra_epoch_ckpt(
+        due = super()._should_save_intra_epoch_ckpt(
             last_ckpt_time, steps_since_ckpt
         )
+        if due:  # the checkpoint holds what is known of them
+            self.read_steps()
+        return due
 
     @mark_as_saver
     def _save(self, path):
@@ -223,18 +316,3 @@ class SafeStepsBrain(sb.Brain):
         self.skipped_in_a_row = saved["skipped_in_a_row"]
         self.term_sums = saved["term_sums"]
         self.term_batches = saved["term_batches"]
-
-
-def join_groups(optimizer: torch.optim.Optimizer, state: dict) -> dict:
-    """Joins groups: optimizers of earlier versions had one for each stream.
-
-    ``state`` is a ``state_dict``. Parameters of such groups, one after the
-    other, are those of the one group of the optimizer that loads; groups that
-    an ``opt_class`` makes itself stay.
-    """
-    first, *_ = groups = state["param_groups"]
-    if "lr_scale" not in first:
-        return state
-    joined = {key: first[key] for key in first if key != "lr_scale"}
-    joined["params"] = [index for group in groups for index in group["params"]]
-    return {**state, "param_groups": [joined]}

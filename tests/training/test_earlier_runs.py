@@ -9,8 +9,8 @@ from helpers.recipe_process import finish, output_folder, refuse
 from torch import nn
 
 from phasen_sb.errors import UserError
+from phasen_sb.training.optimizers import join_groups
 from phasen_sb.training.run_record import check_same_run
-from phasen_sb.training.steps import join_groups
 from phasen_sb.utils.files import write_json
 
 # Trained when the phase stream had a group of the optimizer, and when YAMLs

@@ -5,6 +5,8 @@ of a GPU.
 """
 
 import contextlib
+import sys
+from functools import partial
 
 import pytest
 import torch
@@ -50,11 +52,18 @@ def test_enhancing_reads_nothing(plain_autocast):
 
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("cost", ["default", OBJECTIVE], ids=["plain", "pesq"])
-def test_training_step_reads_once(
-    cost, padded, make_brain, plain_autocast, monkeypatch
+@pytest.mark.parametrize("optimizer", ["plain", "fused"])
+def test_training_step_reads_once_or_later(
+    optimizer, cost, padded, make_brain, plain_autocast, monkeypatch
 ):
     overrides = {} if cost == "default" else {"compute_cost": cost}
     brain = make_brain(**overrides)
+    if optimizer == "fused":  # which PyTorch does not offer for "meta"
+        monkeypatch.setattr(brain, "is_read_later", lambda: True)
+        adam = sys.modules["torch.optim.adam"]
+        check = "_device_dtype_check_for_fused"
+        monkeypatch.setattr(adam, check, lambda _: None)
+        brain.opt_class = partial(torch.optim.Adam, fused=True)
     given = [batches(brain)[1] for _ in range(2)]
     for batch in given:
         assert len(batch.id) == 2
@@ -88,8 +97,13 @@ def test_training_step_reads_once(
     brain.on_fit_batch_end = on_fit_batch_end
     for batch in given:
         brain.step += 1
-        brain.fit_batch(batch)
-    assert len(read) == brain.optimizer_step == 2
+        loss = brain.fit_batch(batch)
+        brain.avg_train_loss = brain.update_average(loss, 0.0)
+    assert brain.optimizer_step == 2
+    assert len(read) == (2 if optimizer == "plain" else 0)
+    brain.read_steps()
+    assert len(read) == (2 if optimizer == "plain" else 1)
+    assert brain.avg_train_loss > 0
 
 
 def test_windows_go_where_a_brain_computes(make_brain):

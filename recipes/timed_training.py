@@ -10,7 +10,7 @@ First it finds the fastest of some ways to train (throughput.md), then it trains
 that way until 30 s before the limit. Every minute it writes log.jsonl and the
 folder model, an exported model of fp16. Started again with the same folder, it
 goes on from that model, with a new optimizer. Other options are the recipe's
-keys and SpeechBrain's options. PACK: docs/timed_training.md.
+keys and SpeechBrain's options. PACK: docs/train.md.
 """
 
 import os
@@ -37,10 +37,11 @@ from phasen_sb.configuration.run_options import (
     parse_arguments,
     settle_run_options,
 )
-from phasen_sb.data.pack import read_pack
+from phasen_sb.data.pack import find_pack, read_pack
 from phasen_sb.errors import UserError
+from phasen_sb.export.snapshot import find_snapshot, write_snapshot
 from phasen_sb.models.description import read_description
-from phasen_sb.models.loading import DEFAULT_MODEL, read_model
+from phasen_sb.models.loading import DEFAULT_MODEL, StoredModel, read_model
 from phasen_sb.training.throughput import (
     Trial,
     Variant,
@@ -52,8 +53,8 @@ from phasen_sb.training.timed import (
     Batches,
     Counter,
     TimedTraining,
-    find_earlier,
     make_brain,
+    read_log,
     restart,
 )
 from phasen_sb.utils.file_names import DESCRIPTION
@@ -148,6 +149,8 @@ class Session:
         self.device = self.run_opts.device or infer_device()
         self.state = state
         self.counter = Counter()
+        # Kernels by trial; the shapes stay the same.
+        torch.backends.cudnn.benchmark = True
         self.brain = None
         self.ready: Variant | None = None
 
@@ -156,9 +159,7 @@ class Session:
         if variant == self.ready:
             return
         self.brain = self.ready = None
-        self.brain = make_brain(
-            self.recipe, self.run_opts, variant, self.state
-        )
+        self.brain = make_brain(self.recipe, self.run_opts, variant, self.state)
         state = self.brain.enhancer.state_dict()
         self.initial = {key: value.clone() for key, value in state.items()}
         self.ready = variant
@@ -238,9 +239,17 @@ def find_fastest(
     if chosen is None:
         raise UserError(
             "No way to train worked; see throughput.md in "
-            f"{options.output_folder}: {trials[0].problem}."
+            f"{options.output_folder}: {trials[0].problem.rstrip('.')}."
         )
     return chosen
+
+
+def read_weights(options: argparse.Namespace, scratch: Path) -> dict | None:
+    """Reads the weights to start from: those of an earlier run go first."""
+    source = find_snapshot(options.output_folder, scratch) or options.init_from
+    if source is None:
+        return None
+    return read_model(DEFAULT_MODEL if source == "default" else source).state
 
 
 def measure_age() -> float:
@@ -261,13 +270,8 @@ def main(arguments: list[str]) -> None:
     folder = options.output_folder
     folder.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
-    earlier, log = find_earlier(folder)
-    source = options.init_from if earlier is None else earlier
-    state = None
-    if source is not None:
-        state = read_model(
-            DEFAULT_MODEL if str(source) == "default" else source
-        ).state
+    log = read_log(folder)
+    find_pack(options.pack)  # so that a wrong one is an error now
     with tempfile.TemporaryDirectory() as scratch:
         # Whatever it names, the data is the pack.
         data = {"output_folder": scratch} | dict.fromkeys(
@@ -275,7 +279,9 @@ def main(arguments: list[str]) -> None:
         )
         file, run_opts, overrides = parse_arguments([options.recipe, *others])
         recipe = Recipe.read(file, f"{overrides}\n{dump(data)}")
-        session = Session(recipe, run_opts, state)
+        session = Session(
+            recipe, run_opts, read_weights(options, Path(scratch, "earlier"))
+        )
         hparams = session.hparams
         if hparams["crop_seconds"] is None:
             raise UserError(
@@ -301,9 +307,12 @@ def main(arguments: list[str]) -> None:
             session.brain,
             session.batches,
             chosen.variant,
-            description,
+            lambda state: write_snapshot(
+                StoredModel(description, state, "the training"),
+                folder,
+                options.archive,
+            ),
             folder,
-            options.archive,
             log=log,
         )
         training.train(began + options.time_limit - options.margin)

@@ -7,6 +7,7 @@ else, and is decoded there into the GPU's memory.
 import csv
 import tarfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile as sf
@@ -63,36 +64,54 @@ def read_pack(
     >>> {key: [len(x) for x in found] for key, found in read_pack(pack).items()}
     {'speech': [8000, 16000], 'noise': [32000]}
     """
-    root = _unpack(Path(path).expanduser())
-    rows = _read_index(root / INDEX)
-    files = [
-        (part, file)
-        for part in PARTS
-        for file in sorted((root / part).glob("*"))
-        if file.suffix.lower() in SUFFIXES
-    ]
-    names = {f"{part}/{file.name}" for part, file in files}
-    for name in rows:
-        if name not in names:
-            raise UserError(
-                f"{root / INDEX} names {name}, which is not there; make the "
-                "pack again."
-            )
-    found: dict[str, list[torch.Tensor]] = {part: [] for part in PARTS}
+    pack = find_pack(path)
     decoded = process_files(
-        lambda item: decode(item[1], sample_rate), files, jobs, "Decoding"
+        lambda file: decode(file, sample_rate),
+        list(pack.files.values()),
+        jobs,
+        "Decoding",
     )
-    for (part, file), samples in zip(files, decoded, strict=True):
-        found[part] += _cut(
-            samples, rows.get(f"{part}/{file.name}"), sample_rate, file
-        )
-    for part, recordings in found.items():
-        if not recordings:
+    found: dict[str, list[torch.Tensor]] = {part: [] for part in PARTS}
+    for (name, file), samples in zip(pack.files.items(), decoded, strict=True):
+        part, _ = name.split("/")
+        found[part] += _cut(samples, pack.rows.get(name), sample_rate, file)
+    return found
+
+
+class Pack(NamedTuple):
+    """What a pack holds."""
+
+    files: dict[str, Path]  #: by name, such as ``speech/01.opus``
+    #: Start and length (s) of the recordings of some files.
+    rows: dict[str, list[tuple[float, float]]]
+
+
+def find_pack(path: str | Path) -> Pack:
+    """Finds the files of a pack, which an archive is unpacked for.
+
+    Arguments and errors are those of :func:`read_pack`.
+    """
+    root = _unpack(Path(path).expanduser())
+    files = {}
+    for part in PARTS:
+        found = [
+            file
+            for file in sorted((root / part).glob("*"))
+            if file.suffix.lower() in SUFFIXES
+        ]
+        if not found:
             raise UserError(
                 f"{root / part} has no audio; a pack has the folders speech "
                 f"and noise, with files that end in {', '.join(SUFFIXES)}."
             )
-    return found
+        files |= {f"{part}/{file.name}": file for file in found}
+    rows = _read_index(root / INDEX)
+    for name in rows.keys() - files.keys():
+        raise UserError(
+            f"{root / INDEX} names {name}, which is not there; make the pack "
+            "again."
+        )
+    return Pack(files, rows)
 
 
 def decode(path: Path, sample_rate: int) -> torch.Tensor:

@@ -84,12 +84,7 @@ class EnhancementBrain(SafeStepsBrain):
             # small; a fixed copy analyses the enhanced waveform instead.
             self.loss_stft = copy.deepcopy(self.loss_stft)
             self.loss_stft.requires_grad_(False).to(self.device)
-        self.metric_pool = MetricPool(
-            self.hparams.metrics,
-            self.hparams.sample_rate,
-            self.hparams.metric_jobs,
-            self.hparams.metric_timeout,
-        )
+        self.metric_pool = self.make_metric_pool()
         self.tensorboard = None
         if self.hparams.use_tensorboard:
             self.tensorboard = open_tensorboard(self.hparams.output_folder)
@@ -99,6 +94,12 @@ class EnhancementBrain(SafeStepsBrain):
         self.test_waves = {}
         self.evaluated_loss, self.evaluated = 0.0, 0
         self.train_stats = {}
+
+    def make_metric_pool(self) -> MetricPool:
+        """Makes the processes that score validation and test."""
+        given = self.hparams
+        limits = given.metric_jobs, given.metric_timeout
+        return MetricPool(given.metrics, given.sample_rate, *limits)
 
     # ---------------------------------------------------------------- batches
 
@@ -195,9 +196,7 @@ class EnhancementBrain(SafeStepsBrain):
         schedule = self.hparams.lr_schedule
         if getattr(schedule, "total_steps", 0) is None:
             schedule.total_steps = self.count_steps()
-        self.optimizer = make_optimizer(
-            self.opt_class, parameters, self.device
-        )
+        self.optimizer = make_optimizer(self.opt_class, parameters, self.device)
         self.optimizers_dict = {"opt_class": self.optimizer}
         if self.checkpointer is not None:
             self.checkpointer.add_recoverable("optimizer", self.optimizer)
@@ -215,11 +214,8 @@ class EnhancementBrain(SafeStepsBrain):
             "fullgraph": self.compile_using_fullgraph,
             "dynamic": self.compile_using_dynamic_shape_tracing,
         }
-        compile_network(
-            self.enhancer.network,
-            self.hparams.activation_memory_budget,
-            **options,
-        )
+        budget = self.hparams.activation_memory_budget
+        compile_network(self.enhancer.network, budget, **options)
         if self._on_cuda():
             self.compute_loss = compile_objective(self.objective, **options)
 

@@ -1,14 +1,11 @@
 """Training for a given time, with its state written every minute."""
 
 import dataclasses
-import io
 import json
 import logging
-import tarfile
-import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -20,18 +17,13 @@ from phasen_sb.data.datasets import RandomDraw
 from phasen_sb.data.device_batches import DeviceBatches, Noises
 from phasen_sb.data.device_corpus import DeviceCorpus
 from phasen_sb.errors import UserError
-from phasen_sb.export.folder import write_export
-from phasen_sb.models.description import Description
-from phasen_sb.models.loading import StoredModel
 from phasen_sb.models.weights import load_state
 from phasen_sb.training.brain import EnhancementBrain
 from phasen_sb.training.throughput import Variant
-from phasen_sb.utils.files import name_partial, write_atomically
+from phasen_sb.utils.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
-MODEL = "model"
-ARCHIVE = "model.tar.gz"
 LOG = "log.jsonl"
 #: Steps before the number of all steps is estimated.
 FEW = 10
@@ -103,6 +95,13 @@ class Batches:
         return self.collate(chosen.tolist())
 
 
+class TrainingBrain(EnhancementBrain):
+    """Only trains: what scores validation and test need not be installed."""
+
+    def make_metric_pool(self):
+        """Makes none."""
+
+
 def make_brain(
     recipe: Recipe,
     run_opts: RunOptions,
@@ -119,7 +118,7 @@ def make_brain(
     options = {"precision": variant.precision}
     if variant.mode != "eager":
         options |= {"compile": True, "compile_mode": variant.mode}
-    brain = EnhancementBrain(
+    brain = TrainingBrain(
         hparams["modules"],
         hparams["opt_class"],
         hparams,
@@ -166,12 +165,11 @@ class TimedTraining:
         What it is trained on.
     variant : Variant
         How.
-    description : Description
-        Of the model, for its export.
+    write_weights : callable
+        Writes the enhancer's state, a mapping of tensors on the CPU. It is
+        called in a thread, while the training goes on.
     folder : pathlib.Path
-        Where ``log.jsonl`` and the exported ``model`` are written.
-    archive : bool
-        Write ``model.tar.gz``, which is smaller, instead of a folder.
+        Where ``log.jsonl`` is written.
     interval : float
         Seconds between two writings.
     log : list of dict
@@ -183,18 +181,16 @@ class TimedTraining:
         brain: EnhancementBrain,
         batches: Batches,
         variant: Variant,
-        description: Description,
+        write_weights: Callable[[dict], object],
         folder: Path,
-        archive: bool = False,
         interval: float = 60.0,
         log: Sequence[Mapping] = (),
     ):
         self.brain = brain
         self.batches = batches
         self.variant = variant
-        self.description = description
+        self.write_weights = write_weights
         self.folder = folder
-        self.archive = archive
         self.interval = interval
         self.log = list(log)
         self.heard = self.log[-1]["audio_seconds"] if self.log else 0.0
@@ -267,35 +263,14 @@ class TimedTraining:
 
     def _write(self, state):
         try:
-            model = StoredModel(self.description, state, "the training")
-            write_model(model, self.folder, self.archive)
+            self.write_weights(state)
         except UserError as error:  # the training goes on
             logger.warning(f"The weights were not written: {error}")
 
 
-def write_model(model: StoredModel, folder: Path, archive: bool) -> Path:
-    """Writes an exported model of fp16; returns its folder or archive."""
-    target = folder / MODEL
-    if not archive:
-        return write_export(model, target, overwrite=True, half=True)
-    content = io.BytesIO()
-    with tempfile.TemporaryDirectory() as scratch:
-        written = write_export(model, Path(scratch, MODEL), half=True)
-        with tarfile.open(fileobj=content, mode="w:gz") as file:
-            file.add(written, MODEL)
-    write_atomically(folder / ARCHIVE, content.getvalue())
-    return folder / ARCHIVE
-
-
-def find_earlier(folder: Path) -> tuple[Path | None, list[dict]]:
-    """Finds what an earlier run wrote into a folder: its model and its log."""
-    archive, model, log = (folder / name for name in (ARCHIVE, MODEL, LOG))
-    lines = []
-    if log.is_file():
-        lines = [json.loads(line) for line in log.read_text().splitlines()]
-    if archive.is_file():
-        unpacked = name_partial(archive, ".unpacked")
-        with tarfile.open(archive) as file:
-            file.extractall(unpacked, filter="data")
-        return unpacked / MODEL, lines
-    return (model if model.is_dir() else None), lines
+def read_log(folder: Path) -> list[dict]:
+    """Reads the log that an earlier training wrote into a folder, if any."""
+    log = folder / LOG
+    if not log.is_file():
+        return []
+    return [json.loads(line) for line in log.read_text().splitlines()]

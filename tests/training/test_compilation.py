@@ -4,11 +4,20 @@ import copy
 
 import pytest
 import torch
+from helpers.signals import noise
 from torch._functorch import config as autograd_config
 
-from phasen_sb import PHASEN
+from phasen_sb import (
+    PHASEN,
+    ConvSTFT,
+    Objective,
+    compressed_complex_loss,
+    log_spectral_loss,
+    pesq_loss,
+    si_snr_loss,
+)
 from phasen_sb.errors import UserError
-from phasen_sb.training.compilation import compile_network
+from phasen_sb.training.compilation import compile_network, compile_objective
 from phasen_sb.utils.hardware import check_compiler
 
 SIZES = {
@@ -94,3 +103,35 @@ def test_a_missing_compiler_is_named(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(UserError, match=r"C\+\+ compiler no-such-compiler;"):
         check_compiler()
+
+
+@pytest.mark.parametrize("lengths", [None, torch.tensor([1.0, 0.6])])
+def test_an_objective_is_captured_whole(lengths):
+    torch._dynamo.reset()
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    objective = Objective(
+        compressed={"loss": compressed_complex_loss},
+        pesq={"loss": pesq_loss},
+        si_snr={"loss": si_snr_loss},
+        envelope={"loss": log_spectral_loss, "domain": "consistent_spectrum"},
+    )
+    stft = ConvSTFT(16000)
+    clean = noise(2, 16000)
+    wave = (clean + noise(2, 16000, seed=1)).requires_grad_()
+    compiled = compile_objective(objective, backend=backend, fullgraph=True)
+    results = []
+    for function in (objective, compiled, compiled):
+        loss, terms = function(wave, stft(wave), clean, lengths, stft)
+        [gradient] = torch.autograd.grad(loss, wave)
+        results.append((loss, gradient, *terms.values()))
+    for found in results[1:]:
+        torch.testing.assert_close(found, results[0])
+    assert len(graphs) == 1
+    # Another shape is not compiled.
+    compiled(wave[:, :8000], None, clean[:, :8000], None, stft)
+    assert len(graphs) == 1

@@ -129,9 +129,9 @@ def test_a_gpu_gets_fused_optimizers(optimizer, expected):
     weight = torch.nn.Parameter(torch.ones(2))
     made = make_optimizer(optimizer, [weight], "cuda")
     assert made.param_groups[0]["fused"] is expected
-    assert made.param_groups[0]["lr"] == getattr(
-        optimizer, "keywords", {}
-    ).get("lr", 1e-3)
+    assert made.param_groups[0]["lr"] == getattr(optimizer, "keywords", {}).get(
+        "lr", 1e-3
+    )
 
 
 def test_an_optimizer_without_fused_is_read(make_brain):

@@ -1,0 +1,95 @@
+"""Training for a given time, as a process of its own."""
+
+import json
+
+import pytest
+import soundfile as sf
+import torch
+from helpers.recipe_process import ARGUMENTS, RECIPE, Run
+from helpers.signals import noise
+
+from phasen_sb.models.loading import read_model
+
+SCRIPT = RECIPE.with_name("timed_training.py")
+TINY = {
+    key: ARGUMENTS[key]
+    for key in ("network", "n_fft", "win_length", "hop_length", "device")
+} | {"crop_seconds": 0.2}
+
+
+@pytest.fixture
+def pack(tmp_path):
+    for seed, part in enumerate(("speech", "noise")):
+        (tmp_path / "pack" / part).mkdir(parents=True)
+        wave = 0.1 * noise(1, 48000, seed=seed)[0].numpy()
+        sf.write(tmp_path / "pack" / part / "a.flac", wave, 16000)
+    return tmp_path / "pack"
+
+
+def train(folder, *more, **options):
+    words = ["hparams/phasen_pesq.yaml", "--noprogressbar", *more]
+    for name, value in (TINY | options).items():
+        words += [f"--{name}", str(value)]
+    running = Run(folder, words, script=SCRIPT)
+    return running.wait(), running.text()
+
+
+def read_log(folder):
+    return [json.loads(line) for line in open(folder / "log.jsonl")]
+
+
+def test_it_trains_and_goes_on(pack, tmp_path):
+    out = tmp_path / "out"
+    options = {
+        "pack": pack,
+        "output_folder": out,
+        "time_limit": 25,
+        "margin": 10,
+        "table_seconds": 8,
+        "batches": "1",
+        "precisions": "fp32",
+    }
+    status, text = train(
+        tmp_path, "--modes", "no-such-mode", "--archive", **options
+    )
+    assert status == 0, text
+    table = (out / "throughput.md").read_text()
+    assert "| eager " in table and "Unrecognized mode" in table
+    [line] = read_log(out)
+    assert line["steps"] == line["batches"] > 0 == line["skipped_steps"]
+    assert line["audio_seconds"] == pytest.approx(0.2 * line["steps"], abs=0.1)
+    assert line["loss"] > 0 and line["pesq"] > 0 and line["batch"] == 1
+    assert {path.name for path in out.iterdir()} == {
+        "throughput.md",
+        "log.jsonl",
+        "model.tar.gz",
+    }
+    status, text = train(tmp_path, **options)
+    assert status == 0, text
+    assert read_log(out)[0] == line
+    assert read_log(out)[1]["batches"] > line["batches"]
+    model = read_model(out / "model")
+    parameters = dict(model.build().named_parameters())
+    for name, tensor in model.state.items():
+        assert tensor.isfinite().all()
+        if name in parameters:
+            assert tensor.dtype == torch.float16
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pack": "nowhere"}, "There is no pack nowhere"),
+        ({"crop_seconds": "null"}, "crop_seconds is null"),
+        ({"init_from": "nowhere"}, "There is no folder nowhere"),
+        ({"batches": "0"}, "No way to train worked"),
+    ],
+)
+def test_errors_are_sentences(options, message, pack, tmp_path):
+    status, text = train(
+        tmp_path,
+        **{"pack": pack, "output_folder": tmp_path / "out"} | options,
+    )
+    assert status == 1 and "Traceback" not in text
+    assert text.splitlines()[-1].startswith("Error: ")
+    assert message in text

@@ -5,10 +5,12 @@
     python recipes/benchmark.py --seconds 4 60 --other their_model.py
 
 Each workload runs in a process of its own, on the CPU; with ``--device cuda``
-all run in one, on a GPU, where products in fp32 are computed in TF32.
-``--other`` also measures somebody else's model: a Python file whose ``load()``
-returns a module that maps waveforms ``[batch, samples]``. Results are written
-after each workload, so that those of a stopped benchmark are kept.
+all run in one, on a GPU, where products in fp32 are computed in TF32; without
+``--compile`` that takes less than two minutes. ``--other`` also measures
+somebody else's model: a Python file whose ``load()`` returns a module that maps
+waveforms ``[batch, samples]``. Results are written after each workload, so that
+those of a stopped benchmark are kept; a workload that fails, for want of memory
+for example, is named and left out.
 """
 
 import os
@@ -33,13 +35,18 @@ from phasen_sb.benchmark.workloads import (
     build,
     machine_peak,
     measure,
+    try_other,
 )
 from phasen_sb.errors import UserError
 from phasen_sb.models.cost import model_cost
 from phasen_sb.optimized import is_optimizable
 from phasen_sb.optimized.native.library import describe_kernels
 from phasen_sb.utils.files import write_atomically, write_json
-from phasen_sb.utils.hardware import PRECISIONS, check_compiler
+from phasen_sb.utils.hardware import (
+    PRECISIONS,
+    check_compiler,
+    fastest_precision,
+)
 from phasen_sb.utils.provenance import provenance
 
 
@@ -95,7 +102,13 @@ def run_benchmark(options: argparse.Namespace) -> list[dict]:
     model = build(options.hparams, "plain", None)
     macs = model_cost(model, SAMPLE_RATE)
     if options.other:
-        build(options.hparams, "other", options.other)  # fails now if it must
+        run_in_own_process(
+            options.device,
+            try_other,
+            options.other,
+            list_shapes(options),
+            options.device,
+        )
     if options.compile:
         check_compiler()
     peaks = {}
@@ -105,9 +118,19 @@ def run_benchmark(options: argparse.Namespace) -> list[dict]:
     options.output.mkdir(parents=True, exist_ok=True)
     planned = plan_workloads(options, is_optimizable(model))
     for workload in planned:
-        time, memory = run_in_own_process(
-            options.device, measure, workload, options.hparams, options.other
-        )
+        try:
+            time, memory = run_in_own_process(
+                options.device,
+                measure,
+                workload,
+                options.hparams,
+                options.other,
+            )
+        # PyTorch's own, of a compiler, or of a process that was killed.
+        except (RuntimeError, MemoryError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            print(f"{workload} failed: {reason}", file=sys.stderr)
+            continue
         machine = workload.precision, workload.threads
         known = workload.engine in ("plain", "optimized", "compiled")
         if known and machine not in peaks:
@@ -129,12 +152,14 @@ def run_benchmark(options: argparse.Namespace) -> list[dict]:
             "memory": memory,
             "rtf": time / audio,
             "gflops": flops and flops / 1e9,
-            "share": flops and flops / peaks[machine],
         }
         rows.append(row)
+        add_shares(rows, peaks)
         print(f"{workload}: {row['rtf']:.4f} s per second", file=sys.stderr)
         add_speedups(rows)
         write_results(rows, len(planned), options)
+    if not rows:
+        raise UserError("No workload could be measured; see above.")
     return rows
 
 
@@ -150,6 +175,34 @@ def write_results(
     )
     write_atomically(options.output / "benchmark.md", to_markdown(rows))
     draw_growth(rows, options.output / "benchmark.png")
+
+
+def list_shapes(options: argparse.Namespace) -> list[tuple[int, float]]:
+    """Lists batch and seconds of what the other model will be given first."""
+    shapes = [(1, min(options.seconds))]
+    if options.train_batch:
+        shapes.append((options.train_batch, options.train_seconds))
+    return shapes
+
+
+def add_shares(rows: list[dict], peaks: dict) -> None:
+    """Adds shares of the machine's peak.
+
+    That is the speed of a product of large matrices, or of the fastest
+    workload where this is faster.
+    """
+    for row in rows:
+        row["share"] = None
+        if row["gflops"] is None:
+            continue
+        machine = row["precision"], row["threads"]
+        alike = [
+            other["gflops"]
+            for other in rows
+            if other["gflops"] is not None
+            and (other["precision"], other["threads"]) == machine
+        ]
+        row["share"] = row["gflops"] / max(peaks[machine] / 1e9, *alike, 0)
 
 
 def add_speedups(rows: list[dict]) -> None:
@@ -208,7 +261,7 @@ def main(arguments: list[str]) -> None:
         "--precisions",
         nargs="+",
         choices=list(PRECISIONS),
-        default=list(PRECISIONS),
+        help="default: fp32, and bf16 where the hardware computes it",
     )
     parser.add_argument(
         "--train_batch",
@@ -234,6 +287,9 @@ def main(arguments: list[str]) -> None:
         raise UserError(
             "PyTorch finds no GPU here for --device cuda; leave it out."
         )
+    if options.precisions is None:
+        fastest = fastest_precision(options.device)
+        options.precisions = list(dict.fromkeys(["fp32", fastest]))
     print(to_markdown(run_benchmark(options)))
     for name in options.precisions if options.device == "cpu" else ():
         print(f"optimized, {name}: {describe_kernels(PRECISIONS[name])}")

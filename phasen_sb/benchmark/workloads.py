@@ -1,7 +1,7 @@
 """Workloads: what is measured, and how, each in a process of its own."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from time import perf_counter
@@ -27,6 +27,8 @@ from phasen_sb.utils.hardware import PRECISIONS
 SAMPLE_RATE = 16000
 #: A measurement is repeated until it has taken this long (s) ...
 ENOUGH = 3.0
+#: ... on a GPU, whose times vary less, this long ...
+ENOUGH_ON_GPU = 1.0
 #: ... but not more often than this.
 REPEATS = 20
 
@@ -75,6 +77,41 @@ def load_other(path: Path) -> nn.Module:
             "waveforms [batch, samples]."
         )
     return module.load()
+
+
+def try_other(
+    file: str, shapes: Sequence[tuple[int, float]], device: str = "cpu"
+) -> None:
+    """Calls somebody else's model once, before anything is measured.
+
+    Arguments
+    ---------
+    file : str
+        Python file, see :func:`load_other`.
+    shapes : sequence of tuple
+        Numbers of waveforms, and their lengths (s).
+    device : str
+        ``cpu`` or ``cuda``.
+
+    Raises
+    ------
+    UserError
+        If it fails, in one sentence.
+    """
+    try:
+        model = load_other(Path(file)).to(device)
+        for batch, seconds in shapes:
+            noisy = 0.1 * torch.randn(batch, round(seconds * SAMPLE_RATE))
+            with torch.no_grad():
+                model(noisy.to(device))
+    except UserError:
+        raise
+    except Exception as error:  # their code may raise anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(
+            f"The model of {file} cannot be measured ({reason[:300]}); it must "
+            "map waveforms [batch, samples]."
+        ) from None
 
 
 def build(hparams: str, engine: str, other: str | None) -> nn.Module:
@@ -211,7 +248,7 @@ def _time_on_gpu(work):
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     times = []
-    while sum(times) < ENOUGH and len(times) < REPEATS:
+    while sum(times) < ENOUGH_ON_GPU and len(times) < REPEATS:
         started = perf_counter()
         work()
         torch.cuda.synchronize()

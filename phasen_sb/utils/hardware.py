@@ -22,7 +22,8 @@ def fastest_precision(device: str | None = None) -> str:
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda"):
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16" if native else "fp32"
     has_bf16 = (
         torch.cpu._is_amx_tile_supported()
         or torch.cpu._is_avx512_bf16_supported()

@@ -64,6 +64,88 @@ def test_measures_other_models_and_says_what_they_lack(tmp_path):
         assert measure(workload, "unused", str(path)).time > 0
 
 
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("def load():\n    raise ImportError('no such code')", "no such code"),
+        ("import torch\nload = lambda: torch.nn.Linear(3, 3)", "mat1 and mat2"),
+        ("load = lambda: None", "NoneType"),
+    ],
+)
+def test_a_broken_other_model_is_said_before_anything(
+    code, reason, tmp_path, small
+):
+    (tmp_path / "other.py").write_text(code)
+    done = subprocess.run(
+        [sys.executable, str(RECIPE.with_name("benchmark.py"))]
+        + ["--hparams", small, "--other", "other.py", "--output", "out"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 1
+    *_, last = done.stderr.splitlines()
+    assert last.startswith("Error: The model of other.py cannot be measured (")
+    assert reason in last
+    assert "Traceback" not in done.stderr and not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    monkeypatch.syspath_prepend(str(RECIPE.parent))
+    return importlib.import_module("benchmark")
+
+
+def test_no_share_exceeds_the_peak(benchmark):
+    key = {"precision": "fp32", "threads": 2}
+    rows = [key | {"gflops": gflops} for gflops in (50.0, 400.0, None)]
+    benchmark.add_shares(rows, {("fp32", 2): 200e9})
+    assert [row["share"] for row in rows] == [0.125, 1.0, None]
+    benchmark.add_shares(rows[:1], {("fp32", 2): 200e9})
+    assert rows[0]["share"] == 0.25
+
+
+def test_a_workload_that_fails_is_left_out(
+    benchmark, monkeypatch, tmp_path, capsys
+):
+    def run(device, function, *arguments):
+        if function is not measure:
+            return 1e12
+        if arguments[0].engine == "plain":
+            raise torch.OutOfMemoryError("GPU is full.\nMore of it")
+        return 0.5, None
+
+    monkeypatch.setattr(benchmark, "run_in_own_process", run)
+    arguments = ["--output", str(tmp_path), "--threads", "1"]
+    benchmark.main(arguments)
+    rows = json.loads((tmp_path / "benchmark.json").read_text())["rows"]
+    assert rows and "plain" not in {row["engine"] for row in rows}
+    assert "failed: GPU is full.\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("computes", "expected"), [("fp32", {"fp32"}), ("bf16", {"fp32", "bf16"})]
+)
+def test_bf16_is_not_emulated_unless_asked(
+    computes, expected, benchmark, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(benchmark, "fastest_precision", lambda _: computes)
+    monkeypatch.setattr(
+        benchmark,
+        "run_in_own_process",
+        lambda _, function, *__: (0.5, None) if function is measure else 1e12,
+    )
+    arguments = ["--output", str(tmp_path), "--threads", "1"]
+    for more, precisions in (
+        ([], expected),
+        (["--precisions", "bf16"], {"bf16"}),
+    ):
+        benchmark.main(arguments + more)
+        rows = json.loads((tmp_path / "benchmark.json").read_text())["rows"]
+        assert {row["precision"] for row in rows} - {"-"} == precisions
+
+
 def test_command_writes_table_numbers_and_plot(tmp_path, small):
     done = subprocess.run(
         [sys.executable, str(RECIPE.with_name("benchmark.py"))]

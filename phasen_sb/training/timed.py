@@ -40,6 +40,9 @@ class Batches:
     """Endless training batches from a corpus in the device's memory.
 
     Recordings are drawn with a probability that grows with their length.
+    Speech that is shorter than a crop is joined with what follows it, so that
+    nothing is padded: all batches have one shape, for which a compiler and
+    CUDA's libraries prepare once.
 
     Arguments
     ---------
@@ -61,15 +64,13 @@ class Batches:
         device: torch.device | str,
         counter: Counter,
     ):
-        speech, noise = recordings["speech"], recordings["noise"]
+        crop = round(hparams["crop_seconds"] * hparams["sample_rate"])
+        speech = join_short(recordings["speech"], crop)
+        noise = recordings["noise"]
         self.corpus = DeviceCorpus.join([*speech, *noise], device)
         self.counter = counter
         self.draw = RandomDraw(hparams["seed"], counter)
-        crop = round(hparams["crop_seconds"] * hparams["sample_rate"])
-        self.weights = torch.tensor(
-            [max(crop, len(recording)) for recording in speech],
-            dtype=torch.double,
-        )
+        self.weights = torch.tensor([float(len(one)) for one in speech])
         batches = DeviceBatches(
             self.corpus,
             [str(number) for number in range(len(speech))],
@@ -93,6 +94,35 @@ class Batches:
             self.weights, size, True, generator=self.draw("recordings")
         )
         return self.collate(chosen.tolist())
+
+
+def join_short(
+    recordings: Sequence[torch.Tensor], least: int
+) -> list[torch.Tensor]:
+    """Joins recordings with the next ones until they are long enough.
+
+    Raises UserError if all of them together are shorter than ``least``.
+
+    Example
+    -------
+    >>> join_short([torch.ones(2), torch.ones(1), torch.ones(1)], 2)
+    [tensor([1., 1.]), tensor([1., 1.])]
+    """
+    joined: list[torch.Tensor] = []
+    waiting: list[torch.Tensor] = []
+    for recording in recordings:
+        waiting.append(recording)
+        if sum(map(len, waiting)) >= least:
+            joined.append(torch.cat(waiting))
+            waiting = []
+    if waiting and not joined:
+        raise UserError(
+            f"All speech together is shorter than a crop, {least} samples; "
+            "give a smaller crop_seconds or more speech."
+        )
+    if waiting:
+        joined[-1] = torch.cat([joined[-1], *waiting])
+    return joined
 
 
 class TrainingBrain(EnhancementBrain):

@@ -1,5 +1,6 @@
 """Training for a given time, as a process of its own."""
 
+import copy
 import json
 
 import pytest
@@ -7,8 +8,10 @@ import soundfile as sf
 import torch
 from helpers.recipe_process import ARGUMENTS, RECIPE, Run
 from helpers.signals import noise
+from helpers.small_brain import batches
 
 from phasen_sb.models.loading import read_model
+from phasen_sb.training.timed import restart
 
 SCRIPT = RECIPE.with_name("timed_training.py")
 TINY = {
@@ -74,6 +77,32 @@ def test_it_trains_and_goes_on(pack, tmp_path):
         assert tensor.isfinite().all()
         if name in parameters:
             assert tensor.dtype == torch.float16
+
+
+def test_a_restarted_brain_is_as_new(make_brain):
+    brain = make_brain()
+    given = batches(brain)
+    brain.on_fit_start()
+    brain.modules.train()
+    initial = copy.deepcopy(brain.enhancer.state_dict())
+
+    def run():
+        for batch in given:
+            brain.step += 1
+            loss = brain.fit_batch(copy.deepcopy(batch))
+            brain.avg_train_loss = brain.update_average(
+                loss, brain.avg_train_loss
+            )
+        state = copy.deepcopy(brain.averaged.state_dict())
+        rate = brain.optimizer.param_groups[0]["lr"]
+        return state, rate, brain.avg_train_loss, brain.optimizer_step
+
+    state, *numbers = run()
+    restart(brain, initial)
+    again, *others = run()
+    assert numbers == others
+    for name, value in state.items():
+        assert torch.equal(value, again[name]), name
 
 
 @pytest.mark.parametrize(

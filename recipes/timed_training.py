@@ -63,8 +63,8 @@ from phasen_sb.utils.hardware import fastest_precision
 
 logger = logging.getLogger(__name__)
 
-#: Compiling may take as long (s), where there is as much time that it pays.
-COMPILE, WORTH = 120, 300
+#: From this time limit on (s) compiling pays.
+WORTH = 300
 
 
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -107,6 +107,13 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
         "--precisions", nargs="+", default=["auto", "fp32"], metavar="P"
     )
     parser.add_argument("--table_seconds", type=float, default=40, metavar="S")
+    parser.add_argument(
+        "--compile_seconds",
+        type=float,
+        default=120,
+        metavar="S",
+        help="that each mode may take (default: 120)",
+    )
     parser.add_argument(
         "--archive",
         action="store_true",
@@ -207,8 +214,9 @@ def find_fastest(
 ) -> Trial:
     """Tries variants and writes the table of them."""
     trials: list[Trial] = []
-    until = began + options.table_seconds
+    table_ends = time.monotonic() + options.table_seconds
     end = began + options.time_limit - options.margin
+    until = end  # one way to train must be found
 
     def plan():
         nonlocal until
@@ -216,8 +224,9 @@ def find_fastest(
             options, session.hparams["batch_size"], session.device, trials
         ):
             if variant.mode != "eager":
-                until = time.monotonic() + COMPILE
-            until = min(until, end)
+                until = min(end, time.monotonic() + options.compile_seconds)
+            elif choose_fastest(trials) is not None:
+                until = min(end, table_ends)
             yield variant
 
     for variant in plan():

@@ -35,7 +35,7 @@ setup(
     package_data={
         "phasen_sb.hparams": ["*.yaml", "*/*.yaml"],
         "phasen_sb.data": ["sample/*", "sample/*/*"],
-        "phasen_sb.leaderboard": ["published.csv", "templates/*"],
+        "phasen_sb.leaderboard": ["*.csv", "templates/*"],
         "phasen_sb": ["py.typed"],
         "phasen_sb.models": ["default/*"],
     },

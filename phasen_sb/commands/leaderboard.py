@@ -58,7 +58,7 @@ def _megabytes(text: str) -> float:
 
 def run(arguments: argparse.Namespace) -> None:
     """Writes the leaderboard and says what is on it."""
-    from phasen_sb.leaderboard.entries import read_published
+    from phasen_sb.leaderboard.entries import read_own, read_published
     from phasen_sb.leaderboard.listening import choose_files, embed_files
     from phasen_sb.leaderboard.page import to_html
     from phasen_sb.leaderboard.runs import read_runs
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> None:
         for entry in (measured.noisy, measured.entry):
             if entry is not None and entry not in entries:
                 entries.append(entry)
-    entries += read_published()
+    entries += read_own() + read_published()
     write_atomically(out / "leaderboard.csv", to_csv(entries))
     write_atomically(out / "leaderboard.md", to_markdown(entries))
     write_atomically(out / "leaderboard.html", to_html(entries, utterances))

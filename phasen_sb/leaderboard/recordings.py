@@ -49,6 +49,12 @@ class RunAudio:
         not exist any more, or the run works at another rate than the page.
         """
         path = self.enhanced / f"{name}.wav"
+        # The names are those of a table that a stranger may have written.
+        if self.enhanced.resolve() not in path.resolve().parents:
+            raise UserError(
+                f"{name} cannot be listened to: {path} is not in "
+                f"{self.enhanced}; choose other files with --listen."
+            )
         rate = read_record(self.save_folder)["sample_rate"]
         test = make_datasets(self.save_folder, rate)["test"]
         try:
@@ -80,7 +86,13 @@ class FolderAudio:
         versions = []
         for folder in self.folders:
             found = find_audio(folder) if folder.is_dir() else {}
-            versions.append(_read(found.get(name, folder / name)))
+            if name not in found:
+                raise UserError(
+                    f"{name} cannot be listened to: {folder} has no file of "
+                    "that name; put it back, or choose other files with "
+                    "--listen."
+                )
+            versions.append(read_mono(found[name]))
         return _cut_to_recording(*versions, SAMPLE_RATE)
 
 

@@ -1,6 +1,7 @@
 """Reads what ``recipes/train.py`` and ``phasen score`` wrote."""
 
 import csv
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from phasen_sb.leaderboard.recordings import FolderAudio, RunAudio
 from phasen_sb.losses.objective import METRIC_LOSSES
 from phasen_sb.metrics.metric_report import MetricReport
 from phasen_sb.models.cost import ModelCost, find_model, find_model_cost
+from phasen_sb.models.loading import check_file
 from phasen_sb.scoring.sanity import is_literature_data
 from phasen_sb.scoring.statistics import compute_statistics
 from phasen_sb.scoring.systems import NOISY, name_systems
@@ -61,13 +63,17 @@ def read_runs(folders: Iterable[str], trust: bool = False) -> list[Run]:
 
     Each folder, or "NAME=FOLDER", has ``results.json`` (a training run) or
     ``scores.json`` (from ``phasen score``; each of its systems is a run).
-    ``trust`` is for models of other classes than ours, to count their size.
+    ``trust`` is for models of other classes than ours, to count their size,
+    and for results that are links or huge.
 
     Raises a :class:`phasen_sb.errors.UserError` if a folder is missing, given
     twice, or holds no results, or damaged ones.
     """
     runs: list[Run] = []
     for name, folder in name_systems(folders, "The folder of --runs").items():
+        if not trust:
+            for file in (RESULTS, RECORD, SCORES_PER_FILE):
+                check_file(folder / file, folder.resolve())
         if (folder / RESULTS).is_file():
             runs.append(_read_training(name, folder, trust))
         elif (folder / RECORD).is_file():
@@ -110,7 +116,7 @@ def _read_training(name: str, folder: Path, trust: bool) -> Run:
         seed, epoch = results["seed"], results["epoch"]
         chosen_by = results["selected_by"]
         training = _describe_training(results)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise _explain_damage(path, error) from error
     reports = _read_training_scores(folder / SCORES_PER_FILE, means["enhanced"])
     intervals = {key: _compute_intervals(r) for key, r in reports.items()}
@@ -149,12 +155,14 @@ def _describe_training(results: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _describe_training_of(enhanced: Path) -> dict[str, str]:
+def _describe_training_of(enhanced: Path, trust: bool) -> dict[str, str]:
     """The same for the model whose folder contains enhanced files."""
     model = find_model(enhanced)
     path = model and model / RESULTS
     if not path or not path.is_file():
         return {}
+    if not trust:
+        check_file(path, model.resolve())
     results = read_json(path, _FIX)
     try:
         return _describe_training(results)
@@ -171,8 +179,7 @@ def _read_scored_systems(name: str, folder: Path, trust: bool) -> list[Run]:
         noisy_pesq = noisy and noisy["mean"].get("pesq_wb")
         known = {key: _select_scores(s["mean"]) for key, s in systems.items()}
         intervals = {
-            key: {m: tuple(ci) for m, ci in s["ci95"].items() if ci}
-            for key, s in systems.items()
+            key: _select_intervals(s["ci95"]) for key, s in systems.items()
         }
         places = {key: Path(s["folder"]) for key, s in systems.items()}
         counts = {key: max(s["n"].values()) for key, s in systems.items()}
@@ -190,7 +197,7 @@ def _read_scored_systems(name: str, folder: Path, trust: bool) -> list[Run]:
             _describe_test_data(counts[key], noisy_pesq),
             folder,
             find_model_cost(places[key], trust),
-            **_describe_training_of(places[key]),
+            **_describe_training_of(places[key], trust),
         )
         run = Run(
             entry,
@@ -236,6 +243,7 @@ def _make_entry(
         selected_on_test=selected_on_test,
         metric_optimised=metric_optimised,
         retracted=NO,
+        trainings="1" if protocol else "",
         source=str(Path(folder.parent.name, folder.name)),
         checked="here",
         intervals={m: i for m, i in intervals.items() if m in scores},
@@ -267,7 +275,27 @@ def _make_input_entry(
 
 
 def _select_scores(means: dict[str, Any]) -> dict[str, float]:
-    return {m: float(means[m]) for m in SCORES if means.get(m) is not None}
+    return {
+        metric: _read_score(metric, means[metric])
+        for metric in SCORES
+        if means.get(metric) is not None
+    }
+
+
+def _read_score(metric: str, value: str | float) -> float:
+    """Refuses the NaN that JSON and CSV may hold and the page may not."""
+    score = float(value)
+    if not math.isfinite(score):
+        raise ValueError(f"{metric} is {score}")
+    return score
+
+
+def _select_intervals(ends: dict[str, Any]) -> dict[str, tuple[float, float]]:
+    found = {m: ends[m] for m in SCORES if ends.get(m)}
+    return {
+        metric: (_read_score(metric, low), _read_score(metric, high))
+        for metric, (low, high) in found.items()
+    }
 
 
 def _describe_test_data(files: int, noisy_pesq: float | None) -> str:
@@ -299,7 +327,7 @@ def _read_training_scores(
         for row in _read_rows(path):
             for key, report in reports.items():
                 report.scores[row["id"]] = {
-                    metric: float(row[f"{key}_{metric}"])
+                    metric: _read_score(metric, row[f"{key}_{metric}"])
                     for metric in report.metrics
                     if row[f"{key}_{metric}"]
                 }
@@ -313,7 +341,7 @@ def _read_system_scores(path: Path) -> dict[str, dict[str, dict[str, float]]]:
     try:
         for row in _read_rows(path):
             systems.setdefault(row["system"], {})[row["file"]] = {
-                metric: float(row[metric])
+                metric: _read_score(metric, row[metric])
                 for metric in SCORES
                 if row.get(metric)
             }

@@ -2,10 +2,10 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict
 
-from phasen_sb.leaderboard.entries import SCORES, YES, Entry
+from phasen_sb.leaderboard.entries import KINDS, SCORES, Entry
 from phasen_sb.metrics.formatting import format_interval
 from phasen_sb.metrics.registry import METRICS
 from phasen_sb.utils.tables import format_markdown_table
@@ -13,9 +13,12 @@ from phasen_sb.utils.tables import format_markdown_table
 INTRODUCTION = """\
 # VoiceBank-DEMAND leaderboard
 
-Means over the test set's 824 files at 16 kHz. CSIG, CBAK and COVL need not be
-of one family of programs; published figures are as printed in their sources.
-Brackets hold 95 % bootstrap intervals of the mean.
+Means over the test set's 824 files at 16 kHz; published figures are as printed
+in their sources. Rank rows within a section, not across sections: training on a
+metric raises that metric more than what listeners hear. CSIG, CBAK and COVL
+contain PESQ, which explains 59, 69 and 91 % of their variance, so they are no
+evidence beside it; nor need they be of one family of programs. Brackets hold
+95 % bootstrap intervals of the mean.
 """
 
 
@@ -39,47 +42,34 @@ def rank_entries(entries: Iterable[Entry]) -> list[Entry]:
 def to_csv(entries: Iterable[Entry]) -> str:
     """Writes all rows, with intervals, as CSV.
 
-    The columns are those of ``published.csv``, ``test_data``, and
+    The columns are ``kind``, those of ``published.csv``, ``test_data``, and
     ``pesq_wb_low``, ``pesq_wb_high`` and so on.
     """
-    text = io.StringIO()
-    writer = None
+    rows = []
     for entry in entries:
-        row = asdict(entry)
+        row = {"kind": entry.kind} | asdict(entry)
         del row["scores"], row["intervals"], row["printed"]
         exact = entry.scores | entry.printed
         row |= {metric: exact.get(metric) for metric in SCORES}
         for metric in SCORES:
             low, high = entry.intervals.get(metric, (None, None))
             row |= {f"{metric}_low": low, f"{metric}_high": high}
-        if writer is None:
-            writer = csv.DictWriter(text, list(row), lineterminator="\n")
-            writer.writeheader()
-        writer.writerow(row)
+        rows.append(row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     return text.getvalue()
-
-
-# One rank for all would let training on the metric win.
-_SECTIONS: dict[str, Callable[[Entry], bool]] = {
-    "Measured here": lambda e: e.ours,
-    "Published, not known to be optimised for a metric": lambda e: (
-        not e.ours and e.retracted != YES and not e.optimises_metric
-    ),
-    "Published, optimised for a metric": lambda e: (
-        not e.ours and e.retracted != YES and e.optimises_metric
-    ),
-    "Retracted": lambda e: not e.ours and e.retracted == YES,
-}
 
 
 def to_markdown(entries: Iterable[Entry]) -> str:
     """Writes a Markdown table for each kind of result, ranked by PESQ."""
     entries = list(entries)
     parts = [INTRODUCTION]
-    for title, belongs in _SECTIONS.items():
-        chosen = rank_entries(filter(belongs, entries))
+    for kind in KINDS:
+        chosen = rank_entries(e for e in entries if e.kind == kind)
         if chosen:
-            parts.append(f"## {title}\n\n{_table(chosen)}\n")
+            parts.append(f"## {kind}\n\n{_table(chosen)}\n")
     return "\n".join(parts)
 
 
@@ -92,12 +82,13 @@ def _table(entries: list[Entry]) -> str:
         remarks = [f for f in entry.flags if f != "measured here"]
         if not entry.comparable:
             remarks[0] += f" ({entry.test_data})"
+        notes = filter(None, [entry.note, entry.measured])
         rows.append(
             [f"{entry.system}{detail}"]
             + [_format_score(entry, metric) for metric in SCORES]
             + [format_size(entry.parameters_M)]
             + [format_size(entry.macs_G_per_s)]
-            + [entry.causal, "; ".join([*remarks, *filter(None, [entry.note])])]
+            + [entry.causal, "; ".join([*remarks, *notes])]
             + [entry.source]
         )
     align = ["left", *["right"] * 9, "left", "left", "left"]

@@ -173,25 +173,36 @@ def check_files(folder: Path) -> None:
         *(folder / CHECKPOINTS).glob(f"CKPT+*/{AVERAGED}"),
         *(folder / CHECKPOINTS).glob("CKPT+*/CKPT.yaml"),
     ):
-        try:
-            real = path.resolve(strict=True)
-            status = real.stat()
-        except FileNotFoundError:
-            continue
-        except (OSError, RuntimeError) as error:  # a circle of links
-            raise UserError(f"{path} cannot be read: {error}.") from error
-        if root not in real.parents:
-            raise Untrusted(
-                f"{path} is a link to {real}, which is not in {root}; copy "
-                f"the file into it, or, {TRUST}."
-            )
-        if not S_ISREG(status.st_mode):
-            raise UserError(f"{path} is not a file; remove it.")
-        if path.suffix != ".ckpt" and status.st_size > MOST_TEXT:
-            raise Untrusted(
-                f"{path} is larger than {MOST_TEXT / 2**20:.0f} MB, too large "
-                f"for text about a model; {TRUST}."
-            )
+        check_file(path, root)
+
+
+def check_file(path: Path, root: Path) -> None:
+    """Refuses text of a stranger that is huge, no file, or elsewhere.
+
+    The file must be within ``root``, whose links are followed already; one
+    that does not exist passes, and the size of weights is not looked at.
+    Raises :class:`phasen_sb.models.safe_description.Untrusted` or another
+    :class:`phasen_sb.errors.UserError`.
+    """
+    try:
+        real = path.resolve(strict=True)
+        status = real.stat()
+    except FileNotFoundError:
+        return
+    except (OSError, RuntimeError) as error:  # a circle of links
+        raise UserError(f"{path} cannot be read: {error}.") from error
+    if root not in real.parents:
+        raise Untrusted(
+            f"{path} is a link to {real}, which is not in {root}; copy "
+            f"the file into it, or, {TRUST}."
+        )
+    if not S_ISREG(status.st_mode):
+        raise UserError(f"{path} is not a file; remove it.")
+    if path.suffix != ".ckpt" and status.st_size > MOST_TEXT:
+        raise Untrusted(
+            f"{path} is larger than {MOST_TEXT / 2**20:.0f} MB, too large "
+            f"for text about a model; {TRUST}."
+        )
 
 
 def _find_folder(source):

@@ -85,7 +85,8 @@ def read_json(path: str | Path, fix: str) -> Any:
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    # A stranger's may be nested as deeply as he likes.
+    except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{path} cannot be read ({reason}); {fix}.") from error
 

@@ -74,12 +74,12 @@ def run(arguments: argparse.Namespace) -> None:
         utterances, notes = embed_files(
             runs, dict.fromkeys(names), arguments.audio_budget
         )
-    entries = []
+    entries = read_own()
     for measured in runs:
         for entry in (measured.noisy, measured.entry):
             if entry is not None and entry not in entries:
                 entries.append(entry)
-    entries += read_own() + read_published()
+    entries += read_published()
     write_atomically(out / "leaderboard.csv", to_csv(entries))
     write_atomically(out / "leaderboard.md", to_markdown(entries))
     write_atomically(out / "leaderboard.html", to_html(entries, utterances))

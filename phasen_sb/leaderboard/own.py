@@ -87,9 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("scores", help="what phasen score --noisy wrote")
     commit = (provenance()["commit"] or "unknown")[:7]
-    replace_own(
-        parser.parse_args().scores, f"{date.today()}, commit {commit}"
-    )
+    replace_own(parser.parse_args().scores, f"{date.today()}, commit {commit}")
 
 
 if __name__ == "__main__":

@@ -6,18 +6,29 @@ allows copies.
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from phasen_sb.leaderboard.entries import SCORES, YES, Entry
+from phasen_sb.leaderboard.entries import (
+    KINDS,
+    SECOND_HAND,
+    YES,
+    Entry,
+)
 from phasen_sb.leaderboard.listening import Utterance
-from phasen_sb.leaderboard.tables import format_size, rank_entries
+from phasen_sb.leaderboard.tables import format_size, rank_entries, to_csv
 from phasen_sb.metrics.formatting import format_score
 from phasen_sb.metrics.registry import METRICS
 from phasen_sb.utils.version import VERSION
+
+# What is made of PESQ comes last.
+_COLUMNS = ("pesq_wb", "stoi", "si_sdr", "ssnr", "csig", "cbak", "covl")
+# They share their names, and run in this order.
+_SCRIPTS = ("board.js", "plot.js", "listening.js", "blind.js")
 
 _SOURCES = {
     re.compile(r"^([\w.-]+/[\w.-]+)@([0-9a-f]{7,40})(?=\s|$)"): (
@@ -28,6 +39,7 @@ _SOURCES = {
     ),
     re.compile(r"^([\w.-]+/[\w.-]+)(?=\s|$)"): "https://github.com/{0}",
     re.compile(r"^arXiv:(\d{4}\.\d{5})"): "https://arxiv.org/abs/{0}",
+    re.compile(r"^doi:(10\.\d+/[\w./-]*\w)"): "https://doi.org/{0}",
 }
 
 
@@ -76,8 +88,10 @@ def _point(index: int, entry: Entry) -> dict:
         "scores": dict(entry.scores),
         "shown": {m: entry.format_score(m) for m in entry.scores},
         "intervals": {m: list(i) for m, i in entry.intervals.items()},
+        "optimised": entry.optimises_metric,
         "parameters": entry.parameters_M,
         "macs": entry.macs_G_per_s,
+        "latency": entry.latency_ms,
         "testData": entry.test_data,
     }
 
@@ -101,16 +115,23 @@ def to_html(
         for function in (format_score, format_size, link_source)
     }
     rows = rank_entries(entries)
+    kinds = Counter(entry.kind for entry in rows)
     return environment.get_template("page.html.j2").render(
         entries=rows,
         ours=[entry for entry in entries if entry.ours],
         utterances=utterances,
-        metrics={metric: METRICS[metric].label for metric in SCORES},
+        metrics={metric: METRICS[metric].label for metric in _COLUMNS},
+        of_pesq=[m for m in _COLUMNS if METRICS[m].contains_pesq],
+        counts={kind: kinds[kind] for kind in KINDS if kinds[kind]},
+        second_hand=sum(entry.checked == SECOND_HAND for entry in rows),
+        selected=sum(entry.selected_on_test == YES for entry in rows),
+        averaged=sum(entry.trainings not in ("", "1") for entry in rows),
+        lines=to_csv(rows).splitlines(),
         labels={name: metric.label for name, metric in METRICS.items()},
         group=name_group,
         points=[_point(index, entry) for index, entry in enumerate(rows)],
         style=_read_template("page.css"),
-        script=_read_template("page.js"),
+        script=Markup("\n").join(map(_read_template, _SCRIPTS)),
         chart=_read_chart(),
         version=VERSION,
     )

@@ -10,6 +10,7 @@ import numpy as np
 from phasen_sb.errors import UserError
 from phasen_sb.metrics import checks
 from phasen_sb.metrics.composite import FAMILIES, rate_pair
+from phasen_sb.metrics.distillmos import distillmos
 from phasen_sb.metrics.distortion import segmental_snr, si_sdr, snr
 from phasen_sb.metrics.dnsmos import DNSMOS, dnsmos
 from phasen_sb.metrics.perceptual import pesq, stoi
@@ -27,6 +28,9 @@ class Metric(NamedTuple):
     higher_is_better: bool = True
     package: str = ""  #: the package that computes it, "" for our own code
     name: str = ""  #: the label spelled out; "" if that says no more
+    #: Whether PESQ is a part of it, so that it is no evidence beside PESQ.
+    contains_pesq: bool = False
+    needs_reference: bool = True  #: whether it takes the clean signal
 
     @property
     def title(self) -> str:
@@ -41,6 +45,7 @@ def _rating(label: str, family: str, name: str) -> Metric:
         label,
         lambda p: getattr(rate_pair(p, family), name),
         package="pesq",
+        contains_pesq=True,
     )
 
 
@@ -50,6 +55,7 @@ def _dnsmos(name: str) -> Metric:
         f"DNSMOS {name.upper()}",
         lambda p: getattr(p.measure(_rate_estimate), name),
         package="speechmos",
+        needs_reference=False,
     )
 
 
@@ -92,6 +98,12 @@ METRICS: dict[str, Metric] = {
     "dnsmos_sig": _dnsmos("sig"),
     "dnsmos_bak": _dnsmos("bak"),
     "dnsmos_ovrl": _dnsmos("ovrl"),
+    "distillmos": Metric(
+        "Distill-MOS",
+        lambda p: distillmos(p.estimate, p.sample_rate),
+        package="distillmos",
+        needs_reference=False,
+    ),
     "pesq_wb": Metric(
         "PESQ-wb",
         lambda p: p.measure(pesq),
@@ -110,6 +122,12 @@ METRICS: dict[str, Metric] = {
     "csig_rescaled": _rating("CSIG rescaled", "rescaled", "csig"),
     "cbak_rescaled": _rating("CBAK rescaled", "rescaled", "cbak"),
     "covl_rescaled": _rating("COVL rescaled", "rescaled", "covl"),
+}
+
+#: What the packages of some measures are installed with.
+EXTRAS = {
+    "speechmos": "phasen_sb[dnsmos]",
+    "distillmos": "phasen_sb[distillmos]",
 }
 
 #: What readers look for, in the order of tables.
@@ -135,7 +153,7 @@ def resolve(names: Iterable[str]) -> tuple[str, ...]:
         )
     for package in sorted({METRICS[name].package for name in names} - {""}):
         if importlib.util.find_spec(package) is None:
-            extra = "phasen_sb[dnsmos]" if package == "speechmos" else package
+            extra = EXTRAS.get(package, package)
             raise UserError(
                 f"The chosen metrics need the package {package}; install it "
                 f'with: pip install "{extra}".'

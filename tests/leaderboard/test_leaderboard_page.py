@@ -1,9 +1,12 @@
 """The leaderboard's page, used in a real browser."""
 
+import csv
+import json
 import shutil
 
 import pytest
 from helpers import leaderboard_runs
+from scipy.stats import binomtest
 
 from phasen_sb.cli import main
 
@@ -13,6 +16,7 @@ webdriver = pytest.importorskip(
 from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
 
 FLAGS = """
@@ -66,7 +70,8 @@ def wait(browser, script: str) -> None:
 def column(browser, key: str) -> list[str]:
     """What the visible rows hold in one column, from top to bottom."""
     return browser.execute_script(
-        "return [...document.querySelectorAll('#board tbody tr:not([hidden])')]"
+        "return [...document.querySelectorAll("
+        "'#board [data-row]:not([hidden])')]"
         ".map(row => row.querySelector(`[data-key='${arguments[0]}']`)"
         ".dataset.value)",
         key,
@@ -79,7 +84,8 @@ def choose(browser, field: str, value: str) -> None:
 
 def drawn(browser) -> list[str]:
     return browser.execute_script(
-        "return plot.data.datasets.flatMap(d => d.data.map(p => p.point.name))"
+        "return plot.data.datasets.filter(d => !d.front)"
+        ".flatMap(d => d.data.map(p => p.point.name))"
     )
 
 
@@ -92,6 +98,7 @@ def sort_by(browser, key: str) -> None:
 @pytest.mark.parametrize("key", ["csig", "parameters", "si_sdr"])
 def test_sorts_numbers_with_unknown_ones_last(browser, key):
     first_falls = key not in ("parameters", "macs")
+    choose(browser, "optimised", "together")
     for falls in (first_falls, not first_falls):
         sort_by(browser, key)
         values = column(browser, key)
@@ -107,6 +114,7 @@ def test_sorts_numbers_with_unknown_ones_last(browser, key):
 
 
 def test_sorts_names(browser):
+    choose(browser, "optimised", "together")
     sort_by(browser, "name")
     names = column(browser, "name")
     assert names.index("Deep Xi-MHANet 1.1c") < names.index("PHASEN")
@@ -125,6 +133,9 @@ def test_filters(browser):
     choose(browser, "optimised", "no")
     names = column(browser, "name")
     assert "GTCRN" in names and "S3G-Net" not in names
+    choose(browser, "checked", "second hand")
+    assert "GTCRN" not in column(browser, "name")
+    choose(browser, "checked", "source read")
     # The plot follows.
     assert "GTCRN" in drawn(browser) and "S3G-Net" not in drawn(browser)
     browser.find_element(By.CSS_SELECTOR, "#filters button").click()
@@ -143,8 +154,131 @@ def test_retracted_and_incomparable_results_can_be_told_apart(browser):
     names = column(browser, "name")
     assert "Ours" in names and "Sample" not in names
     choose(browser, "kind", "ours")
-    assert "Noisy input of Ours" in column(browser, "name")
-    assert len(column(browser, "name")) == 4
+    names = column(browser, "name")
+    assert {"Noisy input of Ours", "phasen_sb, default model"} <= set(names)
+    assert len(names) == 8
+
+
+def test_metric_optimised_rows_are_ranked_apart(browser):
+    def scores(name: str) -> list[float]:
+        return browser.execute_script(
+            """
+            const found = [];
+            let row = document.querySelector(`[data-heading=${arguments[0]}]`);
+            if (row.hidden) return null;
+            while ((row = row.nextElementSibling) && row.dataset.row)
+                if (!row.hidden) found.push(
+                    [row.dataset.optimised,
+                     row.querySelector("[data-key=pesq_wb]").dataset.value]);
+            return found;
+            """,
+            name,
+        )
+
+    for name, optimised in (("plain", "no"), ("optimised", "yes")):
+        group = scores(name)
+        assert len(group) > 50 and {kind for kind, _ in group} == {optimised}
+        values = [float(score) for _, score in group if score]
+        assert values == sorted(values, reverse=True)
+    choose(browser, "optimised", "together")
+    assert scores("plain") is None and scores("optimised") is None
+    together = [float(value) for value in column(browser, "pesq_wb") if value]
+    assert together == sorted(together, reverse=True)
+
+
+@pytest.mark.parametrize("x", ["parameters", "macs", "latency"])
+def test_pareto_fronts(browser, x):
+    choose(browser, "x", x)
+    fronts = browser.execute_script(
+        "return plot.data.datasets.filter(d => d.front)"
+        ".map(d => d.data.map(p => [p.point.optimised, p.x, p.y]))"
+    )
+    points = browser.execute_script(
+        "return plot.data.datasets.filter(d => !d.front).flatMap(d => d.data)"
+        ".filter(p => p.point.group !== 'elsewhere')"
+        ".map(p => [p.point.optimised, p.x, p.y])"
+    )
+    assert len(fronts) == 2
+    for front, optimised in zip(fronts, (False, True), strict=True):
+        group = {(x, y) for kind, x, y in points if kind == optimised}
+        best = {
+            (x, y)
+            for x, y in group
+            if not any(
+                (a <= x and b >= y) and (a, b) != (x, y) for a, b in group
+            )
+        }
+        assert {(x, y) for _, x, y in front} == best
+        assert {kind for kind, *_ in front} == {optimised}
+    choose(browser, "x", "parameters")
+
+
+def test_a_view_can_be_linked(browser):
+    choose(browser, "causal", "yes")
+    choose(browser, "y", "stoi")
+    sort_by(browser, "parameters")
+    browser.find_element(By.ID, "search").send_keys("enhancer & co")
+    address = browser.current_url
+    assert "#search=enhancer+%26+co&causal=yes&y=stoi&sort=parameters%2B" in (
+        address
+    )
+    browser.find_element(By.ID, "search").clear()
+    browser.find_element(By.ID, "search").send_keys("fastenhancer")
+    shown = column(browser, "name")
+    address = browser.current_url
+    browser.get("about:blank")
+    browser.get(address)
+    assert len(shown) >= 6 and column(browser, "name") == shown
+    assert browser.execute_script("return byId('y').value") == "stoi"
+    sizes = [float(size) for size in column(browser, "parameters")]
+    assert sizes == sorted(sizes)
+    # What is no choice is left alone.
+    browser.execute_script(
+        "location.hash = '#causal=maybe&sort=none-&kind=all'"
+    )
+    wait(browser, "return document.getElementById('kind').value === 'all'")
+    assert browser.execute_script("return byId('causal').value") == ""
+    browser.execute_script("location.hash = '#listen'")
+    wait(browser, "return byId('kind').value === ''")
+    assert browser.current_url.endswith("#listen")
+
+
+def test_csv_of_what_is_shown(browser, tmp_path):
+    browser.execute_cdp_cmd(
+        "Browser.setDownloadBehavior",
+        {"behavior": "allow", "downloadPath": str(tmp_path)},
+    )
+    choose(browser, "optimised", "yes")
+    browser.find_element(By.ID, "download").click()
+    path = tmp_path / "leaderboard.csv"
+    WebDriverWait(browser, 30).until(lambda _: path.exists())
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["system"] for row in rows] == column(browser, "name")
+    [ours] = [row for row in rows if row["kind"] == "Our model, zero-shot"]
+    assert ours["training_data"] == "open corpus"
+
+
+def test_everything_can_be_done_with_the_keyboard(browser):
+    keys = ActionChains(browser)
+    browser.execute_script("document.getElementById('search').focus()")
+    keys.send_keys(Keys.TAB, "yes", Keys.TAB).perform()
+    assert set(column(browser, "causal")) == {"yes"}
+    browser.execute_script("document.getElementById('plot').focus()")
+    ActionChains(browser).send_keys(Keys.HOME, Keys.ARROW_RIGHT).perform()
+    text = browser.find_element(By.ID, "pointed").text
+    sizes = sorted(float(s) for s in column(browser, "parameters") if s)
+    assert f"{sizes[1]:.3g} M parameters" in text
+    browser.execute_script(
+        "document.querySelector('#board thead [data-key=stoi]').focus()"
+    )
+    ActionChains(browser).send_keys(Keys.ENTER).perform()
+    plain = browser.execute_script(
+        "return [...document.querySelectorAll("
+        "'[data-optimised=no]:not([hidden]) [data-key=stoi]')]"
+        ".map(cell => cell.dataset.value).filter(Boolean).map(Number)"
+    )
+    assert plain == sorted(plain, reverse=True)
 
 
 def hover(browser, name: str) -> list[str]:
@@ -185,7 +319,7 @@ def test_plot_shows_names_and_intervals(browser):
     choose(browser, "x", "macs")
     assert "74.2 GMAC/s" in hover(browser, "Ours")
     choose(browser, "y", "stoi")
-    assert drawn(browser) == ["Sample"]
+    assert drawn(browser) == ["phasen_sb, default model", "Sample"]
     choose(browser, "y", "pesq_wb")
     choose(browser, "x", "parameters")
 
@@ -195,6 +329,7 @@ def test_plot_paints_an_interval(browser):
     painted = browser.execute_script(
         """
         const set = plot.data.datasets.find(d => d.label === "measured here");
+        set.data.sort((a, b) => b.x - a.x);
         const {x, interval} = set.data[0];
         const ratio = plot.currentDevicePixelRatio;
         const mean = plot.scales.y.getPixelForValue(set.data[0].y);
@@ -240,6 +375,109 @@ def test_plays_and_switches_where_it_was(browser):
         ".map(image => image.naturalWidth)"
     )
     assert len(loaded) == 6 and min(loaded) > 100
+
+
+# ----------------------------------------------------------------- blind test
+
+
+def begin(browser, question: str, trials: int) -> None:
+    choose(browser, "blind-question", question)
+    field = browser.find_element(By.ID, "blind-trials")
+    field.clear()
+    field.send_keys(str(trials), Keys.ENTER)
+    wait(browser, "return !document.getElementById('blind-trial').hidden")
+
+
+def press(browser, key: str) -> None:
+    ActionChains(browser).send_keys(key).perform()
+
+
+def result(browser, folder) -> dict:
+    browser.execute_cdp_cmd(
+        "Browser.setDownloadBehavior",
+        {"behavior": "allow", "downloadPath": str(folder)},
+    )
+    browser.find_element(By.ID, "blind-download").click()
+    path = folder / "blind_test.json"
+    WebDriverWait(browser, 30).until(lambda _: path.exists())
+    return json.loads(path.read_text())
+
+
+def listen(browser, key: str) -> str:
+    """Plays one of A, B and X until it sounds; returns what is heard."""
+    press(browser, key)
+    slot = {"1": "a", "2": "b", "3": "x"}[key]
+    # A script's variables live on in the page, but not in its window.
+    wait(browser, f"return heard.{slot} && heard.{slot}.currentTime > 0.02")
+    return browser.execute_script(f"return heard.{slot}.src")
+
+
+def test_abx_by_ear(browser, tmp_path):
+    """A listener who hears the difference, with the keyboard alone."""
+    browser.execute_script(
+        "window.heard = {};"
+        "const play = BlindTest.prototype.play;"
+        "BlindTest.prototype.play = function (slot) {"
+        "  play.call(this, slot); heard[slot] = this.players[slot]; }"
+    )
+    begin(browser, "abx", 6)
+    for number in range(1, 7):
+        progress = browser.find_element(By.ID, "blind-progress").text
+        assert progress == f"Trial {number} of 6."
+        # Nothing on the page tells which version is which.
+        shown = browser.find_element(By.ID, "blind-trial").text
+        assert "noisy" not in shown and "Sample" not in shown
+        sounds = {key: listen(browser, key) for key in "123"}
+        assert sounds["1"] != sounds["2"]
+        press(browser, "a" if sounds["3"] == sounds["1"] else "b")
+    verdict = browser.find_element(By.ID, "blind-verdict").text
+    assert verdict.startswith("6 of 6 right (100 %; 95 % interval 54 % to 100")
+    assert "you hear a difference" in verdict
+    found = result(browser, tmp_path)
+    assert found["count"] == found["trials_done"] == 6
+    low, high = found["interval95"]
+    assert low == pytest.approx(0.025 ** (1 / 6), abs=1e-6) and high == 1
+    assert found["p_value"] == pytest.approx(0.5**6)
+    names = [trial["recording"] for trial in found["trials"]]
+    # Each of the two recordings comes once before it comes again.
+    assert all(len(set(names[i : i + 2])) == 2 for i in (0, 2, 4))
+    for trial in found["trials"]:
+        assert {trial["a"], trial["b"]} == set(found["versions"])
+        assert trial["plays"] == {"a": 1, "b": 1, "x": 1}
+
+
+def test_preference_and_an_early_end(browser, tmp_path):
+    begin(browser, "prefer", 40)
+    assert not browser.find_element(
+        By.CSS_SELECTOR, "[data-play=x]"
+    ).is_displayed()
+    for _ in range(30):
+        press(browser, "a")
+    press(browser, Keys.ESCAPE)
+    verdict = browser.find_element(By.ID, "blind-verdict").text
+    assert "ended after 30 of 40" in verdict
+    found = result(browser, tmp_path)
+    first = [t["a"] for t in found["trials"]]
+    assert [t["answer"] for t in found["trials"]] == first
+    # The order of A and B is drawn: the same side is not the same version.
+    count = first.count(found["versions"][0])
+    assert 0 < count < 30 and count == found["count"]
+    interval = binomtest(count, 30).proportion_ci(0.95, "exact")
+    assert found["interval95"] == pytest.approx([*interval], abs=1e-6)
+    assert found["p_value"] == pytest.approx(
+        min(1, 2 * binomtest(max(count, 30 - count), 30, 0.5, "greater").pvalue)
+    )
+
+
+def test_a_version_is_not_compared_with_itself(browser):
+    choose(browser, "blind-other", "Sample")
+    browser.find_element(By.CSS_SELECTOR, "#blind-setup [type=submit]").click()
+    assert not browser.find_element(By.ID, "blind-trial").is_displayed()
+    invalid = browser.execute_script(
+        "return byId('blind-one').validationMessage"
+    )
+    assert invalid == "Choose two different versions."
+    choose(browser, "blind-other", "noisy")
 
 
 def test_loads_nothing_and_fits_a_phone(browser):

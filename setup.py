@@ -120,6 +120,8 @@ setup(
         "tensorboard": ["tensorboard"],
         # speechmos declares none of what it imports.
         "dnsmos": ["speechmos", "onnxruntime", "librosa", "requests"],
+        "distillmos": ["distillmos"],  # with its weights
+        "asr": ["pocketsphinx"],  # with its English model
     },
     entry_points={"console_scripts": ["phasen=phasen_sb.cli:main"]},
 )

@@ -1,18 +1,27 @@
 """``phasen score``: objective measures of enhanced speech, file by file."""
 
 import argparse
+import importlib.util
 import sys
 
-from phasen_sb.metrics.registry import METRICS, USUAL_METRICS, resolve
+from phasen_sb.errors import UserError
+from phasen_sb.metrics.registry import (
+    EXTRAS,
+    METRICS,
+    REFERENCE_FREE,
+    USUAL_METRICS,
+    resolve,
+)
 
 _RESCALED = [f"{name}_rescaled" for name in USUAL_METRICS]
 DEFAULT_METRICS = (*USUAL_METRICS, *(m for m in _RESCALED if m in METRICS))
 
 DESCRIPTION = """\
-Scores enhanced files against clean ones of the same name. Writes into --out:
-scores.json (mean, median and 95 % bootstrap interval for each system, failures,
-versions), scores.csv (every file), report.md (what is shown on screen) and
-scores.png. Several --enhanced folders are compared file by file.
+Scores enhanced files against clean ones of the same name, or, with
+--reference-free, without any. Writes into --out: scores.json (mean, median and
+95 % bootstrap interval for each system, failures, versions), scores.csv (every
+file), report.md (what is shown on screen) and scores.png. Several --enhanced
+folders are compared file by file.
 """
 
 
@@ -21,9 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "--clean",
-        required=True,
         metavar="DIR",
         help="clean reference files, or one file if the others are files, too",
+    )
+    parser.add_argument(
+        "--reference-free",
+        action="store_true",
+        help="there are no clean files: only measures that need none are "
+        "computed",
     )
     parser.add_argument(
         "--enhanced",
@@ -57,10 +71,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metrics",
         nargs="+",
-        default=list(DEFAULT_METRICS),
         metavar="NAME",
         help=f"out of: {', '.join(METRICS)} (default: "
-        f"{' '.join(DEFAULT_METRICS)})",
+        f"{' '.join(DEFAULT_METRICS)}, and {' '.join(REFERENCE_FREE)} where "
+        "their packages are installed)",
+    )
+    parser.add_argument(
+        "--transcripts",
+        metavar="TEXT",
+        help="what is said in the files, to count word errors: a text file "
+        "with a line 'NAME WORDS' for each, or a folder of NAME.txt",
+    )
+    parser.add_argument(
+        "--recognised",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="SYSTEM=TEXT",
+        help="what a recogniser of yours heard in the files of a system, in "
+        "the same form",
+    )
+    parser.add_argument(
+        "--recogniser",
+        choices=["pocketsphinx"],
+        help="counts the word errors of this recogniser, which knows English; "
+        "without --transcripts, against what it hears in the clean files "
+        '(needs pip install "phasen_sb[asr]")',
     )
     parser.add_argument(
         "--jobs",
@@ -95,36 +131,87 @@ def _positive(kind):
     return number
 
 
+def _choose_metrics(
+    arguments: argparse.Namespace,
+) -> tuple[list[str], dict[str, list[str]]]:
+    """Returns the measures to compute, and, by their package, those left out.
+
+    The default are all usual ones whose packages are installed.
+    """
+    if arguments.metrics is not None:
+        names = [name for text in arguments.metrics for name in text.split(",")]
+        return list(filter(None, names)), {}
+    usual = [] if arguments.reference_free else DEFAULT_METRICS
+    absent: dict[str, list[str]] = {}
+    for name in REFERENCE_FREE:
+        package = METRICS[name].package
+        if importlib.util.find_spec(package) is None:
+            absent.setdefault(package, []).append(name)
+    left_out = [name for names in absent.values() for name in names]
+    chosen = [*usual, *(m for m in REFERENCE_FREE if m not in left_out)]
+    if not chosen:
+        commands = " or ".join(f'pip install "{e}"' for e in EXTRAS.values())
+        raise UserError(
+            "None of the measures without reference is installed; install one "
+            f"with {commands}."
+        )
+    return chosen, absent
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Scores, writes all results and prints the report."""
-    metrics = [name for text in arguments.metrics for name in text.split(",")]
-    resolve(filter(None, metrics))
+    if (arguments.clean is None) != arguments.reference_free:
+        raise UserError(
+            "Give either --clean and a folder, or --reference-free if there "
+            "are no clean files."
+        )
+    metrics, absent = _choose_metrics(arguments)
+    resolve(metrics)
 
     from phasen_sb.scoring.conditions import check_names, read_conditions
-    from phasen_sb.scoring.folders import score_folders
+    from phasen_sb.scoring.folders import check_reference_free, score_folders
     from phasen_sb.scoring.plots import plot_scores
     from phasen_sb.scoring.report import to_csv, to_json, to_record, to_text
+    from phasen_sb.scoring.speech import SpokenWords
     from phasen_sb.scoring.systems import find_systems
     from phasen_sb.utils.file_names import SCORES, SCORES_PER_FILE
     from phasen_sb.utils.files import write_atomically
     from phasen_sb.utils.folders import make_writable_folder
 
     out = make_writable_folder(arguments.out, "--out")
-    conditions, note = None, None
+    if arguments.reference_free:
+        check_reference_free(metrics)
     folders = arguments.clean, arguments.enhanced, arguments.noisy
+    clean, systems = find_systems(*folders, arguments.suffix)
+    names = clean or systems[0].files
+    conditions, note = None, None
     if arguments.conditions is not None:
         conditions = read_conditions(arguments.conditions)
-        clean, _ = find_systems(*folders, arguments.suffix)
-        note = check_names(conditions, clean, folders[0])
+        note = check_names(
+            conditions, names, arguments.clean or str(systems[0].folder)
+        )
+    spoken = SpokenWords.read(
+        arguments.transcripts,
+        arguments.recognised,
+        arguments.recogniser,
+        clean,
+        systems,
+    )
     scores = score_folders(
         *folders,
-        filter(None, metrics),
+        metrics,
         arguments.jobs,
         arguments.timeout,
         arguments.suffix,
     )
     scores.notes += [note] if note else []
-    record = to_record(scores, conditions)
+    scores.notes += [
+        f"{', '.join(METRICS[m].label for m in absent[package])} not "
+        f'computed: pip install "{EXTRAS[package]}".'
+        for package in absent
+    ]
+    words = spoken.score(arguments.jobs) if spoken else None
+    record = to_record(scores, conditions, words)
     text = to_text(scores, record)
     write_atomically(out / SCORES_PER_FILE, to_csv(scores))
     write_atomically(out / "report.md", text)

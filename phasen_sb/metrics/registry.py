@@ -130,11 +130,31 @@ EXTRAS = {
     "distillmos": "phasen_sb[distillmos]",
 }
 
-#: What readers look for, in the order of tables.
+#: What readers look for, in the order of model cards.
 USUAL_METRICS = (
     *("pesq_wb", "pesq_nb", "stoi", "estoi", "si_sdr"),
     *("ssnr", "csig", "cbak", "covl"),
 )
+#: What needs no clean signal, the overall ratings first.
+REFERENCE_FREE = ("dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak", "distillmos")
+
+
+def order_for_tables(metrics: Iterable[str]) -> list[str]:
+    """Sorts measures so that each shows what those before it do not.
+
+    Intelligibility, distortion and predicted ratings come first, then PESQ,
+    and last what contains it.
+
+    Example
+    -------
+    >>> order_for_tables(["covl", "pesq_wb", "dnsmos_ovrl", "si_sdr", "stoi"])
+    ['stoi', 'si_sdr', 'dnsmos_ovrl', 'pesq_wb', 'covl']
+    """
+    first = ("stoi", "estoi", "si_sdr", *REFERENCE_FREE, "ssnr")
+    order = [*first, *USUAL_METRICS, *METRICS]
+    return sorted(
+        metrics, key=lambda m: (METRICS[m].contains_pesq, order.index(m))
+    )
 
 
 def resolve(names: Iterable[str]) -> tuple[str, ...]:

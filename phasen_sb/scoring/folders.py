@@ -13,6 +13,7 @@ from phasen_sb.errors import UserError
 from phasen_sb.metrics.checks import MetricError
 from phasen_sb.metrics.distortion import snr
 from phasen_sb.metrics.pool import MetricPool
+from phasen_sb.metrics.registry import METRICS, REFERENCE_FREE
 from phasen_sb.scoring.audio import (
     SAMPLE_RATE,
     cut_to_equal_lengths,
@@ -35,7 +36,7 @@ _LISTED = 10
 
 
 def score_folders(
-    clean_folder: str,
+    clean_folder: str | None,
     enhanced: Iterable[str],
     noisy_folder: str | None = None,
     metrics: Iterable[str] = ("pesq_wb", "stoi", "si_sdr"),
@@ -50,8 +51,9 @@ def score_folders(
 
     Arguments
     ---------
-    clean_folder : str
+    clean_folder : str, optional
         Folder of references, or one of them; then the others are files, too.
+        None if there are none: only measures without reference are possible.
     enhanced : iterable of str
         Folders of enhanced files, or "NAME=PATH".
     noisy_folder : str, optional
@@ -73,9 +75,12 @@ def score_folders(
     Raises
     ------
     UserError
-        As :func:`phasen_sb.scoring.systems.find_systems` does, or if a file
-        cannot be used.
+        As :func:`phasen_sb.scoring.systems.find_systems` does, if a file
+        cannot be used, or a measure needs a reference that is not there.
     """
+    metrics = list(metrics)
+    if clean_folder is None:
+        check_reference_free(metrics)
     clean, systems = find_systems(clean_folder, enhanced, noisy_folder, suffix)
     notes = [note for system in systems for note in _describe_pairing(system)]
     with MetricPool(metrics, SAMPLE_RATE, jobs, timeout, BACKLOG) as pool:
@@ -88,9 +93,11 @@ def score_folders(
             for system in systems:
                 cut = {}
                 for key, path in system.files.items():
-                    pair = read_mono(clean[key]), read_mono(path)
-                    pair, cut[key] = cut_to_equal_lengths(*pair)
-                    if system.name == NOISY:
+                    estimate = read_mono(path)
+                    # Measures without reference do not look at the first.
+                    reference = read_mono(clean[key]) if clean else estimate
+                    pair, cut[key] = cut_to_equal_lengths(reference, estimate)
+                    if clean and system.name == NOISY:
                         with contextlib.suppress(MetricError):
                             input_snr[key] = snr(*pair)
                     future = pool.submit(key, *pair)
@@ -101,8 +108,20 @@ def score_folders(
         systems,
         input_snr,
         notes,
-        existing_place(clean_folder, "The clean folder"),
+        clean_folder and existing_place(clean_folder, "The clean folder"),
+        clean,
     )
+
+
+def check_reference_free(metrics: Iterable[str]) -> None:
+    """Raises UserError if one of the measures needs a clean signal."""
+    needing = [m for m in metrics if METRICS[m].needs_reference]
+    if needing:
+        raise UserError(
+            f"{', '.join(needing)} cannot be computed without clean files; of "
+            "the measures, these can: "
+            f"{', '.join(REFERENCE_FREE)}."
+        )
 
 
 def _check_files(
@@ -136,8 +155,8 @@ def _check_files(
         if (contents := find_contents(path))
     ]
     notes += [
-        f"Resampled from {rate} Hz to {SAMPLE_RATE} Hz, as wide-band PESQ "
-        f"needs, with {RESAMPLER['function']}: {count} files in {folder}."
+        f"Resampled from {rate} Hz to {SAMPLE_RATE} Hz, the rate of all "
+        f"measures, with {RESAMPLER['function']}: {count} files in {folder}."
         for (folder, rate), count in others.items()
     ]
     return notes + [
@@ -146,7 +165,8 @@ def _check_files(
         "distortion and may cost 0.1 in PESQ-wb; enhance and score at one "
         "rate for numbers to publish."
         for system in systems
-        if any(rates[p] != rates[clean[k]] for k, p in system.files.items())
+        if clean
+        and any(rates[p] != rates[clean[k]] for k, p in system.files.items())
     ]
 
 
@@ -168,7 +188,10 @@ def _describe_pairing(system: System) -> list[str]:
         )
     for keys, text in (
         (system.missing, "Missing"),
-        (system.extra, "Left out for want of a clean file of that name"),
+        (
+            system.extra,
+            "Left out for want of a counterpart of that name",
+        ),
     ):
         if keys:
             more = ", ..." if len(keys) > _LISTED else ""

@@ -10,7 +10,7 @@ from typing import Any
 from phasen_sb.audio.resampling import RESAMPLER
 from phasen_sb.metrics.formatting import format_interval, format_score
 from phasen_sb.metrics.metric_report import MetricReport
-from phasen_sb.metrics.registry import METRICS, USUAL_METRICS
+from phasen_sb.metrics.registry import METRICS, order_for_tables
 from phasen_sb.scoring.audio import SAMPLE_RATE
 from phasen_sb.scoring.conditions import split_by_condition
 from phasen_sb.scoring.plots import choose_metrics
@@ -20,7 +20,9 @@ from phasen_sb.scoring.statistics import (
     compute_statistics,
     find_worst_files,
 )
-from phasen_sb.scoring.systems import NOISY, FolderScores
+from phasen_sb.scoring.systems import NOISY, FolderScores, System
+from phasen_sb.scoring.verdict import describe_comparison
+from phasen_sb.scoring.word_errors import OPERATIONS
 from phasen_sb.utils.provenance import find_versions
 from phasen_sb.utils.tables import format_markdown_table
 
@@ -28,15 +30,20 @@ _NAMED_FILES = 5
 
 
 def to_record(
-    scores: FolderScores, conditions: dict[str, dict[str, str]] | None = None
+    scores: FolderScores,
+    conditions: dict[str, dict[str, str]] | None = None,
+    words: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Collects everything about the scores, as ``scores.json`` keeps it.
 
     The keys are "systems" by name, see
     :func:`phasen_sb.scoring.statistics.compute_statistics`, "comparisons" of
-    each two of them, "conditions" (the same as "systems" for each noise and SNR
-    of :func:`phasen_sb.scoring.conditions.read_conditions`), "sanity",
-    "clean_folder", "notes", "sample_rate", "resampler" and "versions".
+    each two of them with a "verdict", "conditions" (the same as "systems" for
+    each noise and SNR of
+    :func:`phasen_sb.scoring.conditions.read_conditions`), "word_errors" (what
+    :func:`phasen_sb.scoring.word_errors.score_words` returned, or None),
+    "sanity", "clean_folder" (None without references), "notes", "sample_rate",
+    "resampler" and "versions".
     """
     groups = {}
     if conditions is not None:
@@ -51,12 +58,7 @@ def to_record(
         "sanity": _check_data(scores),
         "systems": systems,
         "comparisons": [
-            {
-                "from": a.name,
-                "to": b.name,
-                "metrics": compare(a.report, b.report),
-            }
-            for a, b in combinations(scores.systems, 2)
+            _compare(a, b, words) for a, b in combinations(scores.systems, 2)
         ],
         "conditions": {
             column: {
@@ -67,12 +69,33 @@ def to_record(
             }
             for column, by_value in groups.items()
         },
-        "clean_folder": str(scores.clean_folder),
+        "word_errors": words,
+        "clean_folder": scores.clean_folder and str(scores.clean_folder),
         "notes": scores.notes,
         "sample_rate": SAMPLE_RATE,
         "resampler": RESAMPLER,
         "versions": _find_versions(scores.systems[0].report.metrics),
     }
+
+
+def _compare(a: System, b: System, words) -> dict[str, Any]:
+    comparison = {
+        "from": a.name,
+        "to": b.name,
+        "metrics": compare(a.report, b.report),
+    }
+    pair = (a.name, b.name)
+    of_words = next(
+        (c for c in (words or {}).get("comparisons", []) if _names(c) == pair),
+        None,
+    )
+    metrics = order_for_tables(a.report.metrics)
+    verdict = describe_comparison(comparison, metrics, of_words)
+    return {**comparison, "verdict": verdict}
+
+
+def _names(comparison: dict[str, Any]) -> tuple[str, str]:
+    return comparison["from"], comparison["to"]
 
 
 def _find_versions(metrics: Iterable[str]) -> dict[str, str | None]:
@@ -82,6 +105,8 @@ def _find_versions(metrics: Iterable[str]) -> dict[str, str | None]:
 
 
 def _check_data(scores: FolderScores) -> str | None:
+    if scores.clean_folder is None:
+        return None
     reports = {system.name: system.report for system in scores.systems}
     names = next(iter(reports.values())).scores
     noisy = reports[NOISY].mean().get("pesq_wb") if NOISY in reports else None
@@ -112,16 +137,21 @@ def to_csv(scores: FolderScores) -> str:
 
 def to_text(scores: FolderScores, record: dict[str, Any]) -> str:
     """Writes the report as Markdown, the result of the sanity check first."""
-    # METRICS is in the order of computation; readers look for the usual ones
-    # first.
-    metrics = sorted(
-        scores.systems[0].report.metrics, key=[*USUAL_METRICS, *METRICS].index
-    )
+    metrics = order_for_tables(scores.systems[0].report.metrics)
+    enhanced = [system for system in scores.systems if system.name != NOISY]
+    comparisons = [
+        comparison
+        for comparison in record["comparisons"]
+        if len(enhanced) == 1 or comparison["from"] != NOISY
+    ]
     parts = [record["sanity"]] if record["sanity"] else []
+    parts += [comparison["verdict"] for comparison in comparisons]
     parts += [
         "Mean [95 % bootstrap interval of the mean]",
         _format_means(record, metrics),
     ]
+    if record["word_errors"]:
+        parts.append(_format_words(record["word_errors"]))
     parts += [
         _format_condition(column, record, metrics)
         for column in record["conditions"]
@@ -131,14 +161,13 @@ def to_text(scores: FolderScores, record: dict[str, Any]) -> str:
     for system in scores.systems:
         if system.report.failures:
             parts.append(_format_failures(system.name, system.report))
-    enhanced = [system for system in scores.systems if system.name != NOISY]
-    if len(enhanced) > 1:
-        parts += [
-            _format_comparison(comparison, metrics)
-            for comparison in record["comparisons"]
-            if comparison["from"] != NOISY
-        ]
+    parts += [_format_comparison(c, metrics) for c in comparisons]
     parts += [_format_worst(s.name, s.report, metrics[0]) for s in enhanced]
+    if any(METRICS[metric].contains_pesq for metric in metrics):
+        parts.append(
+            "Measures that contain PESQ are no evidence beside it, and none at "
+            "all of a model that was trained on it."
+        )
     if any(metric.endswith("_rescaled") for metric in metrics):
         parts.append(
             'Measures called "rescaled" are those of the other family of '
@@ -155,7 +184,7 @@ def to_text(scores: FolderScores, record: dict[str, Any]) -> str:
 def _format_means(record: dict[str, Any], metrics: list[str]) -> str:
     systems = record["systems"]
     rows = [
-        [METRICS[m].label, *(_format_mean(s, m) for s in systems.values())]
+        [_label(m), *(_format_mean(s, m) for s in systems.values())]
         for m in metrics
     ]
     counts = (list(s["n"].values()) for s in systems.values())
@@ -164,6 +193,24 @@ def _format_means(record: dict[str, Any], metrics: list[str]) -> str:
         ["files"] + [f"{a}" if a == b else f"{a} to {b}" for a, b in ranges]
     )
     return format_markdown_table(["", *systems], rows)
+
+
+def _label(metric: str) -> str:
+    mark = " (contains PESQ)" if METRICS[metric].contains_pesq else ""
+    return METRICS[metric].label + mark
+
+
+def _format_words(words: dict[str, Any]) -> str:
+    rows = []
+    for name, found in words["systems"].items():
+        rate = "-" if found["wer"] is None else f"{100 * found['wer']:.1f} %"
+        if found["ci95"]:
+            low, high = (100 * end for end in found["ci95"])
+            rate += f" [{low:.1f}, {high:.1f}]"
+        counts = [str(found[k]) for k in (*OPERATIONS, "words", "files")]
+        rows.append([name, rate, *counts])
+    header = ["", "word error rate", *OPERATIONS, "words", "files"]
+    return f"{words['source']}\n\n{format_markdown_table(header, rows)}"
 
 
 def _format_mean(statistics: dict[str, Any] | None, metric: str) -> str:
@@ -219,7 +266,7 @@ def _format_comparison(comparison: dict[str, Any], metrics: list[str]) -> str:
             metric, c["mean_difference"], c["ci95"], sign="+"
         )
         counts = [str(c[k]) for k in ("wins", "ties", "losses")]
-        rows.append([METRICS[metric].label, difference, *counts])
+        rows.append([_label(metric), difference, *counts])
     header = ["", "mean difference", "wins", "ties", "losses"]
     return f"{title}\n\n{format_markdown_table(header, rows)}"
 

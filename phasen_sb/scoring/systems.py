@@ -33,7 +33,8 @@ class FolderScores:
     systems: list[System]  #: the noisy input first, if it was given
     input_snr: dict[str, float]  #: of the noisy input in dB by file, or empty
     notes: list[str]  #: on missing files, resampling, lengths; a sentence each
-    clean_folder: Path
+    clean_folder: Path | None  #: None if there are no references
+    clean: dict[str, Path]  #: clean files by name, or empty
 
 
 def name_systems(
@@ -92,7 +93,7 @@ def existing_place(path: str, role: str) -> Path:
 
 
 def find_systems(
-    clean_folder: str,
+    clean_folder: str | None,
     enhanced: Iterable[str],
     noisy_folder: str | None = None,
     suffix: str | None = None,
@@ -102,11 +103,11 @@ def find_systems(
     Enhanced folders are paths or "NAME=PATH". The names of enhanced files may
     end in ``suffix``, where the clean ones do not; without it, in ``.enhanced``
     if ``phasen enhance`` wrote them beside their inputs. If ``clean_folder`` is
-    a file, so are all others. Returns the clean files by name, and the systems,
-    the noisy one first. Raises UserError if a folder is missing, has no audio,
-    is the clean folder itself or has no name in common with it.
+    a file, so are all others. If it is None, the names are those of the noisy
+    files, or of the first enhanced folder. Returns the clean files by name, and
+    the systems, the noisy one first. Raises UserError if a folder is missing,
+    has no audio, is the clean folder itself or has no name in common with it.
     """
-    clean_path = existing_place(clean_folder, "The clean folder")
     folders = name_systems(enhanced, existing=existing_place)
     if noisy_folder is not None:
         noisy = existing_place(noisy_folder, "The noisy folder")
@@ -116,48 +117,70 @@ def find_systems(
                 f"it something else: NAME={folders[NOISY]}."
             )
         folders = {NOISY: noisy} | folders
+    if clean_folder is None:
+        named_like = next(iter(folders.values()))
+        ending = suffix or ENHANCED
+        names = {
+            key if NOISY in folders else key.removesuffix(ending): path
+            for key, path in _find_files(named_like).items()
+        }
+        return {}, [
+            _pair(name, folder, names, named_like, suffix)
+            for name, folder in folders.items()
+        ]
+    clean_path = existing_place(clean_folder, "The clean folder")
     clean = _find_files(clean_path)
-    systems = []
     for name, folder in folders.items():
         if folder.resolve() == clean_path.resolve():
             raise UserError(
                 f"{folder} is given both as clean and as {name}; give two "
                 "folders."
             )
-        if folder.is_file() != clean_path.is_file():
-            raise UserError(
-                f"Of {clean_path} and {folder} one is a file and one a folder; "
-                "give two of a kind."
-            )
-        found = _find_files(folder)
-        ending = "" if name == NOISY else _ending(found, clean, suffix)
-        files = {
-            key.removesuffix(ending): path
-            for key, path in found.items()
-            if key.endswith(ending)
-        }
-        if folder.is_file():
-            files = dict.fromkeys(clean, folder)
-        if not clean.keys() & files.keys():
-            guess = _guess(found, clean)
-            raise UserError(
-                f"No file of {folder} has the name of one of {clean_path} (for "
-                f"example {next(iter(found))} there and {next(iter(clean))} "
-                f"here){f', followed by {ending}' if ending else ''}; name "
-                "enhanced files as the clean ones, or give what their names "
-                f"have at the end, such as --suffix {guess}."
-            )
-        systems.append(
-            System(
-                name,
-                folder,
-                {key: files[key] for key in clean if key in files},
-                missing=[key for key in clean if key not in files],
-                extra=[key for key in files if key not in clean],
-                ending=ending,
-            )
+    return clean, [
+        _pair(name, folder, clean, clean_path, suffix)
+        for name, folder in folders.items()
+    ]
+
+
+def _pair(
+    name: str,
+    folder: Path,
+    names: dict[str, Path],
+    named_like: Path,
+    suffix: str | None,
+) -> System:
+    """Finds the files of a system that have the given names."""
+    if folder.is_file() != named_like.is_file():
+        raise UserError(
+            f"Of {named_like} and {folder} one is a file and one a folder; "
+            "give two of a kind."
         )
-    return clean, systems
+    found = _find_files(folder)
+    ending = "" if name == NOISY else _ending(found, names, suffix)
+    files = {
+        key.removesuffix(ending): path
+        for key, path in found.items()
+        if key.endswith(ending)
+    }
+    if folder.is_file():
+        files = dict.fromkeys(names, folder)
+    if not names.keys() & files.keys():
+        guess = _guess(found, names)
+        raise UserError(
+            f"No file of {folder} has the name of one of {named_like} (for "
+            f"example {next(iter(found))} there and {next(iter(names))} "
+            f"here){f', followed by {ending}' if ending else ''}; name "
+            "enhanced files as the clean ones, or give what their names "
+            f"have at the end, such as --suffix {guess}."
+        )
+    return System(
+        name,
+        folder,
+        {key: files[key] for key in names if key in files},
+        missing=[key for key in names if key not in files],
+        extra=[key for key in files if key not in names],
+        ending=ending,
+    )
 
 
 def _find_files(place: Path) -> dict[str, Path]:

@@ -1,6 +1,7 @@
 """`phasen score` on real speech, from folders to report."""
 
 import csv
+import importlib.util
 import json
 import os
 import re
@@ -21,6 +22,7 @@ from helpers.processes import heed_ctrl_c
 from phasen_sb.cli import main
 from phasen_sb.data import sample_corpus
 from phasen_sb.metrics import composite, pesq, si_sdr
+from phasen_sb.metrics.registry import EXTRAS
 
 CLEAN = sample_corpus() / "clean_testset_wav_16k"
 NOISY = sample_corpus() / "noisy_testset_wav_16k"
@@ -197,13 +199,36 @@ def test_systems_are_compared_on_the_files_both_have(scored):
     counts = [difference[key] for key in ("n", "wins", "losses")]
     assert counts == [3, 3, 0]
     assert "strong against weak" in result.stdout
-    worst = result.stdout.split("Worst files of weak by PESQ-wb: ")[1]
+    worst = result.stdout.split("Worst files of weak by STOI: ")[1]
     assert worst.count(",", 0, worst.index("\n")) == 3
     assert (out / "report.md").read_text() == result.stdout
     picture = (out / "scores.png").read_bytes()
     assert picture.startswith(b"\x89PNG") and len(picture) > 20000
     written = {path.name for path in out.iterdir()}
     assert written == {"report.md", "scores.csv", "scores.json", "scores.png"}
+
+
+def test_independent_measures_come_first_and_the_verdict_above_all(scored):
+    _, record, result = scored
+    labels = re.findall(r"^\| ([A-Z][^|]*?) +\|", result.stdout, re.MULTILINE)
+    order = ["STOI", "SI-SDR", "PESQ-wb", "CSIG (contains PESQ)"]
+    assert sorted(order, key=labels.index) == order
+    assert all("(contains PESQ)" in label for label in labels if "OVL" in label)
+    # Removing more of the noise: better on all three shared files.
+    [comparison] = [
+        c
+        for c in record["comparisons"]
+        if (c["from"], c["to"]) == ("weak", "strong")
+    ]
+    verdict = comparison["verdict"]
+    assert verdict.startswith("Verdict: strong against weak is better in STOI")
+    assert "CSIG" not in verdict and verdict.endswith(" 3 files).")
+    assert verdict in result.stdout.split("Mean [95 %")[0]
+    # Extras that are not installed are named.
+    notes = " ".join(record["notes"])
+    for package, extra in EXTRAS.items():
+        absent = importlib.util.find_spec(package) is None
+        assert absent == (f'pip install "{extra}"' in notes)
 
 
 def test_bad_input_is_named_in_one_sentence(tmp_path, capsys):

@@ -123,6 +123,9 @@ def test_own_rows_are_zero_shot_and_in_the_documentation():
         scores = [*(ours.format_score(m) for m in metrics), "18.0"]
         assert shown == [scores], f"{page} has other scores than own.csv"
         assert commit in text
+    count = f"{len(read_published())} published"
+    for page in ("README.md", "docs/score.md"):
+        assert count in (ROOT / page).read_text(encoding="utf-8")
 
 
 def test_own_rows_are_replaced_by_scores_of_the_literatures_files(

@@ -446,6 +446,17 @@ def test_abx_by_ear(browser, tmp_path):
         assert trial["plays"] == {"a": 1, "b": 1, "x": 1}
 
 
+def test_x_is_drawn(browser, tmp_path):
+    """A listener who always says the same is right by chance."""
+    begin(browser, "abx", 40)
+    for _ in range(40):
+        press(browser, "a")
+    found = result(browser, tmp_path)
+    right = [trial["x"] == trial["a"] for trial in found["trials"]]
+    assert 0 < sum(right) < 40 and found["count"] == sum(right)
+    assert right == [trial["correct"] for trial in found["trials"]]
+
+
 def test_preference_and_an_early_end(browser, tmp_path):
     begin(browser, "prefer", 40)
     assert not browser.find_element(

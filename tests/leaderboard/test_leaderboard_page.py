@@ -1,98 +1,13 @@
 """The leaderboard's page, used in a real browser."""
 
 import csv
-import json
-import shutil
 
 import pytest
-from helpers import leaderboard_runs
-from scipy.stats import binomtest
-
-from phasen_sb.cli import main
-
-webdriver = pytest.importorskip(
-    "selenium.webdriver", reason="selenium is not installed"
-)
-from selenium.webdriver.chrome.service import Service  # noqa: E402
-from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
-
-FLAGS = """
---headless --no-sandbox --disable-gpu --disable-quic --no-first-run
---disable-background-networking --disable-component-update --disable-sync
---mute-audio --autoplay-policy=no-user-gesture-required
-""".split()
-
-
-def _find(*names: str) -> str | None:
-    return next(filter(None, map(shutil.which, names)), None)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    chromium = _find("chromium", "chromium-browser", "google-chrome")
-    driver = _find("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("needs chromium and chromedriver on the PATH")
-    folder = tmp_path_factory.mktemp("page")
-    base = tmp_path_factory.getbasetemp()
-    runs = [f"Sample={leaderboard_runs.training_run(base)}"]
-    runs += [f"Ours={leaderboard_runs.voicebank_run(base)}"]
-    assert main(["leaderboard", "--runs", *runs, "--out", str(folder)]) == 0
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in [*FLAGS, f"--user-data-dir={folder / 'profile'}"]:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = webdriver.Chrome(options=options, service=Service(driver))
-    try:
-        browser.set_window_size(1300, 1000)
-        browser.get((folder / "leaderboard.html").as_uri())
-        yield browser
-        assert browser.get_log("browser") == []
-    finally:
-        browser.quit()
-
-
-@pytest.fixture(autouse=True)
-def reset(browser):
-    browser.execute_script("document.getElementById('filters').reset()")
-    wait(browser, "return document.getElementById('kind').value === ''")
-    yield
-
-
-def wait(browser, script: str) -> None:
-    WebDriverWait(browser, 60).until(lambda b: b.execute_script(script))
-
-
-def column(browser, key: str) -> list[str]:
-    """What the visible rows hold in one column, from top to bottom."""
-    return browser.execute_script(
-        "return [...document.querySelectorAll("
-        "'#board [data-row]:not([hidden])')]"
-        ".map(row => row.querySelector(`[data-key='${arguments[0]}']`)"
-        ".dataset.value)",
-        key,
-    )
-
-
-def choose(browser, field: str, value: str) -> None:
-    Select(browser.find_element(By.ID, field)).select_by_value(value)
-
-
-def drawn(browser) -> list[str]:
-    return browser.execute_script(
-        "return plot.data.datasets.filter(d => !d.front)"
-        ".flatMap(d => d.data.map(p => p.point.name))"
-    )
-
-
-def sort_by(browser, key: str) -> None:
-    browser.find_element(
-        By.CSS_SELECTOR, f"#board thead button[data-key={key}]"
-    ).click()
+from helpers.browser import choose, column, drawn, sort_by, wait
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 
 
 @pytest.mark.parametrize("key", ["csig", "parameters", "si_sdr"])
@@ -269,8 +184,15 @@ def test_everything_can_be_done_with_the_keyboard(browser):
     text = browser.find_element(By.ID, "pointed").text
     sizes = sorted(float(s) for s in column(browser, "parameters") if s)
     assert f"{sizes[1]:.3g} M parameters" in text
+    browser.execute_script("scrollTo(0, document.body.scrollHeight)")
     browser.execute_script(
         "document.querySelector('#board thead [data-key=stoi]').focus()"
+    )
+    # What has the focus is not hidden by the filters.
+    assert browser.execute_script(
+        "const box = document.activeElement.getBoundingClientRect();"
+        "return document.activeElement === document.elementFromPoint("
+        "box.x + box.width / 2, box.y + box.height / 2)"
     )
     ActionChains(browser).send_keys(Keys.ENTER).perform()
     plain = browser.execute_script(
@@ -375,120 +297,6 @@ def test_plays_and_switches_where_it_was(browser):
         ".map(image => image.naturalWidth)"
     )
     assert len(loaded) == 6 and min(loaded) > 100
-
-
-# ----------------------------------------------------------------- blind test
-
-
-def begin(browser, question: str, trials: int) -> None:
-    choose(browser, "blind-question", question)
-    field = browser.find_element(By.ID, "blind-trials")
-    field.clear()
-    field.send_keys(str(trials), Keys.ENTER)
-    wait(browser, "return !document.getElementById('blind-trial').hidden")
-
-
-def press(browser, key: str) -> None:
-    ActionChains(browser).send_keys(key).perform()
-
-
-def result(browser, folder) -> dict:
-    browser.execute_cdp_cmd(
-        "Browser.setDownloadBehavior",
-        {"behavior": "allow", "downloadPath": str(folder)},
-    )
-    browser.find_element(By.ID, "blind-download").click()
-    path = folder / "blind_test.json"
-    WebDriverWait(browser, 30).until(lambda _: path.exists())
-    return json.loads(path.read_text())
-
-
-def listen(browser, key: str) -> str:
-    """Plays one of A, B and X until it sounds; returns what is heard."""
-    press(browser, key)
-    slot = {"1": "a", "2": "b", "3": "x"}[key]
-    # A script's variables live on in the page, but not in its window.
-    wait(browser, f"return heard.{slot} && heard.{slot}.currentTime > 0.02")
-    return browser.execute_script(f"return heard.{slot}.src")
-
-
-def test_abx_by_ear(browser, tmp_path):
-    """A listener who hears the difference, with the keyboard alone."""
-    browser.execute_script(
-        "window.heard = {};"
-        "const play = BlindTest.prototype.play;"
-        "BlindTest.prototype.play = function (slot) {"
-        "  play.call(this, slot); heard[slot] = this.players[slot]; }"
-    )
-    begin(browser, "abx", 6)
-    for number in range(1, 7):
-        progress = browser.find_element(By.ID, "blind-progress").text
-        assert progress == f"Trial {number} of 6."
-        # Nothing on the page tells which version is which.
-        shown = browser.find_element(By.ID, "blind-trial").text
-        assert "noisy" not in shown and "Sample" not in shown
-        sounds = {key: listen(browser, key) for key in "123"}
-        assert sounds["1"] != sounds["2"]
-        press(browser, "a" if sounds["3"] == sounds["1"] else "b")
-    verdict = browser.find_element(By.ID, "blind-verdict").text
-    assert verdict.startswith("6 of 6 right (100 %; 95 % interval 54 % to 100")
-    assert "you hear a difference" in verdict
-    found = result(browser, tmp_path)
-    assert found["count"] == found["trials_done"] == 6
-    low, high = found["interval95"]
-    assert low == pytest.approx(0.025 ** (1 / 6), abs=1e-6) and high == 1
-    assert found["p_value"] == pytest.approx(0.5**6)
-    names = [trial["recording"] for trial in found["trials"]]
-    # Each of the two recordings comes once before it comes again.
-    assert all(len(set(names[i : i + 2])) == 2 for i in (0, 2, 4))
-    for trial in found["trials"]:
-        assert {trial["a"], trial["b"]} == set(found["versions"])
-        assert trial["plays"] == {"a": 1, "b": 1, "x": 1}
-
-
-def test_x_is_drawn(browser, tmp_path):
-    """A listener who always says the same is right by chance."""
-    begin(browser, "abx", 40)
-    for _ in range(40):
-        press(browser, "a")
-    found = result(browser, tmp_path)
-    right = [trial["x"] == trial["a"] for trial in found["trials"]]
-    assert 0 < sum(right) < 40 and found["count"] == sum(right)
-    assert right == [trial["correct"] for trial in found["trials"]]
-
-
-def test_preference_and_an_early_end(browser, tmp_path):
-    begin(browser, "prefer", 40)
-    assert not browser.find_element(
-        By.CSS_SELECTOR, "[data-play=x]"
-    ).is_displayed()
-    for _ in range(30):
-        press(browser, "a")
-    press(browser, Keys.ESCAPE)
-    verdict = browser.find_element(By.ID, "blind-verdict").text
-    assert "ended after 30 of 40" in verdict
-    found = result(browser, tmp_path)
-    first = [t["a"] for t in found["trials"]]
-    assert [t["answer"] for t in found["trials"]] == first
-    # The order of A and B is drawn: the same side is not the same version.
-    count = first.count(found["versions"][0])
-    assert 0 < count < 30 and count == found["count"]
-    interval = binomtest(count, 30).proportion_ci(0.95, "exact")
-    assert found["interval95"] == pytest.approx([*interval], abs=1e-6)
-    assert found["p_value"] == pytest.approx(
-        min(1, 2 * binomtest(max(count, 30 - count), 30, 0.5, "greater").pvalue)
-    )
-
-
-def test_a_version_is_not_compared_with_itself(browser):
-    choose(browser, "blind-other", "Sample")
-    browser.find_element(By.CSS_SELECTOR, "#blind-setup [type=submit]").click()
-    assert not browser.find_element(By.ID, "blind-trial").is_displayed()
-    invalid = browser.execute_script(
-        "return byId('blind-one').validationMessage"
-    )
-    assert invalid == "Choose two different versions."
-    choose(browser, "blind-other", "noisy")
 
 
 def test_loads_nothing_and_fits_a_phone(browser):

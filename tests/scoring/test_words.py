@@ -75,6 +75,13 @@ def test_rates_are_of_all_words_and_differences_are_paired():
     assert high - low < (worse["ci95"][1] - worse["ci95"][0]) / 2 and high < 0
 
 
+def test_errors_stay_with_the_words_of_their_file():
+    reference = {str(n): "word " * 2 * n for n in range(1, 9)}
+    half = {key: text[: len(text) // 2] for key, text in reference.items()}
+    [found] = score_words(reference, {"half": half})["systems"].values()
+    assert found["wer"] == 0.5 and found["ci95"] == [0.5, 0.5]
+
+
 def test_transcripts_of_both_forms(tmp_path):
     table = tmp_path / "text"
     table.write_text("a One two\n\nb\nc three\n", encoding="utf-8-sig")

@@ -11,6 +11,7 @@ workers start fast and stay small.
 
 from phasen_sb.metrics.checks import MetricError
 from phasen_sb.metrics.composite import composite
+from phasen_sb.metrics.distillmos import distillmos
 from phasen_sb.metrics.distortion import segmental_snr, si_sdr, snr
 from phasen_sb.metrics.dnsmos import dnsmos
 from phasen_sb.metrics.metric_report import MetricReport
@@ -25,6 +26,7 @@ __all__ = [
     "MetricPool",
     "MetricReport",
     "composite",
+    "distillmos",
     "dnsmos",
     "evaluate",
     "llr",

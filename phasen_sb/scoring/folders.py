@@ -109,7 +109,6 @@ def score_folders(
         input_snr,
         notes,
         clean_folder and existing_place(clean_folder, "The clean folder"),
-        clean,
     )
 
 

@@ -34,7 +34,6 @@ class FolderScores:
     input_snr: dict[str, float]  #: of the noisy input in dB by file, or empty
     notes: list[str]  #: on missing files, resampling, lengths; a sentence each
     clean_folder: Path | None  #: None if there are no references
-    clean: dict[str, Path]  #: clean files by name, or empty
 
 
 def name_systems(

@@ -184,7 +184,10 @@ def test_everything_can_be_done_with_the_keyboard(browser):
     text = browser.find_element(By.ID, "pointed").text
     sizes = sorted(float(s) for s in column(browser, "parameters") if s)
     assert f"{sizes[1]:.3g} M parameters" in text
-    browser.execute_script("scrollTo(0, document.body.scrollHeight)")
+    browser.execute_script(
+        "scrollTo(0, scrollY + document.querySelector('#board')"
+        ".getBoundingClientRect().top)"
+    )
     browser.execute_script(
         "document.querySelector('#board thead [data-key=stoi]').focus()"
     )

@@ -11,11 +11,15 @@ KERNELS = Path("phasen_sb/optimized/native")
 SOURCES = sorted([*KERNELS.glob("*.cpp"), *KERNELS.glob("*.hpp")])
 # The YAMLs and the recipes live at the top level, where people look for them,
 # and are installed inside the package, where they can be found.
-PACKAGE_DIR = {"phasen_sb.hparams": "hparams", "phasen_sb.recipes": "recipes"}
+PACKAGE_DIR = {
+    "phasen_sb.hparams": "hparams",
+    "phasen_sb.recipes": "recipes",
+    "phasen_sb.recipes.corpora": "recipes/corpora",
+}
 PACKAGES = [*find_packages(include=["phasen_sb", "phasen_sb.*"]), *PACKAGE_DIR]
 if "editable_wheel" in sys.argv:
     # So that it is a plain path, which type checkers and editors see, too: the
-    # two are found in the checkout (phasen_sb/utils/moved_modules.py).
+    # three are found in the checkout (phasen_sb/utils/moved_modules.py).
     PACKAGES = PACKAGES[: -len(PACKAGE_DIR)]
     PACKAGE_DIR = {"": "."}
 
@@ -34,6 +38,7 @@ setup(
     packages=PACKAGES,
     package_data={
         "phasen_sb.hparams": ["*.yaml", "*/*.yaml"],
+        "phasen_sb.recipes.corpora": ["sources.yaml"],
         "phasen_sb.data": ["sample/*", "sample/*/*"],
         "phasen_sb.leaderboard": ["*.csv", "templates/*"],
         "phasen_sb": ["py.typed"],

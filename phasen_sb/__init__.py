@@ -23,6 +23,11 @@ if TYPE_CHECKING:  # what editors and type checkers see; tests compare it
     )
     from phasen_sb.adapters.magnitude_mask import MagnitudeMask as MagnitudeMask
     from phasen_sb.adapters.waveform_map import WaveformMap as WaveformMap
+    from phasen_sb.augmentation.babble import Babble as Babble
+    from phasen_sb.augmentation.channel import (
+        Clipping as Clipping,
+        Codec as Codec,
+    )
     from phasen_sb.augmentation.coloration import (
         Coloration as Coloration,
         Hiss as Hiss,
@@ -36,6 +41,10 @@ if TYPE_CHECKING:  # what editors and type checkers see; tests compare it
         Reverberation as Reverberation,
     )
     from phasen_sb.augmentation.speed import Speed as Speed
+    from phasen_sb.augmentation.synthetic_noise import (
+        SyntheticNoise as SyntheticNoise,
+    )
+    from phasen_sb.augmentation.vocal_tract import VocalTract as VocalTract
     from phasen_sb.data.datasets import make_datasets as make_datasets
     from phasen_sb.data.prepare import prepare_data as prepare_data
     from phasen_sb.inference.enhancer import Enhancer as Enhancer

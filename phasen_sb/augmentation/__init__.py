@@ -26,16 +26,24 @@ this contract:
   the same as without it, and it does not count as a setting of a run.
 """
 
+from phasen_sb.augmentation.babble import Babble
 from phasen_sb.augmentation.batches import AugmentedBatches, add_augmentation
+from phasen_sb.augmentation.channel import ChannelEffect, Clipping, Codec
 from phasen_sb.augmentation.coloration import Coloration, Hiss
 from phasen_sb.augmentation.effect import Effect
 from phasen_sb.augmentation.levels import LevelChanges, Pauses
 from phasen_sb.augmentation.remix import Remix
 from phasen_sb.augmentation.reverberation import Reverberation
 from phasen_sb.augmentation.speed import Speed
+from phasen_sb.augmentation.synthetic_noise import SyntheticNoise
+from phasen_sb.augmentation.vocal_tract import VocalTract
 
 __all__ = [
     "AugmentedBatches",
+    "Babble",
+    "ChannelEffect",
+    "Clipping",
+    "Codec",
     "Coloration",
     "Effect",
     "Hiss",
@@ -44,5 +52,7 @@ __all__ = [
     "Remix",
     "Reverberation",
     "Speed",
+    "SyntheticNoise",
+    "VocalTract",
     "add_augmentation",
 ]

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from speechbrain.processing.signal_processing import dB_to_amplitude
 
+from phasen_sb.augmentation.babble import Babble
+from phasen_sb.augmentation.channel import ChannelEffect
 from phasen_sb.augmentation.drawing import (
     draw_order,
     draw_uniform,
@@ -42,6 +44,8 @@ class Remix:
         Change the speech, and with it the target, before mixing.
     noise_effects : sequence of Effect
         Change the noises before mixing.
+    channel_effects : sequence of ChannelEffect
+        Change the mixtures: clipping, codecs.
 
     Raises
     ------
@@ -67,6 +71,7 @@ class Remix:
         clean_probability: float = 0.0,
         speech_effects: Sequence[Effect] = (),
         noise_effects: Sequence[Effect] = (),
+        channel_effects: Sequence[ChannelEffect] = (),
     ):
         if snr_low > snr_high:
             raise ValueError(
@@ -86,6 +91,7 @@ class Remix:
         self.clean_probability = clean_probability
         self.speech_effects = list(speech_effects)
         self.noise_effects = list(noise_effects)
+        self.channel_effects = list(channel_effects)
 
     def __call__(
         self,
@@ -174,7 +180,8 @@ class Remix:
         for effect in self.speech_effects:
             clean = clear_padding(effect(clean, generator), lengths)
         for effect in self.noise_effects:
-            noise = effect(noise, generator)
+            if not isinstance(effect, Babble):
+                noise = effect(noise, generator)
         count = len(clean)
         first, second, donors = _choose_donors(noise, count, generator)
         snr = draw_uniform((self.snr_low, self.snr_high), generator, count, 1)
@@ -189,11 +196,21 @@ class Remix:
             gain = dB_to_amplitude(level) * (drawn < self.second_probability)
             gain = gain.to(clean) * _match_energy(added, other)
             added = added + gain * other
+        for effect in self.noise_effects:
+            if isinstance(effect, Babble):
+                added = effect.replace(added, clean, generator)
+                added = clear_padding(added, lengths)
         gain = _match_energy(clean, added) / dB_to_amplitude(snr.to(clean))
         if self.clean_probability:
             drawn = draw_uniform((0, 1), generator, count, 1)
             gain *= (drawn >= self.clean_probability).to(clean)
-        return clean + gain * added, clean
+        noisy = clean + gain * added
+        for effect in self.channel_effects:
+            noisy, clean = (
+                clear_padding(signals, lengths)
+                for signals in effect.apply(noisy, clean, generator)
+            )
+        return noisy, clean
 
 
 def _choose_donors(

@@ -176,6 +176,23 @@ KEYS = {
     "hiss_probability": _remix_share(
         "Share of noises that are replaced by coloured noise."
     ),
+    "vocal_tract_probability": _remix_share(
+        "Share of remixed utterances whose formants move: other vocal tracts."
+    ),
+    "synthetic_noise_probability": _remix_share(
+        "Share of noises that are replaced by computed ones: wind, engines, "
+        "steps, alarms, music and others."
+    ),
+    "babble_probability": _remix_share(
+        "Share of remixed utterances whose noise is replaced by the other "
+        "voices of the batch."
+    ),
+    "clipping_probability": _remix_share(
+        "Share of remixed utterances whose peaks are cut off."
+    ),
+    "codec_probability": _remix_share(
+        "Share of remixed utterances that pass a telephone or a lossy codec."
+    ),
     "level_change_probability": _remix_share(
         "Share of remixed utterances, and of noises, whose level changes: a "
         "far voice after a near one, noise that begins and ends."

@@ -4,6 +4,8 @@ Tried without one: a fake tensor can be "on" a GPU and has a shape, but no
 values to read; and on the CPU the GPU's way gives what the CPU's does.
 """
 
+from copy import deepcopy
+
 import pytest
 import torch
 from scipy.stats import ks_2samp
@@ -14,6 +16,9 @@ from torch._subclasses.fake_tensor import (
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from phasen_sb import (
+    Babble,
+    Clipping,
+    Codec,
     Coloration,
     Hiss,
     LevelChanges,
@@ -21,6 +26,8 @@ from phasen_sb import (
     Remix,
     Reverberation,
     Speed,
+    SyntheticNoise,
+    VocalTract,
 )
 from phasen_sb.augmentation import effect, remix
 
@@ -32,6 +39,7 @@ EFFECTS = [
     Reverberation(0.5),
     Speed(0.5),
     Speed(0.5, [0.9, 1.0, 1.1], repeat=True),
+    VocalTract(0.5),
 ]
 
 
@@ -54,9 +62,11 @@ class NoCopies(TorchDispatchMode):
         return result
 
 
-def make_remix(*effects):
-    effects = effects or EFFECTS
-    return Remix(-5, 20, 0.5, 0.5, 0.1, effects, effects)
+def make_remix():
+    speech = deepcopy(EFFECTS)  # they keep constants of the device
+    noise = [*speech, SyntheticNoise(0.5), Babble(0.5)]
+    channel = [Clipping(0.5), Codec(0.5)]
+    return Remix(-5, 20, 0.5, 0.5, 0.1, speech, noise, channel)
 
 
 @pytest.fixture

@@ -60,7 +60,14 @@ def test_phasen_plus_is_based_on_phasen(tmp_path):
     assert network.input_power == 0.4 and network.phase_input == "unit"
     assert hparams["compute_stft"].hop_length == 256
     kinds = [type(e).__name__ for e in hparams["augmentation"].noise_effects]
-    assert kinds == ["Speed", "Coloration", "Hiss", "LevelChanges"]
+    assert kinds == [
+        "Speed",
+        "Coloration",
+        "Hiss",
+        "SyntheticNoise",
+        "Babble",
+        "LevelChanges",
+    ]
     assert hparams["augmentation"].probability == 1.0
 
 

@@ -65,7 +65,7 @@ def options():
     known |= {option.removeprefix("--") for option in phasen_options()}
     for path in HPARAMS.glob("*.yaml"):
         known |= recipe_keys(path)
-    for script in (ROOT / "recipes").glob("*.py"):
+    for script in (ROOT / "recipes").rglob("*.py"):
         known |= set(re.findall(r'"--([\w-]+)"', script.read_text()))
     return known
 

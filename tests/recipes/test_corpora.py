@@ -1,0 +1,354 @@
+"""``python -m recipes.corpora`` on a tiny repository and a folder."""
+
+import csv
+import shutil
+import subprocess
+from collections import Counter
+
+import numpy as np
+import pytest
+import soundfile as sf
+import yaml
+
+from phasen_sb.errors import UserError
+from recipes.corpora.__main__ import build, main
+from recipes.corpora.credits import read_folder_lists, read_markdown_tables
+from recipes.corpora.pack import make_pack
+from recipes.corpora.recordings import read_rows
+from recipes.corpora.signals import RATE, active_level, estimate_snr
+from recipes.corpora.speech import Word, cut_at_pauses, join
+from recipes.corpora.table import read_table
+
+WORDS = 14
+
+
+def say_word(rng, rate, seconds=0.5):
+    """A buzz and some noise, in a quiet room."""
+    time = np.arange(round(seconds * rate)) / rate
+    pitch = rng.uniform(100, 250)
+    buzz = sum(np.sin(2 * np.pi * k * pitch * time) / k for k in range(1, 30))
+    word = 0.1 * buzz + 0.02 * rng.standard_normal(len(time))
+    word *= np.sin(np.pi * np.arange(len(time)) / len(time)) ** 0.3
+    room = 3e-5 * rng.standard_normal(round(0.9 * rate))
+    room[: len(word)] += word
+    return np.roll(room, round(0.2 * rate))
+
+
+def size_of(folder):
+    return sum(path.stat().st_size for path in folder.rglob("*.opus"))
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """A repository of voices, a folder of noises and their table."""
+    root = tmp_path_factory.mktemp("sources")
+    rng = np.random.default_rng(0)
+    voices = root / "voices"
+    credits = []
+    for language, author, licence in (
+        ("fr", "Zoé Dupont 2015", "GPL V3+"),
+        ("hu", "somlai", "GPL V3+"),
+        ("xx", "Nobody", "CC BY-NC"),
+    ):
+        folder = voices / language / "words"
+        folder.mkdir(parents=True)
+        credits.append(f"./{language}/words:")
+        for k in range(WORDS):
+            sf.write(folder / f"w{k:02d}.ogg", say_word(rng, 22050), 22050)
+            credits.append(f"w{k:02d}.ogg   {author} / {licence}")
+    french = voices / "fr" / "words"
+    sf.write(french / "clipped.ogg", np.sign(say_word(rng, 22050)), 22050)
+    sf.write(french / "silent.ogg", np.zeros(22050), 22050)
+    sf.write(french / "unlisted.ogg", say_word(rng, 22050), 22050)
+    sf.write(french / "long.ogg", np.tile(say_word(rng, 22050), 14), 22050)
+    place = credits.index("w00.ogg   Zoé Dupont 2015 / GPL V3+")
+    for name in ("clipped", "silent", "long"):
+        credits.insert(place, f"{name}.ogg Zoé Dupont / GPL V3+")
+    (voices / "LICENSE").write_text("\n".join(credits))
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", voices]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "1"]):
+        subprocess.run([*git, *words], check=True)
+    commit = subprocess.run(
+        [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    noises = root / "noises"
+    noises.mkdir()
+    for name, seconds in (("rain", 4), ("city", 3), ("tick", 0.1)):
+        noise = rng.standard_normal(round(seconds * RATE)) / 20
+        sf.write(noises / f"{name}.wav", noise, RATE)
+    by = {"author": "A", "licence": "CC0"}
+    table = {
+        "held_out": {"languages": ["hu"], "noises": ["city"]},
+        "sources": [
+            {
+                "name": "voices",
+                "repository": str(voices),
+                "commit": commit,
+                "credit_files": "LICENSE",
+                "speech": [
+                    {
+                        "label": "v-{author}",
+                        "files": "??/*.ogg",
+                        "language": "{folder}",
+                        "credits": "folder_lists",
+                    }
+                ],
+            },
+            {
+                "name": "noises",
+                "folder": "noises",
+                "noise": [
+                    {"label": "rain", "files": "rain.wav", **by},
+                    {"label": "city", "files": "city.wav", **by},
+                    {"label": "tick", "files": "t*.wav", "events": True, **by},
+                ],
+            },
+        ],
+    }
+    path = root / "sources.yaml"
+    path.write_text(yaml.safe_dump(table))
+    return path
+
+
+@pytest.fixture(scope="module")
+def work(sources, tmp_path_factory):
+    """What is built of them."""
+    work = tmp_path_factory.mktemp("work")
+    build(work, sources, jobs=1, pairs=10, mib=0.7)
+    return work
+
+
+def test_speech_is_clean_joined_and_named(work):
+    rows = read_rows(work / "manifest.csv")
+    speech = [row for row in rows if row.kind == "speech"]
+    assert {(row.split, row.label, row.language) for row in speech} == {
+        ("train", "v-zoe-dupont", "fr"),
+        ("far", "v-somlai", "hu"),
+    }
+    assert all(row.licence == "GPL V3+" for row in speech)
+    used = Counter(
+        name
+        for row in speech
+        if row.split == "train"
+        for name in row.source_files.split("|")
+    )
+    words = {f"fr/words/w{k:02d}.ogg" for k in range(WORDS)}
+    # All words once or, if the last ones are too few, not at all.
+    assert words >= set(used) - {"fr/words/long.ogg"}
+    assert len(words & set(used)) >= WORDS - 2
+    assert all(used[name] == 1 for name in words & set(used))
+    assert used["fr/words/long.ogg"] in (2, 3)  # 12.6 s: cut
+    for row in speech:
+        samples, rate = sf.read(work / row.file)
+        assert rate == RATE and samples.ndim == 1
+        assert abs(len(samples) / RATE - row.seconds) < 1e-3
+        assert 1.5 <= row.seconds <= 8.1
+        assert abs(active_level(samples) + 26) < 0.5
+        assert row.clean_snr > 30
+    assert not list(work.rglob(".*.flac"))
+
+
+def test_noise_has_its_level_and_events_are_strung_together(work):
+    rows = {
+        row.label: row
+        for row in read_rows(work / "manifest.csv")
+        if row.kind == "noise"
+    }
+    assert rows["rain"].split == "train" and rows["city"].split == "far"
+    assert rows["city"].file.startswith("far/noise/city/")
+    samples, _ = sf.read(work / rows["rain"].file)
+    assert abs(10 * np.log10(np.mean(samples**2)) + 26) < 0.2
+    stream, _ = sf.read(work / rows["tick"].file)
+    assert len(stream) == 30 * RATE
+    loud = np.abs(stream) > 0.01
+    # Many separate ticks of 0.1 s.
+    frames = loud[: len(loud) // 160 * 160].reshape(-1, 160).any(1)
+    begins = (np.diff(frames.astype(int)) == 1).sum()
+    assert 8 <= begins <= 250 and frames.mean() < 0.9
+
+
+def test_validation_is_of_what_is_held_out_at_the_snrs_named(work):
+    with open(work / "validation_far/validation_far.csv") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 10
+    assert Counter(line["snr"] for line in lines) == {
+        str(snr): 2 for snr in (-5.0, 0.0, 5.0, 10.0, 15.0)
+    }
+    assert {line["voice"] for line in lines} == {"v-somlai"}
+    assert {line["noise"] for line in lines} == {"city"}
+    assert {line["far"] for line in lines} == {"0", "1"}
+    assert any(float(line["level_change"]) for line in lines)
+    log = (work / "validation_far/log_validation_far.txt").read_text()
+    assert log.splitlines()[0] == f"far_000 city {float(lines[0]['snr']):g}"
+    for line in lines:
+        noisy, clean = (
+            sf.read(work / "validation_far" / kind / line["file"])[0]
+            for kind in ("noisy", "clean")
+        )
+        assert len(noisy) == len(clean) and np.abs(noisy).max() < 1
+        if not float(line["level_change"]):
+            noise = 10 * np.log10(np.mean((noisy - clean) ** 2))
+            snr = active_level(clean) - noise
+            assert abs(snr - float(line["snr"])) < 0.3
+
+
+def test_pack_fits_and_holds_training_files_alone(work):
+    pack = work / "pack"
+    assert 0.2 * 2**20 < size_of(pack) <= 0.7 * 2**20
+    lengths = {}
+    with open(pack / "index.csv") as file:
+        for row in csv.DictReader(file):
+            start, length = float(row["start"]), float(row["length"])
+            samples, rate = sf.read(pack / row["file"])
+            assert start + length <= len(samples) / rate + 0.01
+            assert start >= lengths.get(row["file"], 0)
+            lengths[row["file"]] = start + length + 0.2
+            part = samples[round(start * rate) : round((start + length) * rate)]
+            gap = samples[round((start + length + 0.05) * rate) :][: rate // 10]
+            assert np.square(part).mean() > 1e3 * np.square(gap).mean()
+    packed = read_rows(pack / "sources.csv")
+    assert {row.split for row in packed} == {"train"}
+    assert {row.label for row in packed} == {"v-zoe-dupont", "rain", "tick"}
+
+
+def test_pack_is_as_small_as_wanted(work, tmp_path):
+    shutil.copytree(work, tmp_path / "work")
+    rows = read_rows(work / "manifest.csv")
+    pack = make_pack(tmp_path / "work", rows, 0.1)
+    assert 0.03 * 2**20 < size_of(pack) <= 0.1 * 2**20
+    assert not list(pack.rglob("tick*"))  # 30 s do not fit
+
+
+def test_started_again_it_goes_on_and_changes_nothing(
+    work, sources, tmp_path, capsys
+):
+    def stamps():
+        return {
+            path: path.stat().st_mtime_ns
+            for path in work.rglob("*")
+            if path.suffix in (".flac", ".opus")
+        }
+
+    before = stamps()
+    words = ["--sources", str(sources), "--pairs", "10", "--mib", "0.7"]
+    main([str(work), *words])
+    assert stamps() == before
+    out = capsys.readouterr().out
+    assert "far: speech" in out and "1 voices, 1 languages" in out
+    # Elsewhere, from a mirror, the same files.
+    mirror = tmp_path / "mirrors" / "owner+voices"
+    (mirror.parent).mkdir()
+    table = yaml.safe_load(sources.read_text())
+    voices = table["sources"][0]["repository"]
+    subprocess.run(
+        ["git", "clone", "-q", "--bare", voices, str(mirror)], check=True
+    )
+    table["sources"][0]["repository"] = "https://nowhere.invalid/owner/voices"
+    table["sources"][1]["folder"] = str(sources.parent / "noises")
+    other = tmp_path / "sources.yaml"
+    other.write_text(yaml.safe_dump(table))
+    again = tmp_path / "work"
+    build(again, other, mirrors=mirror.parent, jobs=1, pairs=10, mib=0.7)
+    for path in before:
+        twin = again / path.relative_to(work)
+        if path.suffix == ".flac":  # serial numbers of Ogg differ
+            assert twin.read_bytes() == path.read_bytes()
+        assert twin.exists()
+
+
+def test_wrong_tables_are_refused(tmp_path):
+    table = {
+        "held_out": {"languages": [], "noises": []},
+        "sources": [
+            {
+                "name": "a",
+                "folder": ".",
+                "noise": [{"label": "x", "files": "*", "licence": "CC BY-NC"}],
+            }
+        ],
+    }
+    path = tmp_path / "sources.yaml"
+    path.write_text(yaml.safe_dump(table))
+    with pytest.raises(UserError, match="'CC BY-NC', which is not known"):
+        read_table(path)
+    table["sources"][0]["noise"][0].update(licence="CC0", label="x", kind=1)
+    path.write_text(yaml.safe_dump(table))
+    with pytest.raises(UserError, match="is not a table of sources .*kind"):
+        read_table(path)
+    del table["sources"][0]["noise"][0]["kind"]
+    table["sources"][0]["noise"][0]["files"] = "*.none"
+    path.write_text(yaml.safe_dump(table))
+    with pytest.raises(UserError, match="has none of the files"):
+        build(tmp_path / "work", path, jobs=1)
+
+
+def test_the_shipped_table_holds_out_what_it_says():
+    table = read_table("recipes/corpora/sources.yaml")
+    names = [one.name for one in table.sources]
+    assert len(names) == len(set(names))
+    assert all(one.version or one.commit for one in table.sources)
+    kinds = {files.label for one in table.sources for files in one.noise}
+    assert table.far_noises <= kinds
+    # What tests the published tables is in no file.
+    assert not kinds & {"market", "harbour", "waves"}
+    languages = {
+        files.language for one in table.sources for files in one.speech
+    }
+    assert not languages & (table.far_languages | {"el", "bg", "be"})
+
+
+def test_words_are_joined_at_the_tempo_of_speech():
+    rng = np.random.default_rng(0)
+    tone = 0.1 * np.sin(np.arange(RATE // 2) / 3).astype(np.float32)
+    whole = np.concatenate([tone, np.full(RATE // 4, 1e-4, np.float32)])
+    joined = join([Word(tone, whole, "a")] * 40, rng)
+    silent = np.abs(joined) < 1e-3
+    edges = np.flatnonzero(np.diff(silent.astype(int)))
+    pauses = np.diff(edges)[silent[edges[:-1] + 1]] / RATE
+    pauses = pauses[pauses > 0.03]
+    assert len(pauses) == 39
+    assert 0.05 < pauses.min() and pauses.max() < 0.85
+    assert 0.15 < np.median(pauses) < 0.4
+    # The room goes on in the pauses.
+    assert np.square(joined[silent]).mean() > 1e-10
+
+
+def test_long_recordings_are_cut_where_they_are_silent():
+    rng = np.random.default_rng(0)
+    speech = 0.1 * rng.standard_normal(20 * RATE)
+    for second in (6, 11, 16):
+        speech[second * RATE : second * RATE + 4000] = 0
+    parts = cut_at_pauses(speech)
+    assert [round(len(part) / RATE) for part in parts] == [6, 5, 5, 4]
+    assert sum(map(len, parts)) == len(speech)
+
+
+def test_snr_of_a_recording_is_estimated():
+    rng = np.random.default_rng(0)
+    speech = 0.1 * rng.standard_normal(4 * RATE)
+    speech[RATE : 2 * RATE] = 0
+    for wanted in (20, 40):
+        floor = 0.1 * 10 ** (-wanted / 20) * rng.standard_normal(len(speech))
+        assert abs(estimate_snr(speech + floor) - wanted) < 2
+
+
+def test_credits_are_read(tmp_path):
+    (tmp_path / "LICENSE").write_text(
+        "./af/words:\na.ogg  Her Bos 2011 / GPL\n"
+        "b.ogg http://x.org/ Creative Common License BY-SA\n\n"
+        "c.ogg  GPL V3+\n./ru/misc:\na.ogg Ivan <i at b> / GPL\n"
+    )
+    assert read_folder_lists(tmp_path) == {
+        "af/words/a.ogg": ("Her Bos", "GPL"),
+        "af/words/b.ogg": ("http://x.org/", "Creative Common License BY-SA"),
+        "af/words/c.ogg": ("", "GPL V3+"),
+        "ru/misc/a.ogg": ("Ivan", "GPL"),
+    }
+    (tmp_path / "door").mkdir()
+    (tmp_path / "door" / "credits.md").write_text(
+        "| File Name | Author | License |\n|---|---|---|\n"
+        "| open.ogg | kyles | **CC0 1.0** | link |\n|  |  | ** ** |  |\n"
+    )
+    assert read_markdown_tables(tmp_path) == {
+        "door/open.ogg": ("kyles", "CC0 1.0")
+    }

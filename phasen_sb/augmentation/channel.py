@@ -38,6 +38,8 @@ class ChannelEffect(Effect):
         noisy, clean : torch.Tensor
             ``[B, samples]``
         """
+        if not self.probability:
+            return noisy, clean
         pairs = self(torch.cat([noisy, clean], 1), generator)
         noisy, clean = pairs.chunk(2, 1)
         return noisy, clean

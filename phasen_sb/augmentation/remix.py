@@ -122,7 +122,8 @@ class Remix:
             ``[B, samples]``, zero past each utterance's end. The noise of a
             shorter utterance ends earlier in a longer one.
         clean : torch.Tensor
-            ``[B, samples]``, changed by the speech effects alone.
+            ``[B, samples]``, changed by the speech effects, and by channel
+            effects where they lose what nobody can bring back.
         """
         generator = seeded_generator(seed) if isinstance(seed, str) else seed
         if not self.probability:

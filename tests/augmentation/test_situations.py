@@ -89,6 +89,12 @@ def test_half_of_the_codecs_are_telephones():
     # What is lost is softer than what is kept.
     lost = error[~phone]
     assert (lost < 0.1).all() and lost.max() > 0.01
+    # Each of a pair stays itself.
+    torch.manual_seed(0)
+    other = torch.randn(200, 4000)
+    _, target = Codec(1).apply(noisy, other, seeded(1))
+    likeness = (target * other).sum(1) / (target.norm(dim=1) ** 2)
+    assert torch.allclose(likeness, torch.tensor(1.0), atol=0.05)
     untouched, target = Codec(0).apply(noisy, clean, seeded())
     assert torch.equal(untouched, noisy) and torch.equal(target, clean)
 

@@ -97,6 +97,17 @@ def test_noise_falls_by_what_is_drawn_per_octave():
         assert abs(high - low - 2 * slope) < 2
 
 
+def test_coloured_noise_swells_and_fades():
+    noise = FAMILIES["colored"](40, 4 * RATE, RATE, seeded())
+    level = 10 * noise.unfold(1, 1600, 1600).square().mean(2).log10()
+    assert (level.std(1) > 0.7).float().mean() > 0.9
+    # Mostly louder at low frequencies, by amounts of their own.
+    power = torch.fft.rfft(noise).abs().square()
+    low, high = power[:, 2000:2400].sum(1), power[:, 16000:19200].sum(1)
+    slope = 10 * (low * 8 / high).log10()
+    assert slope.median() > 5 and slope.std() > 5
+
+
 def test_struck_bodies_ring_and_fall_by_60_db():
     struck = torch.zeros(30, RATE)
     struck[:, 1000] = 1

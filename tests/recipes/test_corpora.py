@@ -15,7 +15,12 @@ from recipes.corpora.__main__ import build, main
 from recipes.corpora.credits import read_folder_lists, read_markdown_tables
 from recipes.corpora.pack import make_pack
 from recipes.corpora.recordings import read_rows
-from recipes.corpora.signals import RATE, active_level, estimate_snr
+from recipes.corpora.signals import (
+    RATE,
+    active_level,
+    clipped_share,
+    estimate_snr,
+)
 from recipes.corpora.speech import Word, cut_at_pauses, join
 from recipes.corpora.table import read_table
 
@@ -330,6 +335,12 @@ def test_snr_of_a_recording_is_estimated():
     for wanted in (20, 40):
         floor = 0.1 * 10 ** (-wanted / 20) * rng.standard_normal(len(speech))
         assert abs(estimate_snr(speech + floor) - wanted) < 2
+
+
+def test_clipping_is_noticed():
+    tone = 1.2 * np.sin(np.arange(RATE) / 20)
+    assert clipped_share(tone.clip(-1, 1)) > 0.2
+    assert clipped_share(tone / 1.21) == 0  # loud, but round
 
 
 def test_credits_are_read(tmp_path):

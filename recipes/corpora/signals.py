@@ -87,6 +87,17 @@ def clipped_share(samples: np.ndarray) -> float:
     return float(runs[runs >= 4].sum()) / len(samples)
 
 
+def peak_share(samples: np.ndarray) -> float:
+    """Share of the samples near the peak, of those that are loud at all.
+
+    It is below .01 in most speech, and above .03 behind a limiter, or where a
+    lossy codec has rounded what was clipped.
+    """
+    size = np.abs(samples)
+    loud = size > np.sqrt(np.mean(samples[size > 0] ** 2)) / 3
+    return float((size > 0.85 * size.max()).sum() / max(loud.sum(), 1))
+
+
 def treble(samples: np.ndarray) -> float:
     """Level of what lies above 4 kHz, relative to all (dB)."""
     power = np.abs(np.fft.rfft(samples)) ** 2

@@ -16,8 +16,8 @@ from .signals import FRAME, HOP, RATE
 
 LEVEL = -26.0  # active level of an utterance (dB of full scale)
 PEAK = 0.9
-#: Louder recordings were clipped, although their coding hides it.
-LOUDEST = -12.0
+#: More was clipped before it was coded, or limited.
+MOST_AT_PEAK, LOUDEST = 0.03, -7.0
 LONGEST = 8.0  # s; longer recordings are cut
 SHORTEST_WORD = 0.18
 SHORTEST = 1.5
@@ -68,8 +68,8 @@ def read_word(path: Path, name: str, dropped: Counter) -> Word | None:
         start, end = signals.find_speech(whole)
         if level < -60:
             reason = "silent"
-        elif level > LOUDEST:
-            reason = "overdriven"
+        elif level > LOUDEST or signals.peak_share(samples) > MOST_AT_PEAK:
+            reason = "limited"
         elif end - start < SHORTEST_WORD * RATE:
             reason = "too short"
         elif signals.treble(whole[start:end]) < -55:

@@ -20,6 +20,7 @@ from recipes.corpora.signals import (
     active_level,
     clipped_share,
     estimate_snr,
+    peak_share,
 )
 from recipes.corpora.speech import Word, cut_at_pauses, join
 from recipes.corpora.table import read_table
@@ -62,7 +63,8 @@ def sources(tmp_path_factory):
             sf.write(folder / f"w{k:02d}.ogg", say_word(rng, 22050), 22050)
             credits.append(f"w{k:02d}.ogg   {author} / {licence}")
     french = voices / "fr" / "words"
-    sf.write(french / "clipped.ogg", np.sign(say_word(rng, 22050)), 22050)
+    clipped = (30 * say_word(rng, 22050)).clip(-0.9, 0.9)
+    sf.write(french / "clipped.ogg", clipped, 22050)
     sf.write(french / "silent.ogg", np.zeros(22050), 22050)
     sf.write(french / "unlisted.ogg", say_word(rng, 22050), 22050)
     sf.write(french / "long.ogg", np.tile(say_word(rng, 22050), 14), 22050)
@@ -341,6 +343,9 @@ def test_clipping_is_noticed():
     tone = 1.2 * np.sin(np.arange(RATE) / 20)
     assert clipped_share(tone.clip(-1, 1)) > 0.2
     assert clipped_share(tone / 1.21) == 0  # loud, but round
+    speech = np.random.default_rng(0).laplace(size=RATE)
+    assert peak_share(speech) < 0.01
+    assert peak_share(speech.clip(-1.5, 1.5)) > 0.1
 
 
 def test_credits_are_read(tmp_path):

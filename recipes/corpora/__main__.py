@@ -6,7 +6,7 @@ from collections import defaultdict
 from functools import partial
 from pathlib import Path
 
-from phasen_sb.errors import UserError
+from phasen_sb.errors import UserError, choose
 from phasen_sb.utils.files import write_json
 from phasen_sb.utils.folders import existing_folder, make_writable_folder
 from phasen_sb.utils.parallel import process_files
@@ -14,7 +14,13 @@ from phasen_sb.utils.parallel import process_files
 from .far import make_validation
 from .obtain import obtain
 from .pack import make_pack
-from .recordings import Row, make_recordings, write_rows
+from .recordings import (
+    Row,
+    find_manifest,
+    make_recordings,
+    read_rows,
+    write_rows,
+)
 from .table import Source, Table, read_table
 
 SOURCES = Path(__file__).with_name("sources.yaml")
@@ -38,22 +44,33 @@ def build(
     The other arguments are the options of the command.
     """
     table = read_table(sources)
+    names = [one.name for one in table.sources]
+    for name in only or ():
+        choose("--only", name, names)
     chosen = [one for one in table.sources if not only or one.name in only]
-    rows = [
-        row
-        for of_source in process_files(
-            partial(_build_source, table, work, sources.parent, mirrors),
-            chosen,
-            jobs,
-            "Sources",
-        )
-        for row in of_source
-    ]
+    process_files(
+        partial(_build_source, table, work, sources.parent, mirrors),
+        chosen,
+        jobs,
+        "Sources",
+    )
+    manifests = [find_manifest(one, table, work) for one in table.sources]
+    rows = [row for one in manifests if one.exists() for row in read_rows(one)]
+    _remove_others(work, rows, manifests)
     write_rows(work / "manifest.csv", rows)
     make_validation(work, rows, pairs)
     make_pack(work, rows, mib)
     write_json(work / "summary.json", summarize(rows))
     return rows
+
+
+def _remove_others(work: Path, rows: list[Row], manifests: list[Path]) -> None:
+    """Removes what an earlier table, or a build that was stopped, has left."""
+    kept = {work / row.file for row in rows} | set(manifests)
+    for pattern in ("speech/*/*", "noise/*/*", "far/*/*/*", "manifests/*"):
+        for path in work.glob(pattern):
+            if path not in kept:
+                path.unlink()
 
 
 def _build_source(
@@ -62,11 +79,11 @@ def _build_source(
     tables: Path,
     mirrors: Path | None,
     source: Source,
-) -> list[Row]:
+) -> None:
     root, version = obtain(source, work, mirrors, tables)
     if source.version and version != source.version:
         print(f"{source.name}: {version} in place of {source.version}")
-    return make_recordings(source, root, version, table, work)
+    make_recordings(source, root, version, table, work)
 
 
 def summarize(rows: list[Row]) -> dict:

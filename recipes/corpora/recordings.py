@@ -52,6 +52,14 @@ class Recording:
     licence: str
 
 
+def find_manifest(source: Source, table: Table, work: Path) -> Path:
+    """Names the manifest of a source; other settings have another name."""
+    held = ",".join(sorted(table.far_languages | table.far_noises))
+    number = zlib.crc32(f"{CODE_VERSION} {held}".encode())
+    name = f"{source.name}-{source.digest()}-{number:08x}.csv"
+    return work / "manifests" / name
+
+
 def make_recordings(
     source: Source, root: Path, version: str, table: Table, work: Path
 ) -> list[Row]:
@@ -61,16 +69,9 @@ def make_recordings(
     ``work/noise`` and, held out, ``work/far``. The manifest in
     ``work/manifests`` is written last.
     """
-    held = ",".join(sorted(table.far_languages | table.far_noises))
-    number = zlib.crc32(f"{CODE_VERSION} {held}".encode())
-    name = f"{source.name}-{source.digest()}-{number:08x}"
-    manifest = work / "manifests" / f"{name}.csv"
+    manifest = find_manifest(source, table, work)
     if manifest.exists():
         return read_rows(manifest)
-    for old in (work / "manifests").glob(f"{source.name}-*.csv"):
-        for row in read_rows(old):
-            (work / row.file).unlink(missing_ok=True)
-        old.unlink()
     dropped: Counter = Counter()
     rows: list[Row] = []
     found = _find_recordings(source, root, source.speech)

@@ -237,8 +237,10 @@ def test_started_again_it_goes_on_and_changes_nothing(
         }
 
     before = stamps()
+    stray = work / "speech" / "v-zoe-dupont" / "voices-fr-0099.flac"
+    stray.write_bytes(b"of a build that was stopped")
     words = ["--sources", str(sources), "--pairs", "10", "--mib", "0.7"]
-    main([str(work), *words])
+    main([str(work), *words, "--only", "noises"])
     assert stamps() == before
     out = capsys.readouterr().out
     assert "far: speech" in out and "1 voices, 1 languages" in out
@@ -287,6 +289,8 @@ def test_wrong_tables_are_refused(tmp_path):
     path.write_text(yaml.safe_dump(table))
     with pytest.raises(UserError, match="has none of the files"):
         build(tmp_path / "work", path, jobs=1)
+    with pytest.raises(UserError, match="--only is 'b'; it must be one of a"):
+        build(tmp_path / "work", path, only=["b"])
 
 
 def test_the_shipped_table_holds_out_what_it_says():

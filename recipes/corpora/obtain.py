@@ -54,26 +54,35 @@ def obtain(
 
 def _unpack_package(source: Source, downloads: Path, target: Path) -> str:
     package = _download_package(source.package, downloads)
-    with subprocess.Popen(
-        ["dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE
-    ) as process:
-        with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
-            for member in archive:
-                if not member.isfile():
-                    continue
-                name = member.name.removeprefix("./")
-                content = archive.extractfile(member)
-                if any(fnmatchcase(name, one) for one in source.zip):
-                    spooled = target / ".zip"
-                    with open(spooled, "wb") as file:
-                        shutil.copyfileobj(content, file)
-                    _unpack_zip(source, spooled, target)
-                    spooled.unlink()
-                elif source.wants(name):
-                    _write(target, name, content.read())
-    if process.returncode:
-        raise UserError(f"{package} is damaged; delete it, then run again.")
-    return _ask("dpkg-deb", "-f", str(package), "Version").strip()
+    version = _ask("dpkg-deb", "-f", str(package), "Version").strip()
+    command = ["dpkg-deb", "--fsys-tarfile", str(package)]
+    try:
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+                _unpack_members(source, archive, target)
+    except tarfile.TarError as error:
+        raise UserError(
+            f"{package} is damaged ({error}); delete it, then run again."
+        ) from error
+    return version
+
+
+def _unpack_members(
+    source: Source, archive: tarfile.TarFile, target: Path
+) -> None:
+    for member in archive:
+        if not member.isfile():
+            continue
+        name = member.name.removeprefix("./")
+        content = archive.extractfile(member)
+        if any(fnmatchcase(name, one) for one in source.zip):
+            spooled = target / ".zip"
+            with open(spooled, "wb") as file:
+                shutil.copyfileobj(content, file)
+            _unpack_zip(source, spooled, target)
+            spooled.unlink()
+        elif source.wants(name):
+            _write(target, name, content.read())
 
 
 def _download_package(name: str, downloads: Path) -> Path:

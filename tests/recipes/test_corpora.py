@@ -3,6 +3,7 @@
 import csv
 import shutil
 import subprocess
+import zipfile
 from collections import Counter
 
 import numpy as np
@@ -263,6 +264,49 @@ def test_started_again_it_goes_on_and_changes_nothing(
         if path.suffix == ".flac":  # serial numbers of Ogg differ
             assert twin.read_bytes() == path.read_bytes()
         assert twin.exists()
+
+
+@pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="needs Debian")
+def test_packages_are_unpacked_with_the_archives_in_them(tmp_path, capsys):
+    root = tmp_path / "root"
+    (root / "DEBIAN").mkdir(parents=True)
+    (root / "DEBIAN" / "control").write_text(
+        "Package: game-data\nVersion: 1.2-1\nArchitecture: all\n"
+        "Maintainer: A <a@b>\nDescription: a game\n"
+    )
+    noise = np.random.default_rng(0).standard_normal(2 * RATE) / 20
+    sf.write(root / "rain.wav", noise, RATE)
+    with zipfile.ZipFile(root / "public.zip", "w") as archive:
+        archive.write(root / "rain.wav", "audio/wind.wav")
+        archive.writestr("audio/unwanted.txt", "x")
+    downloads = tmp_path / "work" / "downloads"
+    downloads.mkdir(parents=True)
+    package = downloads / "game-data_1.2-1_all.deb"
+    subprocess.run(["dpkg-deb", "--build", root, package], check=True)
+    by = {"author": "A", "licence": "CC0"}
+    source = {
+        "name": "game",
+        "package": "game-data",
+        "version": "1.1-1",
+        "zip": "public.zip",
+        "noise": [
+            {"label": "rain", "files": "rain.wav", **by},
+            {"label": "wind", "files": "audio/*.wav", **by},
+        ],
+    }
+    held = {"languages": [], "noises": []}
+    table = tmp_path / "sources.yaml"
+    table.write_text(yaml.safe_dump({"held_out": held, "sources": [source]}))
+    rows = build(tmp_path / "work", table, jobs=1)
+    assert [(row.label, row.version) for row in rows] == [
+        ("rain", "1.2-1"),
+        ("wind", "1.2-1"),
+    ]
+    assert "game: 1.2-1 in place of 1.1-1" in capsys.readouterr().out
+    package.write_bytes(package.read_bytes()[:-1000])
+    shutil.rmtree(tmp_path / "work" / "sources")
+    with pytest.raises(UserError, match="game-data_1.2-1_all.deb is damaged"):
+        build(tmp_path / "work", table, jobs=1)
 
 
 def test_wrong_tables_are_refused(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 import soundfile as sf
 import yaml
 
+from phasen_sb.data.pack import read_pack
 from phasen_sb.errors import UserError
 from recipes.corpora.__main__ import build, main
 from recipes.corpora.credits import read_folder_lists, read_markdown_tables
@@ -214,7 +215,12 @@ def test_pack_fits_and_holds_training_files_alone(work):
             part = samples[round(start * rate) : round((start + length) * rate)]
             gap = samples[round((start + length + 0.05) * rate) :][: rate // 10]
             assert np.square(part).mean() > 1e3 * np.square(gap).mean()
+    # A training on a GPU reads it.
+    read = read_pack(pack, jobs=1)
     packed = read_rows(pack / "sources.csv")
+    for kind in ("speech", "noise"):
+        seconds = [row.seconds for row in packed if row.kind == kind]
+        assert abs(sum(map(len, read[kind])) / RATE - sum(seconds)) < 0.1
     assert {row.split for row in packed} == {"train"}
     assert {row.label for row in packed} == {"v-zoe-dupont", "rain", "tick"}
 

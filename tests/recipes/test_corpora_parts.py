@@ -1,0 +1,78 @@
+"""How recordings are judged, cut and joined, and credits are read."""
+
+import numpy as np
+
+from recipes.corpora.credits import read_folder_lists, read_markdown_tables
+from recipes.corpora.signals import (
+    RATE,
+    clipped_share,
+    estimate_snr,
+    peak_share,
+)
+from recipes.corpora.speech import Word, cut_at_pauses, join
+
+
+def test_words_are_joined_at_the_tempo_of_speech():
+    rng = np.random.default_rng(0)
+    tone = 0.1 * np.sin(np.arange(RATE // 2) / 3).astype(np.float32)
+    whole = np.concatenate([tone, np.full(RATE // 4, 1e-4, np.float32)])
+    joined = join([Word(tone, whole, "a")] * 40, rng)
+    silent = np.abs(joined) < 1e-3
+    edges = np.flatnonzero(np.diff(silent.astype(int)))
+    pauses = np.diff(edges)[silent[edges[:-1] + 1]] / RATE
+    pauses = pauses[pauses > 0.03]
+    assert len(pauses) == 39
+    assert 0.05 < pauses.min() and pauses.max() < 0.85
+    assert 0.15 < np.median(pauses) < 0.4
+    # The room goes on in the pauses.
+    assert np.square(joined[silent]).mean() > 1e-10
+
+
+def test_long_recordings_are_cut_where_they_are_silent():
+    rng = np.random.default_rng(0)
+    speech = 0.1 * rng.standard_normal(20 * RATE)
+    for second in (6, 11, 16):
+        speech[second * RATE : second * RATE + 4000] = 0
+    parts = cut_at_pauses(speech)
+    assert [round(len(part) / RATE) for part in parts] == [6, 5, 5, 4]
+    assert sum(map(len, parts)) == len(speech)
+
+
+def test_snr_of_a_recording_is_estimated():
+    rng = np.random.default_rng(0)
+    speech = 0.1 * rng.standard_normal(4 * RATE)
+    speech[RATE : 2 * RATE] = 0
+    for wanted in (20, 40):
+        floor = 0.1 * 10 ** (-wanted / 20) * rng.standard_normal(len(speech))
+        assert abs(estimate_snr(speech + floor) - wanted) < 2
+
+
+def test_clipping_is_noticed():
+    tone = 1.2 * np.sin(np.arange(RATE) / 20)
+    assert clipped_share(tone.clip(-1, 1)) > 0.2
+    assert clipped_share(tone / 1.21) == 0  # loud, but round
+    speech = np.random.default_rng(0).laplace(size=RATE)
+    assert peak_share(speech) < 0.01
+    assert peak_share(speech.clip(-1.5, 1.5)) > 0.1
+
+
+def test_credits_are_read(tmp_path):
+    (tmp_path / "LICENSE").write_text(
+        "./af/words:\na.ogg  Her Bos 2011 / GPL\n"
+        "b.ogg http://x.org/ Creative Common License BY-SA\n\n"
+        "c.ogg  GPL V3+\n./ru/misc:\na.ogg Ivan <i at b> / GPL\n"
+    )
+    assert read_folder_lists(tmp_path) == {
+        "af/words/a.ogg": ("Her Bos", "GPL"),
+        "af/words/b.ogg": ("http://x.org/", "Creative Common License BY-SA"),
+        "af/words/c.ogg": ("", "GPL V3+"),
+        "ru/misc/a.ogg": ("Ivan", "GPL"),
+    }
+    (tmp_path / "door").mkdir()
+    (tmp_path / "door" / "credits.md").write_text(
+        "| File Name | Author | License |\n|---|---|---|\n"
+        "| open.ogg | kyles | **CC0 1.0** | link |\n|  |  | ** ** |  |\n"
+    )
+    assert read_markdown_tables(tmp_path) == {
+        "door/open.ogg": ("kyles", "CC0 1.0")
+    }

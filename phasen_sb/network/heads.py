@@ -73,7 +73,9 @@ class AmplitudeHead(nn.Module):
             initializer = near_one_complex_mask
             if activation is not None:
                 initializer = NearOneMask(activation)
-        self.squeeze = ConvNormAct(channels, squeezed_channels, (1, 1))
+        self.squeeze = ConvNormAct(
+            channels, squeezed_channels, (1, 1), folded=True
+        )
         self.recurrent = RECURRENT_LAYERS[recurrent](
             squeezed_channels * n_bins,
             recurrent_units,

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from phasen_sb.network.convolution import convolve
 from phasen_sb.network.memory_layout import swap_axes
 from phasen_sb.network.norms import BatchNorm
 from phasen_sb.signals.padding import clear_padded_frames
@@ -72,8 +73,7 @@ class Conv2d(nn.Conv2d):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps ``[B, C_in, T, F]`` to ``[B, C_out, T, F]``."""
         weight = swap_axes(self.weight)
-        padding = [size // 2 for size in weight.shape[2:]]
-        out = F.conv2d(swap_axes(x), weight, self.bias, padding=padding)
+        out = convolve(swap_axes(x), weight, self.bias, self.training)
         return swap_axes(out)
 
 
@@ -104,8 +104,9 @@ class FrameConv(Conv2d):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps ``[B, C_in, T, 1]`` to ``[B, C_out, T, 1]``."""
         outputs, _, taps, _ = self.weight.shape
-        weight = self.weight[..., 0].permute(2, 0, 1).flatten(0, 1)
-        shares = F.linear(x[..., 0].transpose(1, 2), weight)
+        weight = self.weight.squeeze(3).permute(2, 0, 1).flatten(0, 1)
+        # Squeezed, not indexed: that would make zeros for the gradient.
+        shares = F.linear(x.squeeze(3).transpose(1, 2), weight)
         shares = shares.unflatten(2, (taps, outputs))
         # A tap of one frame sees the share that another frame contributes.
         shares = F.pad(shares, (0, 0, 0, 0, taps // 2, taps // 2))
@@ -204,6 +205,10 @@ class ConvNormAct(nn.Module):
         Kernel as (time, frequency), both odd.
     conv : type
         The convolution's class.
+    folded : bool
+        Whether the few channels that come out are then folded into frames. In
+        training on a CPU they lie in memory one after the other, for which
+        PyTorch's batch norm is five times faster.
 
     Example
     -------
@@ -212,14 +217,18 @@ class ConvNormAct(nn.Module):
     torch.Size([1, 4, 10, 17])
     """
 
+    folded: bool = False
+
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
         kernel_size: Sequence[int],
         conv: type[Conv2d] = Conv2d,
+        folded: bool = False,
     ):
         super().__init__()
+        self.folded = folded
         self.conv = conv(in_channels, out_channels, kernel_size)
         self.norm = BatchNorm(out_channels)
 
@@ -230,6 +239,7 @@ class ConvNormAct(nn.Module):
 
         Both are zero on padded frames, where ``valid`` (``[B, 1, T, 1]``) is.
         """
-        return clear_padded_frames(
-            F.relu(self.norm(self.conv(x), valid)), valid
-        )
+        x = self.conv(x)
+        if self.training and self.folded and x.device.type == "cpu":
+            x = x.contiguous()
+        return clear_padded_frames(F.relu(self.norm(x, valid)), valid)

@@ -1,5 +1,6 @@
 """Installs phasen_sb."""
 
+import platform
 import re
 import sys
 import zlib
@@ -9,6 +10,25 @@ from setuptools import Extension, find_packages, setup
 
 KERNELS = Path("phasen_sb/optimized/native")
 SOURCES = sorted([*KERNELS.glob("*.cpp"), *KERNELS.glob("*.hpp")])
+# One library for each instruction set, chosen when they are loaded.
+X86 = {
+    "avx2": ["-mavx2", "-mfma"],
+    "avx512": [
+        "-mavx512f",
+        "-mavx512bw",
+        "-mavx512dq",
+        "-mavx512vl",
+        "-mavx512bf16",
+        "-mamx-tile",
+        "-mamx-bf16",
+    ],
+}
+INSTRUCTIONS = {
+    "x86_64": X86,
+    "amd64": X86,
+    "aarch64": {"neon": []},
+    "arm64": {"neon": []},
+}.get(platform.machine().lower(), {})
 # The YAMLs and the recipes live at the top level, where people look for them,
 # and are installed inside the package, where they can be found.
 PACKAGE_DIR = {
@@ -46,7 +66,7 @@ setup(
     },
     ext_modules=[
         Extension(
-            "phasen_sb.optimized.native._kernels",
+            f"phasen_sb.optimized.native._kernels_{name}",
             [str(KERNELS / "kernels.cpp")],
             depends=[str(path) for path in SOURCES],
             # Kernels of other sources than those beside them are not used.
@@ -59,23 +79,17 @@ setup(
             extra_compile_args=[
                 "-std=c++17",
                 "-O3",
-                "-fopenmp",
-                # The kernels ask the CPU before they use them.
-                "-mavx512f",
-                "-mavx512bw",
-                "-mavx512dq",
-                "-mavx512vl",
-                "-mavx512bf16",
-                "-mamx-tile",
-                "-mamx-bf16",
+                "-ffp-contract=fast",  # multiply and add at once
+                "-Wno-psabi",
                 "-Wno-uninitialized",
                 "-Wno-maybe-uninitialized",
                 "-Wno-unknown-pragmas",  # of another compiler
+                *flags,
             ],
-            extra_link_args=["-fopenmp"],
-            # Without a compiler, or on another CPU, PyTorch computes the same.
+            # Without a compiler, PyTorch computes the same.
             optional=True,
         )
+        for name, flags in INSTRUCTIONS.items()
     ],
     install_requires=[
         "torch>=2.11,<2.13",

@@ -12,13 +12,10 @@ import phasen_sb
 from phasen_sb import PHASEN, ConvISTFT, ConvSTFT, PhasenEnhancer
 from phasen_sb.errors import UserError
 from phasen_sb.network.norms import BatchNorm
-from phasen_sb.optimized import folding, optimize
-from phasen_sb.optimized.native import (
-    library,
-    operations as native,
-)
+from phasen_sb.optimized import optimize
+from phasen_sb.optimized.native import library
 from phasen_sb.optimized.network import KEPT_FRAMES, TiledPHASEN
-from phasen_sb.optimized.portable import convolution, operations as portable
+from phasen_sb.optimized.portable import convolution
 from phasen_sb.optimized.streams import Grid
 from phasen_sb.utils.hardware import PRECISIONS
 
@@ -75,31 +72,23 @@ def distance(one, other):
     return float((one - other).norm() / one.norm())
 
 
-@pytest.fixture(params=["AMX", "AVX-512", "oneDNN", "PyTorch"])
+COMPILED = [
+    name
+    for name, kinds in library.CHOICES.items()
+    if library.load_library(kinds[0].library)
+]
+
+
+@pytest.fixture(params=[*COMPILED, "oneDNN", "PyTorch"])
 def operations(request, monkeypatch):
     """What computes the tiles, where this machine has it."""
-    chosen = native
-    if request.param == "AMX":
-        if library.find_kind(torch.bfloat16) != library.AMX:
-            pytest.skip("no compiled kernels for AMX")
-    elif request.param == "AVX-512":
-        if library.find_kind(torch.float32) is None:
-            pytest.skip("no compiled kernels, or no AVX-512")
-        vectors = {torch.float32: library.FP32, torch.bfloat16: library.BF16}
-        if not library.load_library().phasen_supports(library.BF16):
-            del vectors[torch.bfloat16]
-        for module in (native, library):
-            monkeypatch.setattr(module, "find_kind", vectors.get)
-    else:
-        chosen = portable
+    kinds = library.CHOICES.get(request.param, ())
+    if kinds and not library.is_supported(kinds[0]):
+        pytest.skip("no such kernels")
+    kinds = tuple(filter(library.is_supported, kinds))
+    monkeypatch.setattr(library, "list_kinds", lambda: kinds)
     if request.param == "PyTorch":
         monkeypatch.setattr(convolution, "has_fused", lambda dtype: False)
-
-    def choose(dtype):
-        is_here = chosen is portable or native.find_kind(dtype) is not None
-        return chosen if is_here else portable
-
-    monkeypatch.setattr(folding, "choose_operations", choose)
     return request.param
 
 
@@ -119,23 +108,24 @@ def test_equals_the_plain_network(options, operations):
 @torch.inference_mode()
 @pytest.mark.parametrize("name", ["seed", "paper", "odd channels"])
 def test_what_memory_held_before_does_not_matter(name, operations, monkeypatch):
-    chosen = folding.choose_operations(torch.bfloat16)
-    empty_tile = chosen.empty_tile
     network = trained(**OPTIONS[name])
-    for frames in (1, 65, 201):
-        x = torch.randn(1, frames, 17, 2)
-        for dtype in (torch.float32, torch.bfloat16):
-            tiled, results = TiledPHASEN(network, dtype), []
+    for dtype in (torch.float32, torch.bfloat16):
+        tiled = TiledPHASEN(network, dtype)
+        chosen = tiled.operations
+        empty_tile = chosen.empty_tile
+        for frames in (1, 65, 201):
+            x, results = torch.randn(1, frames, 17, 2), []
             for value in (0, torch.nan, torch.inf):
 
-                def filled(shape, dtype, value=value):
-                    tile = empty_tile(shape, dtype)
+                def filled(shape, dtype, value=value, make=empty_tile):
+                    tile = make(shape, dtype)
                     if dtype == torch.uint8:  # of NaN
                         value = 255 if value else 0
                     return tile.fill_(value)
 
-                monkeypatch.setattr(chosen, "empty_tile", filled)
-                results.append(tiled(x).spectrogram)
+                with monkeypatch.context() as patch:
+                    patch.setattr(chosen, "empty_tile", filled)
+                    results.append(tiled(x).spectrogram)
             assert torch.equal(results[0], results[1])
             assert torch.equal(results[0], results[2])
 
@@ -157,8 +147,9 @@ def test_threads_change_nothing(operations):
 
 
 def test_kernels_of_other_sources_are_not_used(tmp_path, monkeypatch):
-    if library.load_library() is None:
+    if not library.list_kinds():
         pytest.skip("no compiled kernels")
+    name = library.list_kinds()[0].library
     folder = Path(library.__file__).parent
     for path in [*folder.glob("*.cpp"), *folder.glob("*.hpp")]:
         (tmp_path / path.name).write_bytes(path.read_bytes() + b"\n")
@@ -166,7 +157,7 @@ def test_kernels_of_other_sources_are_not_used(tmp_path, monkeypatch):
         (tmp_path / path.name).symlink_to(path)
     monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
     with pytest.warns(UserWarning, match="install phasen_sb again"):
-        assert library.load_library.__wrapped__() is None
+        assert library.load_library.__wrapped__(name) is None
 
 
 @torch.inference_mode()
@@ -322,16 +313,16 @@ def test_states_of_other_shapes_are_refused(operations):
 
 def test_loading_looks_for_kernels_again(monkeypatch):
     stored = pickle.dumps(library.Compiled(torch.bfloat16))
-    monkeypatch.setattr(library, "find_kind", lambda dtype: library.BF16)
+    monkeypatch.setattr(library, "list_kinds", lambda: (library.BF16,))
     assert pickle.loads(stored).kind == library.BF16
-    monkeypatch.setattr(library, "find_kind", lambda dtype: None)
+    monkeypatch.setattr(library, "list_kinds", lambda: ())
     with pytest.raises(UserError, match="optimize the trained enhancer here"):
         pickle.loads(stored)
 
 
 @torch.inference_mode()
 def test_is_loaded_where_there_is_no_onednn(monkeypatch):
-    monkeypatch.setattr(folding, "choose_operations", lambda dtype: portable)
+    monkeypatch.setattr(library, "list_kinds", lambda: ())
     tiled, x = TiledPHASEN(trained()), torch.randn(1, 65, 17, 2)
     stored = pickle.dumps(tiled)
     monkeypatch.setattr(convolution, "has_fused", lambda dtype: False)
@@ -364,12 +355,35 @@ def test_stays_where_and_what_it_is(precision):
     assert torch.equal(enhancer(x)[0], plain)
 
 
-def test_the_environment_switches_kernels_off(monkeypatch):
+def test_the_environment_chooses_kernels(monkeypatch):
+    list_kinds = library.list_kinds.__wrapped__
     monkeypatch.setenv("PHASEN_KERNELS", "none")
-    assert library.load_library.__wrapped__() is None
+    assert list_kinds() == ()
     monkeypatch.setenv("PHASEN_KERNELS", "off")
     with pytest.raises(UserError, match="PHASEN_KERNELS is 'off'; set it to"):
-        library.load_library.__wrapped__()
+        list_kinds()
+    for name, kinds in library.CHOICES.items():
+        monkeypatch.setenv("PHASEN_KERNELS", name)
+        monkeypatch.setattr(library, "is_supported", kinds.__contains__)
+        assert list_kinds() == kinds
+        monkeypatch.setattr(library, "is_supported", lambda kind: False)
+        monkeypatch.setattr(library, "load_library", lambda name: None)
+        with pytest.raises(UserError, match=f"{kinds[0].title} are not comp"):
+            list_kinds()
+        monkeypatch.setattr(library, "load_library", lambda name: object())
+        with pytest.raises(UserError, match=f"CPU has no {kinds[0].title}"):
+            list_kinds()
+
+
+@torch.inference_mode()
+def test_all_kernels_agree(monkeypatch):
+    network, x = trained(), torch.randn(1, 201, 17, 2)
+    expected = network(x).spectrogram
+    for kinds in [(), *((kind,) for kind in library.KINDS)]:
+        if all(map(library.is_supported, kinds)):
+            monkeypatch.setattr(library, "list_kinds", lambda k=kinds: k)
+            ours = TiledPHASEN(network)(x).spectrogram
+            assert (ours - expected).abs().max() < 1e-4
 
 
 def test_says_what_it_cannot_do():

@@ -11,22 +11,34 @@ from phasen_sb.optimized.native import (
 )
 from phasen_sb.optimized.portable import operations as portable
 
-KINDS = {
-    library.FP32: torch.float32,
-    library.BF16: torch.bfloat16,
-    library.AMX: torch.bfloat16,
-}
+COMPILED = [
+    kind for kind in library.KINDS if library.load_library(kind.library)
+]
 
 
-@pytest.fixture(params=KINDS, ids=["FP32", "BF16", "AMX"])
+@pytest.fixture(params=COMPILED, ids=lambda kind: kind.title)
 def dtype(request, monkeypatch):
     """The precision of a kind of kernels, which is switched on."""
-    compiled = library.load_library()
-    if compiled is None or not compiled.phasen_supports(request.param):
+    if not library.is_supported(request.param):
         pytest.skip("no such kernels")
-    for module in (native, library):
-        monkeypatch.setattr(module, "find_kind", lambda dtype: request.param)
-    return KINDS[request.param]
+    switch_on(request.param, monkeypatch)
+    return request.param.dtype
+
+
+@pytest.fixture(
+    params=[kind for kind in COMPILED if kind.dtype == torch.float32],
+    ids=lambda kind: kind.title,
+)
+def fp32(request, monkeypatch):
+    """Kernels of fp32, which are switched on."""
+    if not library.is_supported(request.param):
+        pytest.skip("no such kernels")
+    switch_on(request.param, monkeypatch)
+
+
+def switch_on(kind, monkeypatch):
+    kinds = [one for one in library.KINDS if one.library == kind.library]
+    monkeypatch.setattr(library, "list_kinds", lambda: (kind, *kinds))
 
 
 def tile(*shape, dtype):
@@ -83,9 +95,9 @@ def test_convolution(shape, after, dtype):
 @pytest.mark.parametrize("bins", [19, 33, 67, 257])
 @pytest.mark.parametrize("channels", [3, 5, 12])
 @pytest.mark.parametrize("packed", [1, 2, 4])
-def test_kernels_of_fives_with_bins_packed(packed, channels, bins, monkeypatch):
-    if library.find_kind(torch.float32) is None:
-        pytest.skip("no such kernels")
+def test_kernels_of_fives_with_bins_packed(
+    packed, channels, bins, fp32, monkeypatch
+):
     monkeypatch.setattr(convolutions, "PACKS", (packed,))
     monkeypatch.setattr(convolutions, "INPUT_COST", -1e9)
     torch.manual_seed(0)
@@ -173,9 +185,7 @@ def test_norms(dtype):
 
 @pytest.mark.parametrize("operations", [native, portable])
 @pytest.mark.parametrize("shape", [(3, 16, 24), (5, 7, 3), (2, 1, 1)], ids=str)
-def test_24_bit_floats_have_16_significant_bits(shape, operations):
-    if operations is native and library.find_kind(torch.float32) is None:
-        pytest.skip("no such kernels")
+def test_24_bit_floats_have_16_significant_bits(shape, operations, fp32):
     torch.manual_seed(0)
     x = torch.randn(shape) * 10.0 ** torch.randint(-30, 30, shape)
     x.view(-1)[0] = -torch.inf
@@ -191,9 +201,7 @@ def test_24_bit_floats_have_16_significant_bits(shape, operations):
 
 
 @pytest.mark.parametrize("operations", [native, portable])
-def test_24_bit_floats_of_some_frames(operations):
-    if operations is native and library.find_kind(torch.float32) is None:
-        pytest.skip("no such kernels")
+def test_24_bit_floats_of_some_frames(operations, fp32):
     x = torch.arange(120.0).view(2, 12, 5)
     kept = torch.zeros(2, 12, 15, dtype=torch.uint8)
     operations.to_float24(x, kept)

@@ -5,6 +5,7 @@
 // as long as they are finite.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "engines.hpp"
@@ -36,23 +37,21 @@ struct Convolution {
 // from `at` on, and writes it.
 template <typename T>
 inline void finish(const Convolution<T>& c, int64_t bin, int64_t row,
-                   int64_t at, __mmask16 mask, __m512 value) {
+                   int64_t at, Mask mask, Vector value) {
   const auto of = [&](const T* x, int64_t bin_step, int64_t row_step) {
     return load(x + bin * bin_step + row * row_step + at, mask);
   };
   if (c.after == RELU) value = relu(value);
   if (c.after == GATE)
-    value = _mm512_mul_ps(hyperbolic_tangent<T>(value),
-                          of(c.gated, c.gated_bin, c.gated_row));
-  if (c.added)
-    value = _mm512_add_ps(value, of(c.added, c.added_bin, c.added_row));
+    value = hyperbolic_tangent<T>(value) * of(c.gated, c.gated_bin, c.gated_row);
+  if (c.added) value = value + of(c.added, c.added_bin, c.added_row);
   store(c.y + bin * c.y_bin + row * c.y_row + at, value, mask);
 }
 
 template <class Engine>
 void convolve(const Convolution<typename Engine::Value>& c, int threads) {
   using T = typename Engine::Value;
-  const int64_t columns = padded(c.outputs, WIDTH);
+  const int64_t columns = padded(c.outputs, LINE);
   const int64_t half = c.kernel_bins / 2;
 #pragma omp parallel num_threads(threads)
   {
@@ -72,18 +71,16 @@ void convolve(const Convolution<typename Engine::Value>& c, int threads) {
                 c.x + from * c.x_bin + row * c.x_row, c.x_row,
                 c.weight + tap * c.depth.size * columns + n * PAIR<T>};
           }
-          const int vectors = vectors_from(n, columns);
-          Engine::block(taps.data(), count, c.depth, columns, rows, vectors,
-                        out);
-          for (int v = 0; v < vectors; v++) {
-            const int64_t at = n + v * WIDTH;
-            const __mmask16 mask = first(c.outputs - at);
-            const __m512 bias = load(c.bias + at, mask);
-            const float* sum = out + v * WIDTH;
+          const int lines = lines_from(n, columns);
+          Engine::block(taps.data(), count, c.depth, columns, rows, lines, out);
+          const int64_t end = std::min(n + MOST_COLUMNS, c.outputs);
+          for (int64_t at = n; at < end; at += WIDTH) {
+            const Mask mask = first(end - at);
+            const Vector bias = load(c.bias + at, mask);
+            const float* sum = out + at - n;
             for (int r = 0; r < rows && row + r < c.rows;
                  r++, sum += MOST_COLUMNS)
-              finish(c, bin, row + r, at, mask,
-                     _mm512_add_ps(_mm512_load_ps(sum), bias));
+              finish(c, bin, row + r, at, mask, load(sum) + bias);
           }
         }
       }

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from phasen_sb.optimized.native.library import (
     DEPTH,
     INT,
+    LINE,
     POINTER,
-    VECTOR,
     Compiled,
     call,
     declare_structure,
@@ -66,7 +66,7 @@ def lay_out(matrices: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """
     depth = DEPTH if dtype == torch.bfloat16 else 1
     rows, columns = matrices.shape[-2:]
-    matrices = F.pad(matrices, (0, -columns % VECTOR, 0, -rows % depth))
+    matrices = F.pad(matrices, (0, -columns % LINE, 0, -rows % depth))
     if dtype == torch.bfloat16:
         pairs = matrices.unflatten(-2, (-1, 2)).transpose(-1, -2)
         matrices = pairs.reshape(matrices.shape)
@@ -117,19 +117,19 @@ def _lay_out_winograd(weight, bins):
     edge = _find_edge(ones.flatten(0, 1))
     weight = lay_out(transform_kernel(weight, bins), torch.float32)
     cost = _count_products(weight, edge) / (MADE * bins)
-    cost += -(-inputs // VECTOR) * fives * INPUT_COST
-    cost += -(-outputs // VECTOR) * OUTPUT_COST
+    cost += -(-inputs // LINE) * fives * INPUT_COST
+    cost += -(-outputs // LINE) * OUTPUT_COST
     return weight, Layout(1, bins, taps // 2, edge, cost, fives)
 
 
 def _find_edge(weight):
     """Finds the edge of ``[kernels, depth, outputs]``."""
     _, depth, outputs = weight.shape
-    if outputs != 3 * VECTOR:
+    if outputs != 3 * LINE:
         return 0
     filled = [
         (weight[..., part] != 0).any(0).any(1).int()
-        for part in (slice(-VECTOR, None), slice(VECTOR))
+        for part in (slice(-LINE, None), slice(LINE))
     ]
     edges = [int(filled[0].argmax()), int(filled[1].flip(0).argmax())]
     return min(*edges, depth // 2) // 2 * 2  # bf16 is read in pairs
@@ -137,7 +137,7 @@ def _find_edge(weight):
 
 def _count_products(weight, edge):
     kernels = weight[..., 0, 0].numel()
-    return weight.numel() - 2 * edge * VECTOR * kernels
+    return weight.numel() - 2 * edge * LINE * kernels
 
 
 class Conv(Compiled):
@@ -171,7 +171,7 @@ class Conv(Compiled):
             choices += [
                 _lay_out_winograd(weight, bins)
                 for bins in PACKS
-                if bins == 1 or bins * self.channels <= 3 * VECTOR
+                if bins == 1 or bins * self.channels <= 3 * LINE
             ]
         laid_out, self.layout = min(choices, key=lambda choice: choice[1].cost)
         self.register_buffer("weight", laid_out)

@@ -27,49 +27,20 @@ inline void copy(const Copy& t, int threads) {
       std::memset(t.y + bin * t.y_bin, 0, t.bytes);
 }
 
-// The first bytes of a vector.
-inline __mmask64 first_bytes(int64_t count) {
-  return count >= 64 ? ~0ull : (1ull << count) - 1;
-}
-
 // Rounds fp32 to 24-bit floats.
 inline void to_float24(const Copy& t, int threads) {
-  const __m512i upper = _mm512_broadcast_i32x4(_mm_setr_epi8(
-      1, 2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15, -1, -1, -1, -1));
-  const __m512i together = _mm512_setr_epi32(
-      0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 0, 0, 0, 0);
-  const __m512i half = _mm512_set1_epi32(128);
 #pragma omp parallel for num_threads(threads) schedule(static)
-  for (int64_t bin = 0; bin < t.bins; bin++) {
-    const float* x = (const float*)(t.x + bin * t.x_bin);
-    char* y = t.y + bin * t.y_bin;
-    for (int64_t left = t.bytes; left > 0; left -= 48, x += WIDTH, y += 48) {
-      __m512i v = _mm512_castps_si512(load(x, first(left / 3)));
-      v = _mm512_shuffle_epi8(_mm512_add_epi32(v, half), upper);
-      v = _mm512_permutexvar_epi32(together, v);
-      _mm512_mask_storeu_epi8(y, first_bytes(left < 48 ? left : 48), v);
-    }
-  }
+  for (int64_t bin = 0; bin < t.bins; bin++)
+    to_float24((const float*)(t.x + bin * t.x_bin), t.y + bin * t.y_bin,
+               t.bytes / 3);
 }
 
 // 24-bit floats to fp32.
 inline void from_float24(const Copy& t, int threads) {
-  const __m512i apart = _mm512_setr_epi32(
-      0, 1, 2, 0, 3, 4, 5, 0, 6, 7, 8, 0, 9, 10, 11, 0);
-  const __m512i upper = _mm512_broadcast_i32x4(_mm_setr_epi8(
-      -1, 0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11));
 #pragma omp parallel for num_threads(threads) schedule(static)
-  for (int64_t bin = 0; bin < t.bins; bin++) {
-    const char* x = t.x + bin * t.x_bin;
-    float* y = (float*)(t.y + bin * t.y_bin);
-    for (int64_t left = t.bytes / 4; left > 0; left -= WIDTH) {
-      const int64_t count = left < WIDTH ? left : WIDTH;
-      __m512i v = _mm512_maskz_loadu_epi8(first_bytes(3 * count), x);
-      v = _mm512_shuffle_epi8(_mm512_permutexvar_epi32(apart, v), upper);
-      store(y, _mm512_castsi512_ps(v), first(count));
-      x += 48, y += WIDTH;
-    }
-  }
+  for (int64_t bin = 0; bin < t.bins; bin++)
+    from_float24(t.x + bin * t.x_bin, (float*)(t.y + bin * t.y_bin),
+                 t.bytes / 4);
 }
 
 }  // namespace phasen

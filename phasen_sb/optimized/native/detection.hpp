@@ -1,14 +1,17 @@
 // Which kernels the CPU can run.
 #pragma once
 
+#ifdef __AMX_TILE__
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#endif
 
 namespace phasen {
 
 enum Kind { FP32, BF16, AMX };
 
+#ifdef __AMX_TILE__
 inline bool has_tiles() {
   unsigned a, b, c, d;
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
@@ -16,20 +19,30 @@ inline bool has_tiles() {
   // Linux permits tiles only to processes that ask for them.
   return (d & wanted) == wanted && !syscall(SYS_arch_prctl, 0x1023, 18);
 }
+#endif
 
-inline bool has_vectors() {
-  return __builtin_cpu_supports("avx512f") &&
-         __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vl");
-}
-
-// Whether the CPU has what a kind of kernel needs.
+// Whether this was compiled with a kind of kernel, and the CPU has what it
+// needs.
 inline bool supports(int kind) {
-  if (!has_vectors()) return false;
+#if defined(__AVX512F__)
+  if (!__builtin_cpu_supports("avx512f") ||
+      !__builtin_cpu_supports("avx512bw") ||
+      !__builtin_cpu_supports("avx512dq") ||
+      !__builtin_cpu_supports("avx512vl"))
+    return false;
+#elif defined(__AVX2__)
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
+    return false;
+#endif
   if (kind == FP32) return true;
+#ifdef __AVX512BF16__
   if (!__builtin_cpu_supports("avx512bf16")) return false;
-  return kind == BF16 || has_tiles();
+  if (kind == BF16) return true;
+#endif
+#ifdef __AMX_TILE__
+  if (kind == AMX) return has_tiles();
+#endif
+  return false;
 }
 
 }  // namespace phasen

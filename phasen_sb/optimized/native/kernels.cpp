@@ -1,5 +1,5 @@
 // What Python calls, by ctypes: operations.py, convolution.py and recurrent.py
-// document the arguments.
+// document the arguments. It is compiled once for each instruction set.
 #include "convolution.hpp"
 #include "copies.hpp"
 #include "detection.hpp"
@@ -8,7 +8,41 @@
 #include "transform.hpp"
 #include "winograd.hpp"
 
+#ifdef __AMX_TILE__
+#include "tiles.hpp"
+#endif
+
 using namespace phasen;
+
+namespace {
+
+template <class Argument>
+const Argument& as(const void* arguments) {
+  return *static_cast<const Argument*>(arguments);
+}
+
+// Calls with the engine of a kind of kernel.
+template <class Work>
+void with_engine(int kind, const Work& work) {
+#ifdef __AMX_TILE__
+  if (kind == AMX) return work(Tiles());
+#endif
+#ifdef __AVX512BF16__
+  if (kind == BF16) return work(Vectors<bf16>());
+#endif
+  work(Vectors<float>());
+}
+
+// Calls with a value of the type that a kind of kernel computes.
+template <class Work>
+void with_type(int kind, const Work& work) {
+#ifdef __AVX512BF16__
+  if (kind != FP32) return work(bf16());
+#endif
+  work(float());
+}
+
+}  // namespace
 
 extern "C" {
 
@@ -18,66 +52,60 @@ unsigned phasen_sources() { return PHASEN_SOURCES; }
 int phasen_supports(int kind) { return supports(kind); }
 
 void phasen_convolve(int kind, int threads, const void* arguments) {
-  if (kind == FP32)
-    convolve<Vectors<float>>(*(const Convolution<float>*)arguments, threads);
-  else if (kind == BF16)
-    convolve<Vectors<bf16>>(*(const Convolution<bf16>*)arguments, threads);
-  else
-    convolve<Tiles>(*(const Convolution<bf16>*)arguments, threads);
+  with_engine(kind, [=](auto engine) {
+    using Engine = decltype(engine);
+    using T = typename Engine::Value;
+    convolve<Engine>(as<Convolution<T>>(arguments), threads);
+  });
 }
 
 void phasen_convolve_winograd(int, int threads, const void* arguments) {
-  convolve(*(const Winograd*)arguments, threads);
+  convolve(as<Winograd>(arguments), threads);
 }
 
 void phasen_transform(int kind, int threads, const void* arguments) {
-  if (kind == FP32)
-    transform<Vectors<float>>(*(const Transform<float>*)arguments, threads);
-  else if (kind == BF16)
-    transform<Vectors<bf16>>(*(const Transform<bf16>*)arguments, threads);
-  else
-    transform<Tiles>(*(const Transform<bf16>*)arguments, threads);
+  with_engine(kind, [=](auto engine) {
+    using Engine = decltype(engine);
+    using T = typename Engine::Value;
+    transform<Engine>(as<Transform<T>>(arguments), threads);
+  });
 }
 
 void phasen_copy(int, int threads, const void* arguments) {
-  copy(*(const Copy*)arguments, threads);
+  copy(as<Copy>(arguments), threads);
 }
 
 void phasen_to_float24(int, int threads, const void* arguments) {
-  to_float24(*(const Copy*)arguments, threads);
+  to_float24(as<Copy>(arguments), threads);
 }
 
 void phasen_from_float24(int, int threads, const void* arguments) {
-  from_float24(*(const Copy*)arguments, threads);
+  from_float24(as<Copy>(arguments), threads);
 }
 
 void phasen_affine(int kind, int threads, const void* arguments) {
-  if (kind == FP32)
-    affine(*(const Norm<float>*)arguments, threads);
-  else
-    affine(*(const Norm<bf16>*)arguments, threads);
+  with_type(kind, [=](auto value) {
+    affine(as<Norm<decltype(value)>>(arguments), threads);
+  });
 }
 
 void phasen_frame_norm(int kind, int threads, const void* arguments,
                        float eps) {
-  if (kind == FP32)
-    frame_norm(*(const Norm<float>*)arguments, eps, threads);
-  else
-    frame_norm(*(const Norm<bf16>*)arguments, eps, threads);
+  with_type(kind, [=](auto value) {
+    frame_norm(as<Norm<decltype(value)>>(arguments), eps, threads);
+  });
 }
 
 void phasen_moments(int kind, int threads, const void* arguments,
                     double* result) {
-  if (kind == FP32)
-    moments(*(const Norm<float>*)arguments, result, threads);
-  else
-    moments(*(const Norm<bf16>*)arguments, result, threads);
+  with_type(kind, [=](auto value) {
+    moments(as<Norm<decltype(value)>>(arguments), result, threads);
+  });
 }
 
 void phasen_recur(int kind, int threads, const void* arguments) {
-  if (kind == FP32)
-    recur(*(const Recurrence<float>*)arguments, threads);
-  else
-    recur(*(const Recurrence<bf16>*)arguments, threads);
+  with_type(kind, [=](auto value) {
+    recur(as<Recurrence<decltype(value)>>(arguments), threads);
+  });
 }
 }

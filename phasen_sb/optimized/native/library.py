@@ -1,7 +1,10 @@
 """The compiled kernels, found and called.
 
-If the environment variable ``PHASEN_KERNELS`` is ``none``, PyTorch's operators
-are used instead. It is read once, when kernels are first looked for.
+They are compiled once for each instruction set, each a library of its own, of
+which the fastest that the CPU can run is used. The environment variable
+``PHASEN_KERNELS`` names another (``avx2``, ``avx512``, ``amx``, ``neon``), or
+``none`` for PyTorch's operators. It is read once, when kernels are first
+looked for.
 """
 
 import ctypes
@@ -11,16 +14,40 @@ import warnings
 import zlib
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from phasen_sb.errors import UserError
 
-# In the order of the C++ enumeration.
-FP32, BF16, AMX = range(3)
-#: Floats in a vector, and rows in an AMX tile.
-VECTOR = 16
+
+class Kind(NamedTuple):
+    """Kernels of one precision for one instruction set."""
+
+    title: str
+    library: str  #: that contains them
+    number: int  #: in the C++ enumeration
+    dtype: torch.dtype
+
+
+AVX2 = Kind("AVX2", "avx2", 0, torch.float32)
+NEON = Kind("NEON", "neon", 0, torch.float32)
+AVX512 = Kind("AVX-512", "avx512", 0, torch.float32)
+BF16 = Kind("AVX512-BF16", "avx512", 1, torch.bfloat16)
+AMX = Kind("AMX", "avx512", 2, torch.bfloat16)
+KINDS = (AVX2, NEON, AVX512, BF16, AMX)
+#: What each value of PHASEN_KERNELS computes with, the fastest first. The first
+#: kind of each is what the CPU must have.
+CHOICES = {
+    "amx": (AMX, AVX512),
+    "avx512": (AVX512, BF16),
+    "avx2": (AVX2,),
+    "neon": (NEON,),
+}
+
+#: Columns of matrices are padded to it.
+LINE = 16
 #: bf16 values in a row of an AMX tile, which sum up at once.
 DEPTH = 32
 
@@ -43,36 +70,29 @@ _ARGUMENTS = {
 
 
 @functools.cache
-def load_library() -> ctypes.CDLL | None:
-    """Loads the compiled kernels.
+def load_library(name: str) -> ctypes.CDLL | None:
+    """Loads the kernels that were compiled for an instruction set.
+
+    Arguments
+    ---------
+    name : str
+        ``avx2``, ``avx512`` or ``neon``.
 
     Returns
     -------
     ctypes.CDLL or None
-        None if they were not compiled, if ``PHASEN_KERNELS`` is ``none``, or,
-        with a warning, if they were compiled from other sources.
-
-    Raises
-    ------
-    phasen_sb.errors.UserError
-        If ``PHASEN_KERNELS`` is anything else.
+        None if they were not compiled, or, with a warning, if they were
+        compiled from other sources.
 
     Example
     -------
-    >>> library = load_library()
-    >>> library is None or library.phasen_supports(FP32) in (0, 1)
+    >>> load_library("mmx") is None
     True
     """
-    wanted = os.environ.get("PHASEN_KERNELS")
-    if wanted == "none":
-        return None
-    if wanted is not None:
-        raise UserError(
-            f"The environment variable PHASEN_KERNELS is {wanted!r}; set it "
-            "to none, to compute without the compiled kernels, or unset it."
-        )
     folder = Path(__file__).parent
-    paths = [folder / ("_kernels" + suffix) for suffix in EXTENSION_SUFFIXES]
+    paths = [
+        folder / f"_kernels_{name}{suffix}" for suffix in EXTENSION_SUFFIXES
+    ]
     found = [path for path in paths if path.exists()]
     if not found:
         return None
@@ -93,8 +113,8 @@ def load_library() -> ctypes.CDLL | None:
             stacklevel=2,
         )
         return None
-    for name, arguments in _ARGUMENTS.items():
-        getattr(library, name).argtypes = arguments
+    for function, arguments in _ARGUMENTS.items():
+        getattr(library, function).argtypes = arguments
     return library
 
 
@@ -105,8 +125,58 @@ def _compiled_from(library):
     return library.phasen_sources()
 
 
+def is_supported(kind: Kind) -> bool:
+    """Whether kernels of a kind were compiled and the CPU can run them.
+
+    Example
+    -------
+    >>> is_supported(Kind("MMX", "mmx", 0, torch.float32))
+    False
+    """
+    library = load_library(kind.library)
+    return library is not None and bool(library.phasen_supports(kind.number))
+
+
 @functools.cache
-def find_kind(dtype: torch.dtype) -> int | None:
+def list_kinds() -> tuple[Kind, ...]:
+    """Lists the kernels to use on this machine, the fastest first.
+
+    Raises
+    ------
+    phasen_sb.errors.UserError
+        If ``PHASEN_KERNELS`` has an unknown value, or one that the CPU cannot
+        run or that was not compiled.
+
+    Example
+    -------
+    >>> set(list_kinds()) <= set(KINDS)
+    True
+    """
+    wanted = os.environ.get("PHASEN_KERNELS")
+    if wanted == "none":
+        return ()
+    if wanted is None:
+        kinds = [kind for choice in CHOICES.values() for kind in choice]
+        return tuple(kind for kind in kinds if is_supported(kind))
+    if wanted not in CHOICES:
+        raise UserError(
+            f"The environment variable PHASEN_KERNELS is {wanted!r}; set it "
+            f"to {', '.join(CHOICES)}, or to none, to compute without the "
+            "compiled kernels, or unset it."
+        )
+    needed = CHOICES[wanted][0]
+    if not is_supported(needed):
+        reason = f"this CPU has no {needed.title}"
+        if load_library(needed.library) is None:
+            reason = f"the kernels for {needed.title} are not compiled here"
+        raise UserError(
+            f"The environment variable PHASEN_KERNELS is {wanted!r}, but "
+            f"{reason}; set it to another value, or unset it."
+        )
+    return tuple(kind for kind in CHOICES[wanted] if is_supported(kind))
+
+
+def find_kind(dtype: torch.dtype) -> Kind | None:
     """Finds the fastest kernels for a precision that this CPU can run.
 
     Example
@@ -114,13 +184,7 @@ def find_kind(dtype: torch.dtype) -> int | None:
     >>> find_kind(torch.float64) is None
     True
     """
-    kinds = {torch.float32: (FP32,), torch.bfloat16: (AMX, BF16)}
-    library = load_library()
-    if library is not None:
-        for kind in kinds.get(dtype, ()):
-            if library.phasen_supports(kind):
-                return kind
-    return None
+    return next((kind for kind in list_kinds() if kind.dtype == dtype), None)
 
 
 def describe_kernels(dtype: torch.dtype) -> str:
@@ -141,20 +205,19 @@ def describe_kernels(dtype: torch.dtype) -> str:
     >>> describe_kernels(torch.float64)
     'PyTorch'
     """
-    names = {
-        FP32: "compiled kernels (AVX-512)",
-        BF16: "compiled kernels (AVX512-BF16)",
-        AMX: "compiled kernels (AMX)",
-    }
-    return names.get(find_kind(dtype), "PyTorch")
+    kind = find_kind(dtype)
+    return f"compiled kernels ({kind.title})" if kind else "PyTorch"
 
 
 def call(
-    name: str, kind: int, arguments: ctypes.Structure, *further: object
+    name: str, kind: Kind, arguments: ctypes.Structure, *further: object
 ) -> None:
     """Calls a kernel with as many threads as PyTorch uses."""
-    getattr(load_library(), name)(
-        kind, torch.get_num_threads(), ctypes.byref(arguments), *further
+    getattr(load_library(kind.library), name)(
+        kind.number,
+        torch.get_num_threads(),
+        ctypes.byref(arguments),
+        *further,
     )
 
 

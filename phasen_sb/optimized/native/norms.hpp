@@ -31,11 +31,11 @@ void affine(const Norm<T>& t, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t bin = 0; bin < t.bins; bin++)
     for (int64_t n = 0; n < count; n += WIDTH) {
-      const __mmask16 mask = first(count - n);
+      const Mask mask = first(count - n);
       store(t.y + bin * t.y_bin + n,
-            _mm512_fmadd_ps(load(t.x + bin * t.x_bin + n, mask),
-                            load(scale.data() + n, mask),
-                            load(shift.data() + n, mask)),
+            multiply_add(load(t.x + bin * t.x_bin + n, mask),
+                         load(scale.data() + n, mask),
+                         load(shift.data() + n, mask)),
             mask);
     }
 }
@@ -59,15 +59,13 @@ void frame_norm(const Norm<T>& t, float eps, int threads) {
       float mean[TOGETHER], deviation[TOGETHER];
       const auto over_bins = [&](bool squares) {
         for (int64_t n = 0; n < count; n += WIDTH) {
-          const __mmask16 mask = first(count - n);
-          const __m512 center =
-              squares ? load(shift.data() + n, mask) : _mm512_setzero_ps();
-          __m512 total = _mm512_setzero_ps();
+          const Mask mask = first(count - n);
+          const Vector center =
+              squares ? load(shift.data() + n, mask) : zeros();
+          Vector total = zeros();
           for (int64_t bin = 0; bin < t.bins; bin++) {
-            const __m512 d =
-                _mm512_sub_ps(load(x + bin * t.x_bin + n, mask), center);
-            total = squares ? _mm512_fmadd_ps(d, d, total)
-                            : _mm512_add_ps(total, d);
+            const Vector d = load(x + bin * t.x_bin + n, mask) - center;
+            total = squares ? multiply_add(d, d, total) : total + d;
           }
           store(sum.data() + n, total, mask);
         }
@@ -92,11 +90,11 @@ void frame_norm(const Norm<T>& t, float eps, int threads) {
       }
       for (int64_t bin = 0; bin < t.bins; bin++)
         for (int64_t n = 0; n < count; n += WIDTH) {
-          const __mmask16 mask = first(count - n);
+          const Mask mask = first(count - n);
           store(y + bin * t.y_bin + n,
-                _mm512_fmadd_ps(load(x + bin * t.x_bin + n, mask),
-                                load(scale.data() + n, mask),
-                                load(shift.data() + n, mask)),
+                multiply_add(load(x + bin * t.x_bin + n, mask),
+                             load(scale.data() + n, mask),
+                             load(shift.data() + n, mask)),
                 mask);
         }
     }
@@ -111,14 +109,14 @@ void moments(const Norm<T>& t, double* result, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static) \
     reduction(+ : total, squares)
   for (int64_t bin = 0; bin < t.bins; bin++) {
-    __m512 sum = _mm512_setzero_ps(), square = _mm512_setzero_ps();
+    Vector sum = zeros(), square = zeros();
     for (int64_t n = 0; n < count; n += WIDTH) {
-      const __m512 x = load(t.x + bin * t.x_bin + n, first(count - n));
-      sum = _mm512_add_ps(sum, x);
-      square = _mm512_fmadd_ps(x, x, square);
+      const Vector x = load(t.x + bin * t.x_bin + n, first(count - n));
+      sum = sum + x;
+      square = multiply_add(x, x, square);
     }
-    total += _mm512_reduce_add_ps(sum);
-    squares += _mm512_reduce_add_ps(square);
+    total += sum_of(sum);
+    squares += sum_of(square);
   }
   result[0] = total;
   result[1] = squares;

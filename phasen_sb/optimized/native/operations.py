@@ -16,8 +16,8 @@ from phasen_sb.optimized.native.convolution import PACKS, Conv, lay_out
 from phasen_sb.optimized.native.library import (
     DEPTH,
     INT,
+    LINE,
     POINTER,
-    VECTOR,
     Compiled,
     call,
     declare_structure,
@@ -93,8 +93,8 @@ def empty_tile(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     values = torch.Size(shape).numel()
     # Kernels read up to 15 rows of packed frames, or 15 bins, too many. Their
     # values do not matter, except those that zero weights multiply.
-    rows = VECTOR * max(PACKS) * channels
-    slack = max(rows, -bins % VECTOR * frames * channels)
+    rows = LINE * max(PACKS) * channels
+    slack = max(rows, -bins % LINE * frames * channels)
     memory = torch.empty(values + slack + DEPTH, dtype=dtype)
     memory[values : values + DEPTH] = 0
     return memory[:values].view(shape)
@@ -173,7 +173,7 @@ class Transform(Compiled):
         super().__init__(dtype)
         self.bins = len(transform)
         depth = DEPTH if dtype == torch.bfloat16 else 1
-        padding = (0, -self.bins % depth, 0, -self.bins % VECTOR)
+        padding = (0, -self.bins % depth, 0, -self.bins % LINE)
         transform = F.pad(transform, padding).to(dtype).contiguous()
         self.register_buffer("transform", transform)
         mix, keep = join.chunk(2, dim=1)
@@ -237,7 +237,7 @@ def _copy(name, x, out):
         bins,
         frames * values * out.itemsize,
     )
-    call(name, 0, arguments)
+    call(name, find_kind(torch.float32), arguments)
 
 
 def affine(x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> None:

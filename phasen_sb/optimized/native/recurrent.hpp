@@ -9,10 +9,12 @@
 namespace phasen {
 
 // A block is 16 units, whose gates i, f, g, o are adjacent: 64 columns. A group
-// is BLOCKS blocks, whose sums stay in registers.
+// is BLOCKS blocks. The sums of HELD blocks fit into registers.
 constexpr int BLOCKS = 4;
 constexpr int GATES = 4;
-constexpr int SUMS = BLOCKS * GATES;
+constexpr int COLUMNS = BLOCKS * GATES * LINE;  // of a group
+constexpr int HELD = WIDTH == LINE ? BLOCKS : 1;
+constexpr int SUMS = HELD * GATES * LINE_VECTORS;
 
 template <typename T>
 struct Recurrence {
@@ -29,10 +31,10 @@ struct Recurrence {
 // The second direction runs from the last frame to the first.
 template <typename T>
 void run_direction(const Recurrence<T>& t, int direction) {
-  const int64_t size = padded(t.units, BLOCKS * WIDTH);
-  const int64_t groups = size / (BLOCKS * WIDTH);
+  const int64_t size = padded(t.units, BLOCKS * LINE);
+  const int64_t groups = size / (BLOCKS * LINE);
   const int64_t depth = padded(t.units, PAIR<T>);
-  const int64_t columns = groups * SUMS * WIDTH;
+  const int64_t columns = groups * COLUMNS;
   const float* bias = t.bias + direction * columns;
   const T* weights = t.weight + direction * depth * columns;
   float* cells = t.cells + direction * size;
@@ -42,30 +44,32 @@ void run_direction(const Recurrence<T>& t, int direction) {
     const int64_t frame = direction ? t.frames - 1 - step : step;
     const T* input = t.input[direction] + frame * columns;
     T* y = t.y[direction] + frame * t.y_row;
-    const T* weight = weights;
-    for (int64_t group = 0; group < groups; group++) {
-      __m512 sum[SUMS];
+    for (int64_t block = 0; block < groups * BLOCKS; block += HELD) {
+      const int64_t column = block * GATES * LINE;
+      Vector sum[SUMS];
 #pragma GCC unroll 16
-      for (int n = 0; n < SUMS; n++) {
-        const int64_t at = (group * SUMS + n) * WIDTH;
-        sum[n] = _mm512_add_ps(load(input + at), load(bias + at));
-      }
+      for (int n = 0; n < SUMS; n++)
+        sum[n] = load(input + column + n * WIDTH) +
+                 load(bias + column + n * WIDTH);
+      const T* weight = weights + block / BLOCKS * depth * COLUMNS +
+                        column % COLUMNS * PAIR<T>;
       for (int64_t k = 0; k < depth; k += PAIR<T>) {
-        const __m512 h = repeat(state + k);
+        const Vector h = repeat(state + k);
 #pragma GCC unroll 16
         for (int n = 0; n < SUMS; n++)
           sum[n] = multiply_add<T>(
-              h, _mm512_loadu_ps(weight + n * WIDTH * PAIR<T>), sum[n]);
-        weight += SUMS * WIDTH * PAIR<T>;
+              h, load_operand(weight + n * WIDTH * PAIR<T>), sum[n]);
+        weight += COLUMNS * PAIR<T>;
       }
-      for (int block = 0; block < BLOCKS; block++) {
-        const __m512* gate = sum + block * GATES;
-        const int64_t unit = (group * BLOCKS + block) * WIDTH;
-        const __m512 cell = _mm512_fmadd_ps(
-            sigmoid<T>(gate[1]), load(cells + unit),
-            _mm512_mul_ps(sigmoid<T>(gate[0]), hyperbolic_tangent<T>(gate[2])));
-        const __m512 h =
-            _mm512_mul_ps(sigmoid<T>(gate[3]), hyperbolic_tangent<T>(cell));
+      for (int n = 0; n < HELD * LINE_VECTORS; n++) {
+        const Vector* gate =
+            sum + n / LINE_VECTORS * GATES * LINE_VECTORS + n % LINE_VECTORS;
+        const auto of = [&](int i) { return gate[i * LINE_VECTORS]; };
+        const int64_t unit = block * LINE + n * WIDTH;
+        const Vector cell = multiply_add(
+            sigmoid<T>(of(1)), load(cells + unit),
+            sigmoid<T>(of(0)) * hyperbolic_tangent<T>(of(2)));
+        const Vector h = sigmoid<T>(of(3)) * hyperbolic_tangent<T>(cell);
         store(cells + unit, cell);
         store(after.data() + unit, h);
         store(y + unit, h, first(t.units - unit));

@@ -7,8 +7,8 @@ from torch import nn
 from phasen_sb.optimized.native.library import (
     DEPTH,
     INT,
+    LINE,
     POINTER,
-    VECTOR,
     Compiled,
     call,
     declare_structure,
@@ -81,7 +81,7 @@ class LSTM(Compiled):
         weights = weights.unflatten(1, (4, self.units))
         filled = self.groups * self.GROUP - self.units
         weights = F.pad(weights, (0, 0, 0, filled))
-        weights = weights.unflatten(2, (self.groups, -1, VECTOR))
+        weights = weights.unflatten(2, (self.groups, -1, LINE))
         return weights.permute(0, 2, 3, 1, 4, 5).flatten(2, 4)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -34,11 +34,11 @@ template <typename T>
 void attend(const Transform<T>& t, int64_t frame, float* attention) {
   const int64_t weights = t.per_bin ? t.bins : t.channels;
   for (int64_t n = 0; n < weights; n += WIDTH) {
-    const __mmask16 mask = first(weights - n);
-    __m512 sum = load(t.attention_bias + n, mask);
+    const Mask mask = first(weights - n);
+    Vector sum = load(t.attention_bias + n, mask);
     for (int64_t tap = 0; tap < t.taps; tap++) {
       const int64_t at = ((frame + tap) * t.taps + tap) * weights + n;
-      sum = _mm512_add_ps(sum, load(t.shares + at, mask));
+      sum = sum + load(t.shares + at, mask);
     }
     store(attention + n, relu(sum), mask);
   }
@@ -52,17 +52,12 @@ void fill_panel(const Transform<T>& t, int64_t frame, int64_t frames,
   const T* x = t.x + frame * t.channels;
   for (int64_t k = 0; k < depth; k += PAIR<T>)
     for (int64_t n = 0; n < columns; n += WIDTH) {
-      const __mmask16 mask = k < t.bins ? first(count - n) : 0;
+      const Mask mask = k < t.bins ? first(count - n) : 0;
       if constexpr (PAIR<T> == 2) {
-        const __mmask16 next = k + 1 < t.bins ? mask : 0;
-        const T* low = x + k * t.x_bin + n;
-        const __m256i one = _mm256_maskz_loadu_epi16(mask, low);
-        const __m256i two = _mm256_maskz_loadu_epi16(next, low + t.x_bin);
-        _mm512_storeu_si512(
-            panel + k * columns + 2 * n,
-            _mm512_or_si512(
-                _mm512_cvtepu16_epi32(one),
-                _mm512_slli_epi32(_mm512_cvtepu16_epi32(two), 16)));
+        const Mask next = k + 1 < t.bins ? mask : 0;
+        const T* row = x + k * t.x_bin + n;
+        store_pairs(panel + k * columns + 2 * n, row, mask, row + t.x_bin,
+                    next);
       } else {
         store(panel + k * columns + n, load(x + k * t.x_bin + n, mask));
       }
@@ -80,10 +75,10 @@ void fill_weighed_panel(const Transform<T>& t, int64_t frame, int64_t frames,
     for (int64_t bin = 0; bin < t.bins; bin++) {
       const T* x = t.x + bin * t.x_bin + (frame + f) * t.channels;
       T* y = weighed.data() + bin * columns + f * t.channels;
-      const __m512 weight = _mm512_set1_ps(attention[bin]);
+      const Vector weight = set(attention[bin]);
       for (int64_t c = 0; c < t.channels; c += WIDTH) {
-        const __mmask16 mask = first(t.channels - c);
-        store(y + c, _mm512_mul_ps(load(x + c, mask), weight), mask);
+        const Mask mask = first(t.channels - c);
+        store(y + c, load(x + c, mask) * weight, mask);
       }
     }
   }
@@ -100,8 +95,8 @@ void transform(const Transform<typename Engine::Value>& t, int threads) {
   const int64_t together =
       channels < MOST_COLUMNS ? MOST_COLUMNS / channels : 1;
   const int64_t panels = (t.frames + together - 1) / together;
-  const int64_t columns = padded(together * channels, WIDTH);
-  const int64_t outputs = padded(channels, WIDTH);
+  const int64_t columns = padded(together * channels, LINE);
+  const int64_t outputs = padded(channels, LINE);
   const int64_t rows = padded(t.bins, 16);
   const int64_t depth = padded(t.bins, Engine::GRAIN);
   const int64_t joined = padded(channels, Engine::GRAIN);
@@ -126,40 +121,36 @@ void transform(const Transform<typename Engine::Value>& t, int threads) {
       for (int64_t row = 0, count; row < t.bins; row += count) {
         count = Engine::rows(t.bins - row);
         for (int64_t n = 0; n < columns; n += MOST_COLUMNS) {
-          const int vectors = vectors_from(n, columns);
+          const int lines = lines_from(n, columns);
           const Tap<T> tap = {t.transform + row * t.transform_row,
                               t.transform_row,
                               panel.data() + n * PAIR<T>};
-          Engine::block(&tap, 1, {depth, 0}, columns, count, vectors, out);
+          Engine::block(&tap, 1, {depth, 0}, columns, count, lines, out);
           for (int r = 0; r < count; r++)
-            for (int v = 0; v < vectors; v++)
-              store(mixed.data() + (row + r) * columns + n + v * WIDTH,
-                    _mm512_mul_ps(
-                        _mm512_load_ps(out + r * MOST_COLUMNS + v * WIDTH),
-                        load(weights.data() + n + v * WIDTH)));
+            for (int64_t c = 0; c < lines * LINE; c += WIDTH)
+              store(mixed.data() + (row + r) * columns + n + c,
+                    load(out + r * MOST_COLUMNS + c) *
+                        load(weights.data() + n + c));
         }
       }
       for (int64_t f = 0; f < frames; f++)
         for (int64_t row = 0, count; row < t.bins; row += count) {
           count = Engine::rows(t.bins - row);
           for (int64_t n = 0; n < outputs; n += MOST_COLUMNS) {
-            const int vectors = vectors_from(n, outputs);
+            const int lines = lines_from(n, outputs);
             const Tap<T> taps[2] = {
                 {mixed.data() + row * columns + f * channels, columns,
                  t.mix + n * PAIR<T>},
                 {t.x + row * t.x_bin + (frame + f) * channels, t.x_bin,
                  t.keep + n * PAIR<T>}};
-            Engine::block(taps, 2, {joined, 0}, outputs, count, vectors, out);
-            for (int v = 0; v < vectors; v++) {
-              const int64_t at = n + v * WIDTH;
-              const __mmask16 mask = first(channels - at);
-              const __m512 bias = load(t.bias + at, mask);
-              for (int r = 0; r < count && row + r < t.bins; r++) {
-                const __m512 sum =
-                    _mm512_load_ps(out + r * MOST_COLUMNS + v * WIDTH);
+            Engine::block(taps, 2, {joined, 0}, outputs, count, lines, out);
+            const int64_t end = std::min(n + MOST_COLUMNS, channels);
+            for (int64_t at = n; at < end; at += WIDTH) {
+              const Mask mask = first(end - at);
+              const Vector bias = load(t.bias + at, mask);
+              for (int r = 0; r < count && row + r < t.bins; r++)
                 store(t.y + (row + r) * t.y_bin + (frame + f) * channels + at,
-                      relu(_mm512_add_ps(sum, bias)), mask);
-              }
+                      relu(load(out + r * MOST_COLUMNS + at - n) + bias), mask);
             }
           }
         }

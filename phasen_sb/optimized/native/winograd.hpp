@@ -26,50 +26,42 @@ struct Winograd {
   int64_t channels;  // of the input
 };
 
-inline __m512 scaled(float a, __m512 x) {
-  return _mm512_mul_ps(_mm512_set1_ps(a), x);
-}
+inline Vector scaled(float a, Vector x) { return set(a) * x; }
 
 // a * x + b * y + z.
-inline __m512 weighed(float a, __m512 x, float b, __m512 y, __m512 z) {
-  return _mm512_fmadd_ps(_mm512_set1_ps(a), x,
-                         _mm512_fmadd_ps(_mm512_set1_ps(b), y, z));
+inline Vector weighed(float a, Vector x, float b, Vector y, Vector z) {
+  return multiply_add(set(a), x, multiply_add(set(b), y, z));
 }
 
 // Evaluates 8 frames at the points, up to factors that the weights contain, by
 // the coefficients of Lagrange's polynomials.
-inline void evaluate(const __m512 (&d)[POINTS], __m512 (&v)[POINTS]) {
-  const auto both = [&](int at, __m512 even, __m512 odd) {
-    v[at] = _mm512_add_ps(even, odd);
-    v[at + 1] = _mm512_sub_ps(even, odd);
+inline void evaluate(const Vector (&d)[POINTS], Vector (&v)[POINTS]) {
+  const auto both = [&](int at, Vector even, Vector odd) {
+    v[at] = even + odd;
+    v[at + 1] = even - odd;
   };
-  v[0] = _mm512_sub_ps(
-      d[0], _mm512_fmadd_ps(_mm512_set1_ps(5.25f), _mm512_sub_ps(d[2], d[4]),
-                            d[6]));
+  v[0] = d[0] - multiply_add(set(5.25f), d[2] - d[4], d[6]);
   both(1, weighed(-4.25f, d[4], 1, d[2], d[6]),
        weighed(-4.25f, d[3], 1, d[1], d[5]));
   both(3, weighed(-1.25f, d[4], .25f, d[2], d[6]),
        scaled(2, weighed(-1.25f, d[3], .25f, d[1], d[5])));
   both(5, weighed(-5, d[4], 4, d[2], d[6]),
        scaled(.5f, weighed(-5, d[3], 4, d[1], d[5])));
-  v[7] = _mm512_sub_ps(
-      _mm512_fmadd_ps(_mm512_set1_ps(5.25f), _mm512_sub_ps(d[3], d[5]), d[7]),
-      d[1]);
+  v[7] = multiply_add(set(5.25f), d[3] - d[5], d[7]) - d[1];
 }
 
 // Interpolates 4 frames from sums at the points: a transposed evaluation.
-inline void interpolate(const __m512 (&m)[POINTS], __m512 (&y)[MADE]) {
-  __m512 sum[3], difference[3];
+inline void interpolate(const Vector (&m)[POINTS], Vector (&y)[MADE]) {
+  Vector sum[3], difference[3];
   for (int i = 0; i < 3; i++) {
-    sum[i] = _mm512_add_ps(m[1 + 2 * i], m[2 + 2 * i]);
-    difference[i] = _mm512_sub_ps(m[1 + 2 * i], m[2 + 2 * i]);
+    sum[i] = m[1 + 2 * i] + m[2 + 2 * i];
+    difference[i] = m[1 + 2 * i] - m[2 + 2 * i];
   }
-  y[0] = _mm512_add_ps(_mm512_add_ps(m[0], sum[0]),
-                       _mm512_add_ps(sum[1], sum[2]));
+  y[0] = (m[0] + sum[0]) + (sum[1] + sum[2]);
   y[1] = weighed(2, difference[1], .5f, difference[2], difference[0]);
   y[2] = weighed(4, sum[1], .25f, sum[2], sum[0]);
-  y[3] = _mm512_add_ps(
-      weighed(8, difference[1], .125f, difference[2], difference[0]), m[7]);
+  y[3] =
+      weighed(8, difference[1], .125f, difference[2], difference[0]) + m[7];
 }
 
 // Evaluates frames of some bins at all points, to [points, fives, bins,
@@ -85,10 +77,10 @@ inline void evaluate_bins(const Winograd& w, int64_t bin, int64_t bins,
           c.x + (bin + b) * c.x_bin + (frame + TAPS * five) * c.x_row;
       float* out = v + (five * bins + b) * w.channels;
       for (int64_t n = 0; n < w.channels; n += WIDTH) {
-        const __mmask16 mask = first(w.channels - n);
-        __m512 d[POINTS], at[POINTS];
+        const Mask mask = first(w.channels - n);
+        Vector d[POINTS], at[POINTS];
         for (int i = 0; i < POINTS; i++)
-          d[i] = load(x + i * c.x_row + n, inside ? mask : 0);
+          d[i] = load(x + i * c.x_row + n, inside ? mask : first(0));
         evaluate(d, at);
         for (int i = 0; i < POINTS; i++) store(out + i * step + n, at[i], mask);
       }
@@ -97,7 +89,7 @@ inline void evaluate_bins(const Winograd& w, int64_t bin, int64_t bins,
 
 inline void convolve(const Winograd& w, int threads) {
   const Convolution<float>& c = w.of;
-  const int64_t columns = padded(c.outputs, WIDTH);
+  const int64_t columns = padded(c.outputs, LINE);
   const int64_t outputs = c.outputs / w.packed;
   const int64_t half = c.kernel_bins / 2;
   const int64_t most = CHUNK * w.packed + c.kernel_bins - 1;
@@ -115,14 +107,15 @@ inline void convolve(const Winograd& w, int threads) {
       // The thread of a bin is the same as in other layers.
       const int64_t frame = index % fours * MADE;
       const int64_t chunk = index / fours;
-      // As even as blocks of 8 rows allow.
-      const int64_t row = padded(rows * chunk / chunks, 8);
-      const int64_t end = padded(rows * (chunk + 1) / chunks, 8);
+      // As even as blocks of rows allow.
+      constexpr int grain = Vectors<float>::ROW_GRAIN;
+      const int64_t row = padded(rows * chunk / chunks, grain);
+      const int64_t end = padded(rows * (chunk + 1) / chunks, grain);
       const int64_t count = (end < rows ? end : rows) - row;
       const int64_t bins = count * w.packed + c.kernel_bins - 1;
       evaluate_bins(w, row * w.packed - half, bins, frame, v.get());
       for (int64_t n = 0; n < columns; n += MOST_COLUMNS) {
-        const int vectors = vectors_from(n, columns);
+        const int lines = lines_from(n, columns);
         for (int point = 0; point < POINTS; point++)
           for (int64_t r = 0, block; r < count; r += block) {
             block = Vectors<float>::rows(count - r);
@@ -134,23 +127,23 @@ inline void convolve(const Winograd& w, int threads) {
                   c.weight + at * c.depth.size * columns + n};
             }
             Vectors<float>::block(taps.data(), w.fives, c.depth, columns,
-                                  block, vectors, m[point] + r * MOST_COLUMNS);
+                                  block, lines, m[point] + r * MOST_COLUMNS);
           }
         const int64_t left = outputs - n;
         const int64_t made = left < MOST_COLUMNS ? left : MOST_COLUMNS;
         const int64_t last = c.bins - row * w.packed;
         for (int64_t k = 0; k < made; k += WIDTH) {
-          const __mmask16 mask = first(made - k);
-          const __m512 bias = load(c.bias + n + k, mask);
+          const Mask mask = first(made - k);
+          const Vector bias = load(c.bias + n + k, mask);
           for (int64_t b = 0; b < count * w.packed && b < last; b++) {
             const int64_t at =
                 b / w.packed * MOST_COLUMNS + b % w.packed * outputs + k;
-            __m512 sums[POINTS], y[MADE];
+            Vector sums[POINTS], y[MADE];
             for (int i = 0; i < POINTS; i++) sums[i] = load(m[i] + at, mask);
             interpolate(sums, y);
             for (int i = 0; i < MADE; i++)
               finish(c, row * w.packed + b, frame + i, n + k, mask,
-                     _mm512_add_ps(y[i], bias));
+                     y[i] + bias);
           }
         }
       }

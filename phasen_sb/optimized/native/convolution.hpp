@@ -60,9 +60,11 @@ void convolve(const Convolution<typename Engine::Value>& c, int threads) {
     std::vector<Tap<T>> taps(c.kernel_bins);
 #pragma omp for schedule(static)
     for (int64_t bin = 0; bin < c.bins; bin++) {
-      for (int64_t row = 0, rows; row < c.rows; row += rows) {
-        rows = Engine::rows(c.rows - row);
-        for (int64_t n = 0; n < columns; n += MOST_COLUMNS) {
+      for (int64_t n = 0, width; n < c.outputs; n += width) {
+        width = Engine::columns(c.outputs - n);
+        const int64_t end = std::min(n + width, c.outputs);
+        for (int64_t row = 0, rows; row < c.rows; row += rows) {
+          rows = Engine::rows(c.rows - row, width);
           int count = 0;
           for (int64_t tap = 0; tap < c.kernel_bins; tap++) {
             const int64_t from = bin + tap - half;
@@ -71,9 +73,8 @@ void convolve(const Convolution<typename Engine::Value>& c, int threads) {
                 c.x + from * c.x_bin + row * c.x_row, c.x_row,
                 c.weight + tap * c.depth.size * columns + n * PAIR<T>};
           }
-          const int lines = lines_from(n, columns);
-          Engine::block(taps.data(), count, c.depth, columns, rows, lines, out);
-          const int64_t end = std::min(n + MOST_COLUMNS, c.outputs);
+          Engine::block(taps.data(), count, c.depth, columns, n, width, rows,
+                        out);
           for (int64_t at = n; at < end; at += WIDTH) {
             const Mask mask = first(end - at);
             const Vector bias = load(c.bias + at, mask);

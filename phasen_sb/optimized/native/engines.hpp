@@ -11,15 +11,8 @@
 
 namespace phasen {
 
-constexpr int MOST_LINES = 3;  // of a block
-constexpr int MOST_COLUMNS = MOST_LINES * LINE;
+constexpr int MOST_COLUMNS = 48;  // of a block
 constexpr int MOST_ROWS = 32;
-
-// Lines of the block that begins at a column.
-inline int lines_from(int64_t column, int64_t columns) {
-  const int64_t left = columns - column;
-  return (left < MOST_COLUMNS ? left : MOST_COLUMNS) / LINE;
-}
 
 // Sizes of k. Of three lines of B the last one is zero for the first `edge` k,
 // and the first one for the last `edge`, as in kernels of packed frames.
@@ -34,15 +27,15 @@ struct Tap {
   const T* b;
 };
 
-// Vectors, in fp32 or in pairs of bf16: some rows of some lines, whose sums fill
-// most registers. There are 32 with AVX-512, 8 rows of 48 columns; elsewhere 16
-// of 8 values or 32 of 4, 6 rows of 16 columns.
+// Vectors, in fp32 or in pairs of bf16: blocks whose sums fill most registers.
+// AVX-512 has 32 of them, for 8 rows of 48 columns. Elsewhere there are 16 of 8
+// values or 32 of 4, for 12 rows of 8 columns, 6 of 16, or 4 of 24.
 template <typename T>
 struct Vectors {
   using Value = T;
   static constexpr int GRAIN = PAIR<T>;  // of k
   static constexpr bool WIDE = WIDTH == LINE;
-  static constexpr int ROW_GRAIN = WIDE ? 8 : 2;  // that leaves no row over
+  static constexpr int ROW_GRAIN = WIDE ? 8 : 4;  // that fills blocks
   static void begin() {}
   static void end() {}
 
@@ -54,13 +47,13 @@ struct Vectors {
     const T* b = tap.b + k * columns;
     for (; k < end; k += GRAIN, b += GRAIN * columns) {
       Vector weights[VECTORS];
-#pragma GCC unroll 4
+#pragma GCC unroll 6
       for (int n = FROM; n < TO; n++)
         weights[n] = load_operand(b + GRAIN * WIDTH * n);
-#pragma GCC unroll 8
+#pragma GCC unroll 12
       for (int r = 0; r < ROWS; r++) {
         const Vector x = repeat(tap.a + r * tap.a_row + k);
-#pragma GCC unroll 4
+#pragma GCC unroll 6
         for (int n = FROM; n < TO; n++)
           sum[r][n] = multiply_add<T>(x, weights[n], sum[r][n]);
       }
@@ -69,88 +62,76 @@ struct Vectors {
 
   template <int ROWS, int VECTORS>
   [[gnu::always_inline]] static void clear(Vector (&sum)[ROWS][VECTORS]) {
-#pragma GCC unroll 8
+#pragma GCC unroll 12
     for (int r = 0; r < ROWS; r++)
-#pragma GCC unroll 4
+#pragma GCC unroll 6
       for (int n = 0; n < VECTORS; n++) sum[r][n] = zeros();
   }
 
   template <int ROWS, int VECTORS>
   [[gnu::always_inline]] static void write(const Vector (&sum)[ROWS][VECTORS],
                                            float* out) {
-#pragma GCC unroll 8
+#pragma GCC unroll 12
     for (int r = 0; r < ROWS; r++)
-#pragma GCC unroll 4
+#pragma GCC unroll 6
       for (int n = 0; n < VECTORS; n++)
         store(out + r * MOST_COLUMNS + n * WIDTH, sum[r][n]);
   }
 
-  // All lines at once.
-  template <int ROWS, int LINES>
+  // The edges of B are those of 48 columns, of which the block's first is `at`.
+  template <int ROWS, int COLUMNS>
   static void accumulate(const Tap<T>* taps, int count, const Depth& depth,
-                         int64_t columns, float* out) {
-    Vector sum[ROWS][LINES];
+                         int64_t columns, int64_t at, float* out) {
+    constexpr int VECTORS = COLUMNS / WIDTH, THIRD = LINE / WIDTH;
+    constexpr bool WHOLE = COLUMNS == 3 * LINE;
+    const int64_t start = WHOLE || at == 2 * LINE ? depth.edge : 0;
+    const int64_t end = depth.size - (WHOLE || at == 0 ? depth.edge : 0);
+    Vector sum[ROWS][VECTORS];
     clear(sum);
-    const int64_t start = LINES == 3 ? depth.edge : 0;
-    const int64_t end = depth.size - start;
     for (int tap = 0; tap < count; tap++) {
-      if constexpr (LINES == 3) sum_up<0, 2>(sum, taps[tap], columns, 0, start);
-      sum_up<0, LINES>(sum, taps[tap], columns, start, end);
-      if constexpr (LINES == 3)
-        sum_up<1, 3>(sum, taps[tap], columns, end, depth.size);
+      if constexpr (WHOLE)
+        sum_up<0, VECTORS - THIRD>(sum, taps[tap], columns, 0, start);
+      sum_up<0, VECTORS>(sum, taps[tap], columns, start, end);
+      if constexpr (WHOLE)
+        sum_up<THIRD, VECTORS>(sum, taps[tap], columns, end, depth.size);
     }
     write(sum, out);
   }
 
-  // Line after line.
-  template <int ROWS>
-  static void accumulate_lines(const Tap<T>* taps, int count,
-                               const Depth& depth, int64_t columns, int lines,
-                               float* out) {
-    for (int line = 0; line < lines; line++) {
-      const int64_t edge = lines == 3 ? depth.edge : 0;
-      const int64_t start = line == 2 ? edge : 0;
-      const int64_t end = line == 0 ? depth.size - edge : depth.size;
-      Vector sum[ROWS][LINE_VECTORS];
-      clear(sum);
-      for (int tap = 0; tap < count; tap++) {
-        const Tap<T> of_line = {taps[tap].a, taps[tap].a_row,
-                                taps[tap].b + line * LINE * GRAIN};
-        sum_up<0, LINE_VECTORS>(sum, of_line, columns, start, end);
-      }
-      write(sum, out + line * LINE);
+  // Columns of the next block, if so many are left.
+  static int columns(int64_t left) {
+    if (WIDE) return left > 32 ? 48 : left > 16 ? 32 : 16;
+    return left <= 8 ? 8 : left > 16 && left <= 24 ? 24 : 16;
+  }
+
+  // Rows of the next block of so many columns, if so many are left.
+  static int rows(int64_t left, int columns) {
+    if (WIDE) return left > 2 ? 8 : 2;
+    switch (columns) {
+      case 8: return left <= 4 ? 4 : left <= 8 ? 8 : 12;
+      case 24: return left <= 2 ? 2 : 4;
+      default: return left <= 2 ? 2 : left <= 4 || left == 7 || left == 8 ? 4 : 6;
     }
   }
 
-  // Rows of the next block, if so many are left.
-  static int rows(int64_t left) {
-    if (WIDE) return left > 2 ? 8 : 2;
-    return left <= 2 ? 2 : left <= 4 || left == 7 || left == 8 ? 4 : 6;
+  template <int COLUMNS, int... ROWS, class... Arguments>
+  static void with_rows(int rows, const Arguments&... arguments) {
+    ((rows == ROWS ? accumulate<ROWS, COLUMNS>(arguments...) : void()), ...);
   }
 
   static void block(const Tap<T>* taps, int count, const Depth& depth,
-                    int64_t columns, int rows, int lines, float* out) {
-    if constexpr (!WIDE) {
-      switch (rows) {
-        case 2:
-          return accumulate_lines<2>(taps, count, depth, columns, lines, out);
-        case 4:
-          return accumulate_lines<4>(taps, count, depth, columns, lines, out);
-        default:
-          return accumulate_lines<6>(taps, count, depth, columns, lines, out);
+                    int64_t columns, int64_t at, int block_columns, int rows,
+                    float* out) {
+    if constexpr (WIDE) switch (block_columns) {
+        case 16: return with_rows<16, 2, 8>(rows, taps, count, depth, columns, at, out);
+        case 32: return with_rows<32, 2, 8>(rows, taps, count, depth, columns, at, out);
+        default: return with_rows<48, 2, 8>(rows, taps, count, depth, columns, at, out);
       }
-    } else {
-      if (rows == 2) switch (lines) {
-          case 1: return accumulate<2, 1>(taps, count, depth, columns, out);
-          case 2: return accumulate<2, 2>(taps, count, depth, columns, out);
-          default: return accumulate<2, 3>(taps, count, depth, columns, out);
-        }
-      switch (lines) {
-        case 1: return accumulate<8, 1>(taps, count, depth, columns, out);
-        case 2: return accumulate<8, 2>(taps, count, depth, columns, out);
-        default: return accumulate<8, 3>(taps, count, depth, columns, out);
+    else switch (block_columns) {
+        case 8: return with_rows<8, 4, 8, 12>(rows, taps, count, depth, columns, at, out);
+        case 16: return with_rows<16, 2, 4, 6>(rows, taps, count, depth, columns, at, out);
+        default: return with_rows<24, 2, 4>(rows, taps, count, depth, columns, at, out);
       }
-    }
   }
 };
 

@@ -114,13 +114,10 @@ class AttentionShares(nn.Module):
     9
     """
 
-    #: Frames of a thread.
-    ROWS = 16
-
     def __init__(self, squeeze: Conv, weigh: torch.Tensor, dtype: torch.dtype):
         super().__init__()
         self.squeeze = squeeze
-        # A convolution of blocks of frames as bins, with values as channels.
+        # A convolution of one bin, with the values of all as channels.
         self.count = weigh.shape[1]
         self.weigh = Conv(
             weigh.t()[..., None, None].contiguous(),
@@ -136,14 +133,7 @@ class AttentionShares(nn.Module):
         squeezed = empty_tile((frames, 1, bins * channels), x.dtype)[:, 0]
         places = squeezed.unflatten(1, (bins, channels))
         self.squeeze(x, places.transpose(0, 1))
-        whole = frames // self.ROWS * self.ROWS
-        for part in (slice(0, whole), slice(whole, frames)):
-            if part.start < part.stop:
-                rows = min(part.stop - part.start, self.ROWS)
-                self.weigh(
-                    squeezed[part].unflatten(0, (-1, rows)),
-                    out[part].unflatten(0, (-1, rows)),
-                )
+        self.weigh(squeezed[None], out[None])
 
 
 class Transform(Compiled):

@@ -1,5 +1,7 @@
 """The recurrent layer, by the compiled kernels."""
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -15,7 +17,7 @@ from phasen_sb.optimized.native.library import (
 )
 
 _WAYS = ("_l0", "_l0_reverse")
-#: Frames of each direction whose gates' inputs are computed at once.
+#: About so many frames' inputs of gates are computed at once, to save memory.
 RECURRENT_FRAMES = 640
 
 _Recurrence = declare_structure(
@@ -90,8 +92,9 @@ class LSTM(Compiled):
         y = x.new_empty(frames, 2, self.units)
         state = x.new_zeros(2, self.groups * self.GROUP)
         cells = torch.zeros(state.shape, dtype=torch.float32)
-        for start in range(0, frames, RECURRENT_FRAMES):
-            end = min(start + RECURRENT_FRAMES, frames)
+        count = max(1, round(frames / RECURRENT_FRAMES))
+        bounds = [frames * part // count for part in range(count + 1)]
+        for start, end in pairwise(bounds):
             # One direction from the start, the other from the end.
             parts = slice(start, end), slice(frames - end, frames - start)
             gates = [
@@ -114,5 +117,7 @@ class LSTM(Compiled):
         return y.flatten(1)
 
     def _product(self, x, weight):
-        # Products of rows in multiples of 32 are twice as fast in bf16.
-        return F.linear(F.pad(x, (0, 0, 0, -len(x) % DEPTH)), weight)
+        if x.dtype == torch.bfloat16:
+            # Products of rows in multiples of 32 are twice as fast.
+            x = F.pad(x, (0, 0, 0, -len(x) % DEPTH))
+        return F.linear(x, weight)

@@ -78,18 +78,23 @@ struct Tiles {
     }
   }
 
-  static int rows(int64_t left) { return left > 16 ? 32 : 16; }
+  // Columns and rows of the next block, if so many are left.
+  static int columns(int64_t left) {
+    return left > 32 ? 48 : left > 16 ? 32 : 16;
+  }
+  static int rows(int64_t left, int) { return left > 16 ? 32 : 16; }
 
   static void block(const Tap<bf16>* taps, int count, const Depth& depth,
-                    int64_t columns, int rows, int lines, float* out) {
-    if (rows == 16) switch (lines) {
-        case 1: return accumulate<1, 1>(taps, count, depth, columns, out);
-        case 2: return accumulate<1, 2>(taps, count, depth, columns, out);
+                    int64_t columns, int64_t, int block_columns, int rows,
+                    float* out) {
+    if (rows == 16) switch (block_columns) {
+        case 16: return accumulate<1, 1>(taps, count, depth, columns, out);
+        case 32: return accumulate<1, 2>(taps, count, depth, columns, out);
         default: return accumulate<1, 3>(taps, count, depth, columns, out);
       }
-    switch (lines) {
-      case 1: return accumulate<2, 1>(taps, count, depth, columns, out);
-      case 2: return accumulate<2, 2>(taps, count, depth, columns, out);
+    switch (block_columns) {
+      case 16: return accumulate<2, 1>(taps, count, depth, columns, out);
+      case 32: return accumulate<2, 2>(taps, count, depth, columns, out);
       default: return accumulate<2, 3>(taps, count, depth, columns, out);
     }
   }

@@ -118,33 +118,33 @@ void transform(const Transform<typename Engine::Value>& t, int threads) {
         for (int64_t f = 0; f < frames; f++)
           attend(t, frame + f, weights.data() + f * channels);
       }
-      for (int64_t row = 0, count; row < t.bins; row += count) {
-        count = Engine::rows(t.bins - row);
-        for (int64_t n = 0; n < columns; n += MOST_COLUMNS) {
-          const int lines = lines_from(n, columns);
+      for (int64_t n = 0, width; n < columns; n += width) {
+        width = Engine::columns(columns - n);
+        for (int64_t row = 0, count; row < t.bins; row += count) {
+          count = Engine::rows(t.bins - row, width);
           const Tap<T> tap = {t.transform + row * t.transform_row,
                               t.transform_row,
                               panel.data() + n * PAIR<T>};
-          Engine::block(&tap, 1, {depth, 0}, columns, count, lines, out);
+          Engine::block(&tap, 1, {depth, 0}, columns, n, width, count, out);
           for (int r = 0; r < count; r++)
-            for (int64_t c = 0; c < lines * LINE; c += WIDTH)
+            for (int64_t c = 0; c < width; c += WIDTH)
               store(mixed.data() + (row + r) * columns + n + c,
                     load(out + r * MOST_COLUMNS + c) *
                         load(weights.data() + n + c));
         }
       }
       for (int64_t f = 0; f < frames; f++)
-        for (int64_t row = 0, count; row < t.bins; row += count) {
-          count = Engine::rows(t.bins - row);
-          for (int64_t n = 0; n < outputs; n += MOST_COLUMNS) {
-            const int lines = lines_from(n, outputs);
+        for (int64_t n = 0, width; n < channels; n += width) {
+          width = Engine::columns(channels - n);
+          const int64_t end = std::min(n + width, channels);
+          for (int64_t row = 0, count; row < t.bins; row += count) {
+            count = Engine::rows(t.bins - row, width);
             const Tap<T> taps[2] = {
                 {mixed.data() + row * columns + f * channels, columns,
                  t.mix + n * PAIR<T>},
                 {t.x + row * t.x_bin + (frame + f) * channels, t.x_bin,
                  t.keep + n * PAIR<T>}};
-            Engine::block(taps, 2, {joined, 0}, outputs, count, lines, out);
-            const int64_t end = std::min(n + MOST_COLUMNS, channels);
+            Engine::block(taps, 2, {joined, 0}, outputs, n, width, count, out);
             for (int64_t at = n; at < end; at += WIDTH) {
               const Mask mask = first(end - at);
               const Vector bias = load(t.bias + at, mask);

@@ -9,6 +9,10 @@
 #include <immintrin.h>
 #endif
 
+#ifndef __has_builtin  // before GCC 10
+#define __has_builtin(name) 0
+#endif
+
 namespace phasen {
 
 #ifdef __AVX2__
@@ -107,22 +111,46 @@ inline float sum_of(Vector x) {
   return sum;
 }
 
+typedef std::uint8_t Bytes __attribute__((vector_size(16)));
+typedef std::uint32_t Words __attribute__((vector_size(16)));
+
 // Rounds values to 24-bit floats, the upper three bytes of fp32.
 inline void to_float24(const float* x, char* y, int64_t count) {
+#if __has_builtin(__builtin_shufflevector)
+  // Of 16 bytes the last four are overwritten by the next values.
+  for (; count >= 6; count -= 4, x += 4, y += 12) {
+    Words bits;
+    std::memcpy(&bits, x, 16);
+    const Bytes all = (Bytes)(bits + 128);
+    const Bytes upper =
+        __builtin_shufflevector(all, all, 1, 2, 3, 5, 6, 7, 9, 10, 11, 13, 14,
+                                15, 0, 0, 0, 0);
+    std::memcpy(y, &upper, 16);
+  }
+#endif
   for (int64_t n = 0; n < count; n++, y += 3) {
     std::uint32_t bits;
     std::memcpy(&bits, x + n, 4);
     bits = (bits + 128) >> 8;
-    // The fourth byte is overwritten by the next value.
-    std::memcpy(y, &bits, n + 1 < count ? 4 : 3);
+    std::memcpy(y, &bits, 3);
   }
 }
 
 // 24-bit floats to fp32.
 inline void from_float24(const char* x, float* y, int64_t count) {
+#if __has_builtin(__builtin_shufflevector)
+  for (; count >= 6; count -= 4, x += 12, y += 4) {
+    Bytes all;
+    std::memcpy(&all, x, 16);
+    const Bytes apart =
+        __builtin_shufflevector(all, Bytes{}, 16, 0, 1, 2, 16, 3, 4, 5, 16, 6,
+                                7, 8, 16, 9, 10, 11);
+    std::memcpy(y, &apart, 16);
+  }
+#endif
   for (int64_t n = 0; n < count; n++, x += 3) {
     std::uint32_t bits = 0;
-    std::memcpy(&bits, x, n + 1 < count ? 4 : 3);
+    std::memcpy(&bits, x, 3);
     bits <<= 8;
     std::memcpy(y + n, &bits, 4);
   }

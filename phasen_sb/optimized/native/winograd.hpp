@@ -15,7 +15,8 @@
 namespace phasen {
 
 constexpr int POINTS = 8, MADE = 4, TAPS = 5;
-constexpr int CHUNK = 32;  // rows at a time, whose data stays in L2
+// Rows at a time, whose data stays in L2.
+constexpr int CHUNK = WIDTH == LINE ? 32 : 48;
 
 struct Winograd {
   // Its weights are [points, fives, depth, padded outputs], its rows frames,
@@ -88,6 +89,7 @@ inline void evaluate_bins(const Winograd& w, int64_t bin, int64_t bins,
 }
 
 inline void convolve(const Winograd& w, int threads) {
+  using Engine = Vectors<float>;
   const Convolution<float>& c = w.of;
   const int64_t columns = padded(c.outputs, LINE);
   const int64_t outputs = c.outputs / w.packed;
@@ -108,26 +110,29 @@ inline void convolve(const Winograd& w, int threads) {
       const int64_t frame = index % fours * MADE;
       const int64_t chunk = index / fours;
       // As even as blocks of rows allow.
-      constexpr int grain = Vectors<float>::ROW_GRAIN;
+      constexpr int grain = Engine::ROW_GRAIN;
       const int64_t row = padded(rows * chunk / chunks, grain);
       const int64_t end = padded(rows * (chunk + 1) / chunks, grain);
       const int64_t count = (end < rows ? end : rows) - row;
       const int64_t bins = count * w.packed + c.kernel_bins - 1;
       evaluate_bins(w, row * w.packed - half, bins, frame, v.get());
       for (int64_t n = 0; n < columns; n += MOST_COLUMNS) {
-        const int lines = lines_from(n, columns);
+        const int64_t of_panel = std::min<int64_t>(c.outputs - n, MOST_COLUMNS);
         for (int point = 0; point < POINTS; point++)
-          for (int64_t r = 0, block; r < count; r += block) {
-            block = Vectors<float>::rows(count - r);
-            for (int64_t five = 0; five < w.fives; five++) {
-              const int64_t at = point * w.fives + five;
-              taps[five] = {
-                  v.get() + (at * bins + r * w.packed) * w.channels,
-                  w.packed * w.channels,
-                  c.weight + at * c.depth.size * columns + n};
+          for (int64_t k = 0, width; k < of_panel; k += width) {
+            width = Engine::columns(of_panel - k);
+            for (int64_t r = 0, block; r < count; r += block) {
+              block = Engine::rows(count - r, width);
+              for (int64_t five = 0; five < w.fives; five++) {
+                const int64_t at = point * w.fives + five;
+                taps[five] = {
+                    v.get() + (at * bins + r * w.packed) * w.channels,
+                    w.packed * w.channels,
+                    c.weight + at * c.depth.size * columns + n + k};
+              }
+              Engine::block(taps.data(), w.fives, c.depth, columns, n + k,
+                            width, block, m[point] + r * MOST_COLUMNS + k);
             }
-            Vectors<float>::block(taps.data(), w.fives, c.depth, columns,
-                                  block, lines, m[point] + r * MOST_COLUMNS);
           }
         const int64_t left = outputs - n;
         const int64_t made = left < MOST_COLUMNS ? left : MOST_COLUMNS;

@@ -4,7 +4,8 @@ It computes the same function as :class:`phasen_sb.PHASEN` in evaluation mode.
 Batch norms are folded into the convolutions, and layers compute tiles that
 stay in the cache, by compiled kernels or by PyTorch. A stream is written to
 memory only where a global layer norm needs the statistics of the whole
-recording, and between blocks.
+recording, and between blocks. Threads compute parts of the recording, not parts
+of layers.
 """
 
 import copy
@@ -15,35 +16,21 @@ import torch
 from torch import nn
 
 from phasen_sb.network.heads import MASK_ACTIVATIONS
-from phasen_sb.network.norms import FrameLayerNorm, GlobalLayerNorm
+from phasen_sb.network.norms import GlobalLayerNorm
 from phasen_sb.network.phasen import (
     PHASEN,
     PhasenOutput,
     check_spectrogram,
     enhance,
 )
+from phasen_sb.optimized.evaluation import Evaluation
 from phasen_sb.optimized.fixed import Fixed
-from phasen_sb.optimized.folding import Attention, Block, Folding, PhaseUnit
+from phasen_sb.optimized.folding import Folding
 from phasen_sb.optimized.kernels import find_operations
-from phasen_sb.optimized.norms import Affine, FrameNorm, GlobalMoments
+from phasen_sb.optimized.norms import GlobalMoments
 from phasen_sb.optimized.portable.packing import PACKED
-from phasen_sb.optimized.streams import (
-    Convolution,
-    FrequencyTransform,
-    Grid,
-    Spectrum,
-    Stored,
-    StoredFloat24,
-    Stream,
-    choose_tile_size,
-)
+from phasen_sb.optimized.threads import Workers
 from phasen_sb.signals.padding import mark_valid_frames
-from phasen_sb.signals.spectra import compress, unit_phase
-
-#: The stems' outputs of up to so many frames are kept for the long skips. Those
-#: of longer recordings are computed again for each block, which takes a tenth
-#: more time and half as much memory.
-KEPT_FRAMES = 4000
 
 
 class TiledPHASEN(Fixed):
@@ -167,208 +154,18 @@ class TiledPHASEN(Fixed):
         )
 
     def _enhance(self, spectrogram):
-        frames = len(spectrogram)
-        tile = choose_tile_size(frames, self.tiles)
-        grid = Grid(frames, tile, self.operations)
-        stems = self._make_stems(grid, spectrogram)
-        # Each block overwrites it in place, behind the frames that it reads.
-        amplitudes, phases = self._allocate_memory(grid)
-        amplitude, phase = stems()
-        skips = None, None
-        for block, moments in zip(self.blocks, self.moments, strict=True):
-            for layer in block.amplitude:
-                amplitude = self._apply_layer(grid, amplitude, layer)
-            for layer, moment in zip(block.phase, moments, strict=True):
-                phase = self._apply_unit(grid, phase, layer, phases, moment)
-            exchange = self._make_exchange(grid, block, amplitude, phase)
-            if block is self.blocks[-1]:
-                break
-            if self.long_skips:
-                skips = stems()
-            self._write(exchange, (amplitudes, phases), skips)
-            amplitude, phase = amplitudes, phases
-        features, phase = self._run_heads(grid, exchange, amplitudes, phases)
-        # Copies, so that the larger memory of the streams is freed.
-        del amplitude, amplitudes, phases, stems, skips, exchange
-        features = features.clone()
-        phase = None if phase is None else phase.clone()
-        estimate = self._estimate_mask(features)
-        return enhance(spectrogram, estimate, phase, self.input_share)
+        tiles = -(-len(spectrogram) // min(self.tiles))
+        with Workers(most=tiles) as workers:
+            features, phase = Evaluation(self, spectrogram, workers).run()
+            estimate = self._estimate_mask(features, workers)
+            return enhance(spectrogram, estimate, phase, self.input_share)
 
-    def _allocate_memory(self, grid):
-        """Allocates memory for both streams of a recording."""
-        channels = self.amplitude_stem[-1].channels
-        if self.dtype == torch.float32:
-            amplitudes = StoredFloat24(grid, self.n_bins, channels)
-        else:
-            amplitudes = self._allocate(grid, channels)
-        if self.phase_stem is None:
-            return amplitudes, None
-        channels = self.phase_stem[-1].conv.channels
-        return amplitudes, self._allocate(grid, channels)
-
-    def _allocate(self, grid, channels):
-        return Stored(grid, self.n_bins, channels, self.dtype)
-
-    def _empty_tile(self, frames, channels):
-        shape = self.n_bins, frames, channels
-        return self.operations.empty_tile(shape, self.dtype)
-
-    def _make_stems(self, grid, spectrogram):
-        """Makes a function that returns streams of both stems' outputs."""
-
-        def visible(frames):
-            return compress(frames, self.input_power)
-
-        def compute():
-            amplitude = Spectrum(grid, spectrogram, visible)
-            for layer in self.amplitude_stem:
-                amplitude = self._apply_layer(grid, amplitude, layer)
-            if self.phase_stem is None:
-                return amplitude, None
-            is_unit = self.phase_input == "unit"
-            phase = Spectrum(
-                grid, spectrogram, unit_phase if is_unit else visible
-            )
-            for layer in self.phase_stem:
-                phase = self._apply_conv(grid, phase, layer.conv)
-            return amplitude, phase
-
-        if not self.long_skips or grid.frames > KEPT_FRAMES:
-            return compute
-        kept = []
-        for stream in compute():
-            kept.append(stream and self._allocate(grid, stream.conv.channels))
-            for start in grid.starts() if stream else ():
-                stream(start, kept[-1].tile(start))
-        return lambda: tuple(kept)
-
-    def _apply_layer(self, grid, source, layer):
-        if not isinstance(layer, Attention):
-            return self._apply_conv(grid, source, layer)
-        seen = self._empty_tile(
-            grid.tile + layer.taps // 2, layer.shares.squeeze.in_channels
-        )
-        return FrequencyTransform(grid, source, layer, seen)
-
-    def _apply_conv(self, grid, source, conv):
-        seen = self._empty_tile(grid.tile + 2 * conv.reach, conv.in_channels)
-        return Convolution(grid, source, conv, seen)
-
-    def _apply_unit(self, grid, source, unit: PhaseUnit, memory, moments):
-        if unit.norm is not None and unit.norm_first:
-            source = self._apply_norm(grid, source, unit.norm, memory, moments)
-        source = self._apply_conv(grid, source, unit.conv)
-        if unit.norm is not None and not unit.norm_first:
-            source = self._apply_norm(grid, source, unit.norm, memory, moments)
-        return source
-
-    def _apply_norm(self, grid, source: Stream, norm, memory: Stored, moments):
-        if isinstance(norm, FrameLayerNorm):
-            return FrameNorm(grid, source, norm)
-        total, squares = 0.0, 0.0
-        for start in grid.starts():
-            tile = memory.tile(start)
-            if source is not memory:
-                source(start, tile)
-            values = self.operations.moments(tile)
-            total, squares = total + values[0], squares + values[1]
-        count = grid.frames * self.n_bins * len(norm.weight)
-        mean = total / count
-        count, mean, variance = moments(
-            count, mean, max(squares / count - mean * mean, 0.0)
-        )
-        if norm.unbiased:
-            variance *= count / max(count - 1, 1)
-        scale = norm.weight * (variance + norm.eps) ** -0.5
-        shift = norm.bias - mean * scale
-        return Affine(grid, memory, scale, shift)
-
-    def _make_exchange(self, grid, block: Block, amplitude, phase):
-        """Makes a function that writes a tile of both streams, gated."""
-        a = self._empty_tile(grid.tile, self.squeeze.in_channels)
-        if phase is not None:
-            p = self._empty_tile(grid.tile, self.phase_head.in_channels)
-
-        def exchange(start, a_place, p_place, a_added=None, p_added=None):
-            amplitude(start, a)
-            if phase is None:
-                return _gate(None, None, a, a_place, a_added)
-            phase(start, p)
-            _gate(block.phase_to_amplitude, p, a, a_place, a_added)
-            _gate(block.amplitude_to_phase, a, p, p_place, p_added)
-
-        return exchange
-
-    def _write(self, exchange, memory, skips):
-        """Writes a block's streams, with the skips added, to memory."""
-        for start in memory[0].grid.starts():
-            places = [stream and stream.tile(start) for stream in memory]
-            added = [self._read_skip(skip, start) for skip in skips]
-            exchange(start, *places, *added)
-            for stream in memory:
-                if stream is not None:
-                    stream.keep(start)
-
-    def _read_skip(self, skip: Stream | None, start):
-        if skip is None or isinstance(skip, Stored):
-            return skip and skip.tile(start)
-        place = self._empty_tile(skip.grid.tile, skip.conv.channels)
-        skip(start, place)
-        return place
-
-    def _run_heads(self, grid, exchange, amplitudes, phases):
-        """Computes features of the mask ``[T, F * C]`` and the phase."""
-        frames = len(grid.starts()) * grid.tile
-        memory = [stream.x for stream in (amplitudes, phases) if stream]
-        # In the streams' memory: results are smaller than the tiles that they
-        # overwrite, so they stay behind the frames that are read.
-        channels = self.squeeze.channels
-        features = _reuse(memory[0], frames, self.n_bins * channels, self.dtype)
-        angles = None
-        if phases is not None:
-            angles = _reuse(memory[1], frames, 2 * self.n_bins, torch.float32)
-            shape = self.n_bins, grid.tile, self.phase_head.in_channels
-            wide = find_operations(self.phase_head).empty_tile(
-                shape, torch.float32
-            )
-        a, p = (
-            stream and self._empty_tile(grid.tile, stream.channels)
-            for stream in (amplitudes, phases)
-        )
-        for start in grid.starts():
-            tile = slice(start, start + grid.tile)
-            exchange(start, a, p)
-            places = features[tile].unflatten(1, (self.n_bins, channels))
-            self.squeeze(a, places.transpose(0, 1))
-            if p is not None:
-                wide.copy_(p)
-                places = angles[tile].unflatten(1, (self.n_bins, 2))
-                self.phase_head(wide, places.transpose(0, 1))
-                places.copy_(unit_phase(places))
-        if angles is not None:
-            # Moved behind the features, so that the phase stream's memory is
-            # freed before the features are copied.
-            place = memory[0].flatten()[features.nbytes // memory[0].itemsize :]
-            place = _reuse(place, *angles.shape, angles.dtype)
-            angles = place.copy_(angles)[: grid.frames]
-            angles = angles.view(-1, self.n_bins, 2)
-        return features[: grid.frames], angles
-
-    def _estimate_mask(self, features):
-        x = self.dense(self.recurrent(features)).float()
+    def _estimate_mask(self, features, workers):
+        x = self.recurrent(features, workers)
+        x = torch.cat(workers.map(self.dense, x.chunk(workers.count))).float()
         if self.activation is None:
             return x
         return MASK_ACTIVATIONS[self.activation](x)
-
-
-def _gate(gate, source, gated, place, added):
-    if gate is not None:
-        gate(source, place, gated, added)
-    elif added is None:
-        place.copy_(gated)
-    else:
-        torch.add(gated, added, out=place)
 
 
 def _longest_kernel(network):
@@ -377,17 +174,6 @@ def _longest_kernel(network):
         for module in network.modules()
         if isinstance(module, nn.Conv2d)
     )
-
-
-def _reuse(memory, rows, width, dtype):
-    """Views memory as ``[rows, width]``; allocates if it is too small."""
-    memory = memory.flatten()
-    values = max(dtype.itemsize // memory.itemsize, 1)
-    memory = memory[-memory.storage_offset() % values :]
-    memory = memory[: len(memory) // values * values].view(dtype)
-    if len(memory) < rows * width:
-        memory = torch.empty(rows * width, dtype=dtype)
-    return memory[: rows * width].view(rows, width)
 
 
 def _pad(x, frames):

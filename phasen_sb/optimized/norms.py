@@ -33,9 +33,10 @@ class Affine:
         self.scale = scale
         self.shift = shift
 
-    def __call__(self, start: int, place: torch.Tensor) -> None:
-        self.source(start, place)
-        self.grid.operations.affine(place, self.scale, self.shift)
+    def __call__(self, start: int, place: torch.Tensor, skip: int) -> None:
+        self.source(start, place, skip)
+        needed = place[:, skip:]
+        self.grid.operations.affine(needed, self.scale, self.shift)
         self.grid.clear(place, start)
 
 
@@ -62,9 +63,9 @@ class FrameNorm:
         self.source = source
         self.norm = norm
 
-    def __call__(self, start: int, place: torch.Tensor) -> None:
-        self.source(start, place)
-        self.grid.operations.frame_norm(place, self.norm)
+    def __call__(self, start: int, place: torch.Tensor, skip: int) -> None:
+        self.source(start, place, skip)
+        self.grid.operations.frame_norm(place[:, skip:], self.norm)
         self.grid.clear(place, start)
 
 

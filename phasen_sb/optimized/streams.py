@@ -1,14 +1,20 @@
 """Streams: layers that compute one tile of frames after the other.
 
-A stream is called with the first frame of a tile and with the memory,
-``[F, tile, channels]``, to write the tile to; tiles are requested in order.
-A layer requests from its source the frames ahead that its kernel sees, and
-keeps those that it will see again. So nothing is computed twice, and the data
-in use stays in the cache. Frames outside the recording are zero, like the
+A stream is called with the first frame of a tile, with the memory, ``[F, tile,
+channels]``, to write the tile to, and with a number of frames at the tile's
+beginning that are not needed and may hold anything; tiles are requested in
+order. A layer requests from its source the frames ahead that its kernel sees,
+and keeps those that it will see again. So nothing is computed twice, and the
+data in use stays in the cache. Frames outside the recording are zero, like the
 padding of a convolution over the whole recording.
+
+Several threads compute a recording in parts, each with streams of its own,
+which a :data:`Source` makes. Where two parts meet, both compute what the
+kernels of the one see of the other.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from types import ModuleType
 from typing import NamedTuple
 
@@ -21,11 +27,18 @@ from phasen_sb.optimized.portable.packing import PACKED
 GRAIN = 16
 #: The overhead of each tile, in frames.
 TILE_COST = 12
+#: Kernels may multiply so many frames of the next bin by zero.
+OVERREAD = 32
 
-Stream = Callable[[int, torch.Tensor], None]
+Stream = Callable[[int, torch.Tensor, int], None]
+#: Makes the stream of a part, of which frames beyond it will be requested, too:
+#: so many on either side.
+Source = Callable[["Part", int], Stream]
 
 
-def choose_tile_size(frames: int, sizes: Sequence[int]) -> int:
+def choose_tile_size(
+    frames: int, sizes: Sequence[int], threads: int = 1
+) -> int:
     """Chooses the size of tiles, in frames, that costs a recording least.
 
     Example
@@ -37,9 +50,16 @@ def choose_tile_size(frames: int, sizes: Sequence[int]) -> int:
 
     def cost(size):
         tiles = -(-frames // size)
-        return tiles * (size + TILE_COST)
+        return -(-tiles // threads) * (size + TILE_COST)
 
     return min(sizes, key=cost)
+
+
+class Part(NamedTuple):
+    """The frames of a recording that one thread computes, in whole tiles."""
+
+    begin: int
+    end: int
 
 
 class Grid(NamedTuple):
@@ -52,27 +72,57 @@ class Grid(NamedTuple):
     tile: int
     operations: ModuleType
 
-    def starts(self) -> range:
-        """The first frame of each tile."""
-        return range(0, self.frames, self.tile)
+    @property
+    def tiles(self) -> int:
+        """The number of tiles."""
+        return -(-self.frames // self.tile)
 
-    def inside(self, start: int) -> slice:
-        """The frames of a tile that are in the recording, rounded up.
+    def split(self, count: int) -> list[Part]:
+        """Splits the recording into so many parts, or one for each tile.
 
-        So there are few different sizes, for each of which a library may
-        compile kernels, and convolutions can pack frames.
+        Example
+        -------
+        >>> Grid(641, 64, None).split(2)
+        [Part(begin=0, end=320), Part(begin=320, end=704)]
         """
-        first = min(max(-start, 0), self.tile) // PACKED * PACKED
+        count = min(count, self.tiles)
+        bounds = [self.tiles * i // count * self.tile for i in range(count + 1)]
+        return [Part(*pair) for pair in pairwise(bounds)]
+
+    def starts(self, part: Part) -> range:
+        """The first frame of each tile of a part."""
+        return range(part.begin, part.end, self.tile)
+
+    def inside(self, start: int, skip: int) -> slice:
+        """The frames of a tile that are needed, rounded up.
+
+        They are those in the recording behind the first ``skip``. So there are
+        few different sizes, for each of which a library may compile kernels,
+        and convolutions can pack frames.
+        """
+        first = min(max(-start, skip), self.tile) // PACKED * PACKED
         end = min(max(self.frames - start, 0), self.tile)
         frames = -(-max(end - first, 0) // GRAIN) * GRAIN
         return slice(first, min(first + frames, self.tile))
 
-    def read(self, source: Stream, start: int, place: torch.Tensor) -> None:
+    def read(
+        self, source: Stream, start: int, place: torch.Tensor, skip: int
+    ) -> None:
         """Requests a tile of a stream, unless it is outside the recording."""
+        if skip >= self.tile:
+            return
         if -self.tile < start < self.frames:
-            source(start, place)
+            source(start, place, skip)
         else:
             self.operations.clear(place)
+
+    def fill_skipped(self, tile: torch.Tensor, skip: int) -> None:
+        """Zeroes skipped frames that a kernel may multiply by zero.
+
+        They may hold NaN, which would stay NaN.
+        """
+        if skip:
+            self.operations.clear(tile[:, : min(skip, OVERREAD)])
 
     def clear(self, tile: torch.Tensor, start: int) -> None:
         """Zeroes, in place, the frames of a tile outside the recording."""
@@ -105,10 +155,10 @@ class Spectrum:
         self.spectrogram = spectrogram
         self.prepare = prepare
 
-    def __call__(self, start: int, place: torch.Tensor) -> None:
+    def __call__(self, start: int, place: torch.Tensor, skip: int) -> None:
         tile = self.grid.tile
-        above = min(max(-start, 0), tile)
-        part = self.spectrogram[max(start, 0) : max(start + tile, 0)]
+        above = min(max(-start, skip), tile)
+        part = self.spectrogram[start + above : max(start + tile, 0)]
         inside = slice(above, above + len(part))
         prepared = self.prepare(part).to(
             place.dtype, copy=True, memory_format=torch.contiguous_format
@@ -129,87 +179,6 @@ def as_pairs(x: torch.Tensor) -> torch.Tensor:
     """
     wide = {2: torch.int32, 4: torch.int64}[x.itemsize]
     return x.view(wide)[..., 0]
-
-
-class Stored:
-    """A stream stored for the whole recording, in tiles ``[F, tile, C]``.
-
-    Arguments
-    ---------
-    grid : Grid
-        The tiles.
-    bins : int
-        Frequency bins, F.
-    channels : int
-        Channels, C.
-    dtype : torch.dtype
-        Of the values.
-    """
-
-    def __init__(
-        self, grid: Grid, bins: int, channels: int, dtype: torch.dtype
-    ):
-        self.grid = grid
-        self.channels = channels
-        shape = len(grid.starts()), bins, grid.tile, channels
-        self.x = grid.operations.empty_tile(shape, dtype)
-
-    def tile(self, start: int) -> torch.Tensor:
-        """The memory of a tile, to read or to write."""
-        return self.x[start // self.grid.tile]
-
-    def keep(self, start: int) -> None:
-        """Stores what was written to the memory of a tile."""
-
-    def __call__(self, start: int, place: torch.Tensor) -> None:
-        tile = self.grid.tile
-        index, offset = divmod(start, tile)
-        self._copy(index, slice(offset, tile), place[:, : tile - offset])
-        if offset:
-            self._copy(index + 1, slice(0, offset), place[:, tile - offset :])
-
-    def _copy(self, index, frames, place):
-        if 0 <= index < len(self.x):
-            self._read(self.x[index, :, frames], place)
-        else:
-            self.grid.operations.clear(place)
-
-    def _read(self, frames, place):
-        self.grid.operations.copy(frames, place)
-
-
-class StoredFloat24(Stored):
-    """A stream of fp32, stored as 24-bit floats: three quarters of the memory.
-
-    Values have 16 significant bits instead of 24. That changes the network's
-    results about as much as another order of summation does.
-
-    Arguments
-    ---------
-    grid : Grid
-        The tiles.
-    bins : int
-        Frequency bins, F.
-    channels : int
-        Channels, C.
-    """
-
-    def __init__(self, grid: Grid, bins: int, channels: int):
-        super().__init__(grid, bins, 3 * channels, torch.uint8)
-        self.channels = channels
-        tile = bins, grid.tile, channels
-        self.written = grid.operations.empty_tile(tile, torch.float32)
-
-    def tile(self, start: int) -> torch.Tensor:
-        """Memory to write a tile to, before ``keep``."""
-        return self.written
-
-    def keep(self, start: int) -> None:
-        """Stores what was written to the memory of a tile."""
-        self.grid.operations.to_float24(self.written, super().tile(start))
-
-    def _read(self, frames, place):
-        self.grid.operations.from_float24(frames, place)
 
 
 class Convolution:
@@ -241,23 +210,25 @@ class Convolution:
         self.seen = seen
         self.is_first = True
 
-    def __call__(self, start: int, place: torch.Tensor) -> None:
+    def __call__(self, start: int, place: torch.Tensor, skip: int) -> None:
         reach = self.conv.reach
         if self.is_first:
-            self._look(start + reach - self.grid.tile)
+            behind = self.grid.tile - 2 * reach
+            self._look(start + reach - self.grid.tile, behind + skip)
             self.is_first = False
-        self._look(start + reach)
-        frames = self.grid.inside(start)
+        self._look(start + reach, max(skip - 2 * reach, 0))
+        frames = self.grid.inside(start, skip)
         if frames.start < frames.stop:
             around = slice(frames.start, frames.stop + 2 * reach)
+            self.grid.fill_skipped(self.seen, skip)
             self.conv(self.seen[:, around], place[:, frames])
         self.grid.clear(place, start)
 
-    def _look(self, start):
+    def _look(self, start, skip):
         """Moves on to the tile that starts at a frame ahead."""
         tile, reach, seen = self.grid.tile, self.conv.reach, self.seen
         self.grid.operations.copy(seen[:, tile:], seen[:, : 2 * reach])
-        self.grid.read(self.source, start, seen[:, 2 * reach :])
+        self.grid.read(self.source, start, seen[:, 2 * reach :], skip)
 
 
 class FrequencyTransform:
@@ -294,15 +265,15 @@ class FrequencyTransform:
         )
         self.is_first = True
 
-    def __call__(self, start: int, place: torch.Tensor) -> None:
+    def __call__(self, start: int, place: torch.Tensor, skip: int) -> None:
         tile, reach, seen = self.grid.tile, self.reach, self.seen
         if self.is_first:
             # Memory may hold NaN, which zero weights do not remove.
             seen[:, tile:] = 0
-            self._look(start + reach - tile)
+            self._look(start + reach - tile, tile - 2 * reach + skip)
             self.is_first = False
-        self._look(start + reach)
-        frames = self.grid.inside(start)
+        self._look(start + reach, max(skip - 2 * reach, 0))
+        frames = self.grid.inside(start, skip)
         if frames.start < frames.stop:
             around = slice(frames.start, frames.stop + 2 * reach)
             self.weights.transform(
@@ -310,14 +281,17 @@ class FrequencyTransform:
             )
         self.grid.clear(place, start)
 
-    def _look(self, start):
+    def _look(self, start, skip):
         """Moves on to the tile that starts at a frame ahead."""
         tile, reach, seen = self.grid.tile, self.reach, self.seen
         self.grid.operations.copy(seen[:, tile:], seen[:, :reach])
         ahead, shares = seen[:, reach:], self.shares[2 * reach :]
         self.shares[: 2 * reach] = self.shares[tile:]
-        self.grid.read(self.source, start, ahead)
-        self.weights.shares(ahead, shares)
+        if skip >= tile:
+            return
+        self.grid.read(self.source, start, ahead, skip)
+        self.grid.fill_skipped(ahead, skip)
+        self.weights.shares(ahead[:, skip:], shares[skip:])
         # Frames outside the recording contribute nothing.
         shares[: max(-start, 0)] = 0
         shares[max(self.grid.frames - start, 0) :] = 0

@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,11 @@ from phasen_sb import PHASEN, ConvISTFT, ConvSTFT, PhasenEnhancer
 from phasen_sb.errors import UserError
 from phasen_sb.network.norms import BatchNorm
 from phasen_sb.optimized import optimize
+from phasen_sb.optimized.evaluation import KEPT_FRAMES, Evaluation
 from phasen_sb.optimized.native import library
-from phasen_sb.optimized.network import KEPT_FRAMES, TiledPHASEN
+from phasen_sb.optimized.network import TiledPHASEN
 from phasen_sb.optimized.portable import convolution
-from phasen_sb.optimized.streams import Grid
+from phasen_sb.optimized.threads import Workers
 from phasen_sb.utils.hardware import PRECISIONS
 
 SMALL = {
@@ -131,19 +133,59 @@ def test_what_memory_held_before_does_not_matter(name, operations, monkeypatch):
 
 
 @torch.inference_mode()
-def test_threads_change_nothing(operations):
-    tiled = TiledPHASEN(trained())
-    x = torch.randn(1, 201, 17, 2)
+@pytest.mark.parametrize("name", ["seed", "paper", "odd channels", "gru"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_threads_change_nothing(name, dtype, operations):
+    # Tiles of one size, with as many parts as tiles at most.
+    tiled = TiledPHASEN(trained(**OPTIONS[name]), dtype, tile_frames=[32])
+    for frames in (1, 65, 201):
+        x = torch.randn(1, frames, 17, 2)
+        expected, *others = (with_threads(tiled, x, n) for n in (1, 2, 3, 9))
+        for other in others:
+            for one, same in zip(expected, other, strict=True):
+                assert distance(one, same) < 1e-5
+
+
+def with_threads(model, x, threads):
     before = torch.get_num_threads()
-    results = []
+    torch.set_num_threads(threads)
     try:
-        for threads in (1, 2, 5):
-            torch.set_num_threads(threads)
-            results.append(tiled(x).mask)
+        result = model(x)
+        assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
-    assert distance(results[0], results[1]) < 1e-5
-    assert distance(results[0], results[2]) < 1e-5
+    return result
+
+
+@torch.inference_mode()
+def test_threads_compute_without_parallel_regions(monkeypatch):
+    tiled, seen = TiledPHASEN(trained(), tile_frames=[32]), set()
+    moments = tiled.operations.moments
+
+    def observed(tile):
+        seen.add((threading.get_ident(), torch.get_num_threads()))
+        return moments(tile)
+
+    monkeypatch.setattr(tiled.operations, "moments", observed)
+    with_threads(tiled, torch.randn(1, 201, 17, 2), 3)
+    assert len({thread for thread, _ in seen}) == 3
+    assert {threads for _, threads in seen} == {1}
+
+
+def test_an_error_in_a_thread_is_raised_and_threads_restored():
+    def fail(item):
+        if item == 2:
+            raise ValueError("of the third")
+        return item
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        with pytest.raises(ValueError, match="third"), Workers(3) as workers:
+            workers.map(fail, range(5))
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_kernels_of_other_sources_are_not_used(tmp_path, monkeypatch):
@@ -172,8 +214,8 @@ def test_the_size_of_the_tiles_does_not_matter(tile_frames):
 def test_between_blocks_amplitudes_are_24_bit_floats():
     for dtype, size in ((torch.float32, 3), (torch.bfloat16, 2)):
         tiled = TiledPHASEN(trained(), dtype, tile_frames=[32])
-        grid = Grid(96, 32, tiled.operations)
-        amplitudes, _ = tiled._allocate_memory(grid)
+        evaluation = Evaluation(tiled, torch.randn(96, 17, 2), Workers(1))
+        amplitudes, _ = evaluation._allocate_memory()
         assert amplitudes.x.nbytes == size * 96 * 17 * 24
 
 

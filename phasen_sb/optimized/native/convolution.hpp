@@ -49,45 +49,41 @@ inline void finish(const Convolution<T>& c, int64_t bin, int64_t row,
 }
 
 template <class Engine>
-void convolve(const Convolution<typename Engine::Value>& c, int threads) {
+void convolve(const Convolution<typename Engine::Value>& c) {
   using T = typename Engine::Value;
   const int64_t columns = padded(c.outputs, LINE);
   const int64_t half = c.kernel_bins / 2;
-#pragma omp parallel num_threads(threads)
-  {
-    Engine::begin();
-    alignas(64) float out[MOST_ROWS * MOST_COLUMNS];
-    std::vector<Tap<T>> taps(c.kernel_bins);
-#pragma omp for schedule(static)
-    for (int64_t bin = 0; bin < c.bins; bin++) {
-      for (int64_t n = 0, width; n < c.outputs; n += width) {
-        width = Engine::columns(c.outputs - n);
-        const int64_t end = std::min(n + width, c.outputs);
-        for (int64_t row = 0, rows; row < c.rows; row += rows) {
-          rows = Engine::rows(c.rows - row, width);
-          int count = 0;
-          for (int64_t tap = 0; tap < c.kernel_bins; tap++) {
-            const int64_t from = bin + tap - half;
-            if (from < 0 || from >= c.bins) continue;
-            taps[count++] = {
-                c.x + from * c.x_bin + row * c.x_row, c.x_row,
-                c.weight + tap * c.depth.size * columns + n * PAIR<T>};
-          }
-          Engine::block(taps.data(), count, c.depth, columns, n, width, rows,
-                        out);
-          for (int64_t at = n; at < end; at += WIDTH) {
-            const Mask mask = first(end - at);
-            const Vector bias = load(c.bias + at, mask);
-            const float* sum = out + at - n;
-            for (int r = 0; r < rows && row + r < c.rows;
-                 r++, sum += MOST_COLUMNS)
-              finish(c, bin, row + r, at, mask, load(sum) + bias);
-          }
+  Engine::begin();
+  alignas(64) float out[MOST_ROWS * MOST_COLUMNS];
+  std::vector<Tap<T>> taps(c.kernel_bins);
+  for (int64_t bin = 0; bin < c.bins; bin++) {
+    for (int64_t n = 0, width; n < c.outputs; n += width) {
+      width = Engine::columns(c.outputs - n);
+      const int64_t end = std::min(n + width, c.outputs);
+      for (int64_t row = 0, rows; row < c.rows; row += rows) {
+        rows = Engine::rows(c.rows - row, width);
+        int count = 0;
+        for (int64_t tap = 0; tap < c.kernel_bins; tap++) {
+          const int64_t from = bin + tap - half;
+          if (from < 0 || from >= c.bins) continue;
+          taps[count++] = {
+              c.x + from * c.x_bin + row * c.x_row, c.x_row,
+              c.weight + tap * c.depth.size * columns + n * PAIR<T>};
+        }
+        Engine::block(taps.data(), count, c.depth, columns, n, width, rows,
+                      out);
+        for (int64_t at = n; at < end; at += WIDTH) {
+          const Mask mask = first(end - at);
+          const Vector bias = load(c.bias + at, mask);
+          const float* sum = out + at - n;
+          for (int r = 0; r < rows && row + r < c.rows;
+               r++, sum += MOST_COLUMNS)
+            finish(c, bin, row + r, at, mask, load(sum) + bias);
         }
       }
     }
-    Engine::end();
   }
+  Engine::end();
 }
 
 }  // namespace phasen

@@ -1,7 +1,6 @@
-// Copies of tiles [bins, values], each bin by the thread that computes it.
+// Copies of tiles [bins, values].
 //
-// Reading what another core has written costs more than the copy itself. Some
-// copies convert between fp32 and 24-bit floats, its upper three bytes.
+// Some convert between fp32 and 24-bit floats, its upper three bytes.
 #pragma once
 
 #include <cstring>
@@ -18,8 +17,7 @@ struct Copy {
   int64_t bins, bytes;  // bytes of y
 };
 
-inline void copy(const Copy& t, int threads) {
-#pragma omp parallel for num_threads(threads) schedule(static)
+inline void copy(const Copy& t) {
   for (int64_t bin = 0; bin < t.bins; bin++)
     if (t.x)
       std::memcpy(t.y + bin * t.y_bin, t.x + bin * t.x_bin, t.bytes);
@@ -28,16 +26,14 @@ inline void copy(const Copy& t, int threads) {
 }
 
 // Rounds fp32 to 24-bit floats.
-inline void to_float24(const Copy& t, int threads) {
-#pragma omp parallel for num_threads(threads) schedule(static)
+inline void to_float24(const Copy& t) {
   for (int64_t bin = 0; bin < t.bins; bin++)
     to_float24((const float*)(t.x + bin * t.x_bin), t.y + bin * t.y_bin,
                t.bytes / 3);
 }
 
 // 24-bit floats to fp32.
-inline void from_float24(const Copy& t, int threads) {
-#pragma omp parallel for num_threads(threads) schedule(static)
+inline void from_float24(const Copy& t) {
   for (int64_t bin = 0; bin < t.bins; bin++)
     from_float24(t.x + bin * t.x_bin, (float*)(t.y + bin * t.y_bin),
                  t.bytes / 4);

@@ -51,61 +51,61 @@ unsigned phasen_sources() { return PHASEN_SOURCES; }
 
 int phasen_supports(int kind) { return supports(kind); }
 
-void phasen_convolve(int kind, int threads, const void* arguments) {
+void phasen_convolve(int kind, const void* arguments) {
   with_engine(kind, [=](auto engine) {
     using Engine = decltype(engine);
     using T = typename Engine::Value;
-    convolve<Engine>(as<Convolution<T>>(arguments), threads);
+    convolve<Engine>(as<Convolution<T>>(arguments));
   });
 }
 
-void phasen_convolve_winograd(int, int threads, const void* arguments) {
-  convolve(as<Winograd>(arguments), threads);
+void phasen_convolve_winograd(int, const void* arguments) {
+  convolve(as<Winograd>(arguments));
 }
 
-void phasen_transform(int kind, int threads, const void* arguments) {
+void phasen_transform(int kind, const void* arguments) {
   with_engine(kind, [=](auto engine) {
     using Engine = decltype(engine);
     using T = typename Engine::Value;
-    transform<Engine>(as<Transform<T>>(arguments), threads);
+    transform<Engine>(as<Transform<T>>(arguments));
   });
 }
 
-void phasen_copy(int, int threads, const void* arguments) {
-  copy(as<Copy>(arguments), threads);
+void phasen_copy(int, const void* arguments) {
+  copy(as<Copy>(arguments));
 }
 
-void phasen_to_float24(int, int threads, const void* arguments) {
-  to_float24(as<Copy>(arguments), threads);
+void phasen_to_float24(int, const void* arguments) {
+  to_float24(as<Copy>(arguments));
 }
 
-void phasen_from_float24(int, int threads, const void* arguments) {
-  from_float24(as<Copy>(arguments), threads);
+void phasen_from_float24(int, const void* arguments) {
+  from_float24(as<Copy>(arguments));
 }
 
-void phasen_affine(int kind, int threads, const void* arguments) {
+void phasen_affine(int kind, const void* arguments) {
   with_type(kind, [=](auto value) {
-    affine(as<Norm<decltype(value)>>(arguments), threads);
+    affine(as<Norm<decltype(value)>>(arguments));
   });
 }
 
-void phasen_frame_norm(int kind, int threads, const void* arguments,
+void phasen_frame_norm(int kind, const void* arguments,
                        float eps) {
   with_type(kind, [=](auto value) {
-    frame_norm(as<Norm<decltype(value)>>(arguments), eps, threads);
+    frame_norm(as<Norm<decltype(value)>>(arguments), eps);
   });
 }
 
-void phasen_moments(int kind, int threads, const void* arguments,
+void phasen_moments(int kind, const void* arguments,
                     double* result) {
   with_type(kind, [=](auto value) {
-    moments(as<Norm<decltype(value)>>(arguments), result, threads);
+    moments(as<Norm<decltype(value)>>(arguments), result);
   });
 }
 
-void phasen_recur(int kind, int threads, const void* arguments) {
+void phasen_recur(int kind, const void* arguments) {
   with_type(kind, [=](auto value) {
-    recur(as<Recurrence<decltype(value)>>(arguments), threads);
+    recur(as<Recurrence<decltype(value)>>(arguments));
   });
 }
 }

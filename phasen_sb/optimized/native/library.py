@@ -53,7 +53,7 @@ DEPTH = 32
 
 POINTER, INT = ctypes.c_void_p, ctypes.c_int64
 
-_CALL = [ctypes.c_int, ctypes.c_int, ctypes.c_void_p]
+_CALL = [ctypes.c_int, ctypes.c_void_p]
 _ARGUMENTS = {
     "phasen_supports": [ctypes.c_int],
     "phasen_convolve": _CALL,
@@ -212,12 +212,9 @@ def describe_kernels(dtype: torch.dtype) -> str:
 def call(
     name: str, kind: Kind, arguments: ctypes.Structure, *further: object
 ) -> None:
-    """Calls a kernel with as many threads as PyTorch uses."""
+    """Calls a kernel, in this thread; other Python threads go on meanwhile."""
     getattr(load_library(kind.library), name)(
-        kind.number,
-        torch.get_num_threads(),
-        ctypes.byref(arguments),
-        *further,
+        kind.number, ctypes.byref(arguments), *further
     )
 
 

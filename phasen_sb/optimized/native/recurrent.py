@@ -1,5 +1,6 @@
 """The recurrent layer, by the compiled kernels."""
 
+import ctypes
 from itertools import pairwise
 
 import torch
@@ -15,6 +16,7 @@ from phasen_sb.optimized.native.library import (
     call,
     declare_structure,
 )
+from phasen_sb.optimized.threads import Workers
 
 _WAYS = ("_l0", "_l0_reverse")
 #: About so many frames' inputs of gates are computed at once, to save memory.
@@ -23,21 +25,22 @@ RECURRENT_FRAMES = 640
 _Recurrence = declare_structure(
     "_Recurrence",
     {
-        "input": POINTER * 2,
+        "input": POINTER,
         "bias": POINTER,
         "weight": POINTER,
-        "y": POINTER * 2,
+        "y": POINTER,
         "y_row": INT,
         "state": POINTER,
         "cells": POINTER,
         "frames": INT,
         "units": INT,
+        "backward": ctypes.c_bool,
     },
 )
 
 
 class LSTM(Compiled):
-    """A bidirectional LSTM with a thread for each direction.
+    """A bidirectional LSTM, each direction by itself.
 
     Arguments
     ---------
@@ -86,34 +89,53 @@ class LSTM(Compiled):
         weights = weights.unflatten(2, (self.groups, -1, LINE))
         return weights.permute(0, 2, 3, 1, 4, 5).flatten(2, 4)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, workers: Workers | None = None
+    ) -> torch.Tensor:
         """Maps ``[T, features]`` to ``[T, 2 * units]``."""
+        workers = workers or Workers(most=1)
         frames = len(x)
         y = x.new_empty(frames, 2, self.units)
         state = x.new_zeros(2, self.groups * self.GROUP)
         cells = torch.zeros(state.shape, dtype=torch.float32)
-        count = max(1, round(frames / RECURRENT_FRAMES))
-        bounds = [frames * part // count for part in range(count + 1)]
-        for start, end in pairwise(bounds):
+        # Pieces of each direction whose inputs are computed at once.
+        together = max(1, workers.count // 2)
+        count = together * max(1, round(frames / RECURRENT_FRAMES))
+        bounds = [frames * piece // count for piece in range(count + 1)]
+
+        def product(piece):
+            way, start, end = piece
+            return self._product(x[start:end], self.inputs[way])
+
+        def recur(way):
+            for (_, start, end), gates in computed[way]:
+                place = y[start:end, way]
+                arguments = _Recurrence(
+                    gates.data_ptr(),
+                    self.bias[way].data_ptr(),
+                    self.recurrent[way].data_ptr(),
+                    place.data_ptr(),
+                    y.stride(0),
+                    state[way].data_ptr(),
+                    cells[way].data_ptr(),
+                    end - start,
+                    self.units,
+                    way == 1,
+                )
+                call("phasen_recur", self.kind, arguments)
+
+        for first in range(0, count, together):
+            ranges = list(pairwise(bounds[first : first + together + 1]))
             # One direction from the start, the other from the end.
-            parts = slice(start, end), slice(frames - end, frames - start)
-            gates = [
-                self._product(x[part], weight)
-                for part, weight in zip(parts, self.inputs, strict=True)
+            pieces = [(0, start, end) for start, end in ranges]
+            pieces += [
+                (1, frames - end, frames - start) for start, end in ranges
             ]
-            places = [y[part, i] for i, part in enumerate(parts)]
-            arguments = _Recurrence(
-                (POINTER * 2)(*(gate.data_ptr() for gate in gates)),
-                self.bias.data_ptr(),
-                self.recurrent.data_ptr(),
-                (POINTER * 2)(*(place.data_ptr() for place in places)),
-                y.stride(0),
-                state.data_ptr(),
-                cells.data_ptr(),
-                end - start,
-                self.units,
+            computed = list(
+                zip(pieces, workers.map(product, pieces), strict=True)
             )
-            call("phasen_recur", self.kind, arguments)
+            computed = computed[:together], computed[together:]
+            workers.map(recur, range(2))
         return y.flatten(1)
 
     def _product(self, x, weight):

@@ -89,7 +89,7 @@ void fill_weighed_panel(const Transform<T>& t, int64_t frame, int64_t frames,
 }
 
 template <class Engine>
-void transform(const Transform<typename Engine::Value>& t, int threads) {
+void transform(const Transform<typename Engine::Value>& t) {
   using T = typename Engine::Value;
   const int64_t channels = t.channels;
   const int64_t together =
@@ -100,63 +100,59 @@ void transform(const Transform<typename Engine::Value>& t, int threads) {
   const int64_t rows = padded(t.bins, 16);
   const int64_t depth = padded(t.bins, Engine::GRAIN);
   const int64_t joined = padded(channels, Engine::GRAIN);
-#pragma omp parallel num_threads(threads)
-  {
-    Engine::begin();
-    alignas(64) float out[MOST_ROWS * MOST_COLUMNS];
-    std::vector<T> panel(depth * columns), mixed(rows * columns + 64);
-    std::vector<float> weights(columns, 1.f);
-#pragma omp for schedule(static)
-    for (int64_t index = 0; index < panels; index++) {
-      const int64_t frame = index * together;
-      const int64_t left = t.frames - frame;
-      const int64_t frames = left < together ? left : together;
-      if (t.per_bin) {
-        fill_weighed_panel(t, frame, frames, columns, depth, panel.data());
-      } else {
-        fill_panel(t, frame, frames, columns, depth, panel.data());
-        for (int64_t f = 0; f < frames; f++)
-          attend(t, frame + f, weights.data() + f * channels);
+  Engine::begin();
+  alignas(64) float out[MOST_ROWS * MOST_COLUMNS];
+  std::vector<T> panel(depth * columns), mixed(rows * columns + 64);
+  std::vector<float> weights(columns, 1.f);
+  for (int64_t index = 0; index < panels; index++) {
+    const int64_t frame = index * together;
+    const int64_t left = t.frames - frame;
+    const int64_t frames = left < together ? left : together;
+    if (t.per_bin) {
+      fill_weighed_panel(t, frame, frames, columns, depth, panel.data());
+    } else {
+      fill_panel(t, frame, frames, columns, depth, panel.data());
+      for (int64_t f = 0; f < frames; f++)
+        attend(t, frame + f, weights.data() + f * channels);
+    }
+    for (int64_t n = 0, width; n < columns; n += width) {
+      width = Engine::columns(columns - n);
+      for (int64_t row = 0, count; row < t.bins; row += count) {
+        count = Engine::rows(t.bins - row, width);
+        const Tap<T> tap = {t.transform + row * t.transform_row,
+                            t.transform_row,
+                            panel.data() + n * PAIR<T>};
+        Engine::block(&tap, 1, {depth, 0}, columns, n, width, count, out);
+        for (int r = 0; r < count; r++)
+          for (int64_t c = 0; c < width; c += WIDTH)
+            store(mixed.data() + (row + r) * columns + n + c,
+                  load(out + r * MOST_COLUMNS + c) *
+                      load(weights.data() + n + c));
       }
-      for (int64_t n = 0, width; n < columns; n += width) {
-        width = Engine::columns(columns - n);
+    }
+    for (int64_t f = 0; f < frames; f++)
+      for (int64_t n = 0, width; n < channels; n += width) {
+        width = Engine::columns(channels - n);
+        const int64_t end = std::min(n + width, channels);
         for (int64_t row = 0, count; row < t.bins; row += count) {
           count = Engine::rows(t.bins - row, width);
-          const Tap<T> tap = {t.transform + row * t.transform_row,
-                              t.transform_row,
-                              panel.data() + n * PAIR<T>};
-          Engine::block(&tap, 1, {depth, 0}, columns, n, width, count, out);
-          for (int r = 0; r < count; r++)
-            for (int64_t c = 0; c < width; c += WIDTH)
-              store(mixed.data() + (row + r) * columns + n + c,
-                    load(out + r * MOST_COLUMNS + c) *
-                        load(weights.data() + n + c));
-        }
-      }
-      for (int64_t f = 0; f < frames; f++)
-        for (int64_t n = 0, width; n < channels; n += width) {
-          width = Engine::columns(channels - n);
-          const int64_t end = std::min(n + width, channels);
-          for (int64_t row = 0, count; row < t.bins; row += count) {
-            count = Engine::rows(t.bins - row, width);
-            const Tap<T> taps[2] = {
-                {mixed.data() + row * columns + f * channels, columns,
-                 t.mix + n * PAIR<T>},
-                {t.x + row * t.x_bin + (frame + f) * channels, t.x_bin,
-                 t.keep + n * PAIR<T>}};
-            Engine::block(taps, 2, {joined, 0}, outputs, n, width, count, out);
-            for (int64_t at = n; at < end; at += WIDTH) {
-              const Mask mask = first(end - at);
-              const Vector bias = load(t.bias + at, mask);
-              for (int r = 0; r < count && row + r < t.bins; r++)
-                store(t.y + (row + r) * t.y_bin + (frame + f) * channels + at,
-                      relu(load(out + r * MOST_COLUMNS + at - n) + bias), mask);
-            }
+          const Tap<T> taps[2] = {
+              {mixed.data() + row * columns + f * channels, columns,
+               t.mix + n * PAIR<T>},
+              {t.x + row * t.x_bin + (frame + f) * channels, t.x_bin,
+               t.keep + n * PAIR<T>}};
+          Engine::block(taps, 2, {joined, 0}, outputs, n, width, count, out);
+          for (int64_t at = n; at < end; at += WIDTH) {
+            const Mask mask = first(end - at);
+            const Vector bias = load(t.bias + at, mask);
+            for (int r = 0; r < count && row + r < t.bins; r++)
+              store(t.y + (row + r) * t.y_bin + (frame + f) * channels + at,
+                    relu(load(out + r * MOST_COLUMNS + at - n) + bias), mask);
           }
         }
-    }
-    Engine::end();
+      }
   }
+  Engine::end();
 }
 
 }  // namespace phasen

@@ -88,7 +88,7 @@ inline void evaluate_bins(const Winograd& w, int64_t bin, int64_t bins,
     }
 }
 
-inline void convolve(const Winograd& w, int threads) {
+inline void convolve(const Winograd& w) {
   using Engine = Vectors<float>;
   const Convolution<float>& c = w.of;
   const int64_t columns = padded(c.outputs, LINE);
@@ -98,58 +98,53 @@ inline void convolve(const Winograd& w, int threads) {
   const int64_t rows = (c.bins + w.packed - 1) / w.packed;
   const int64_t chunks = (rows + CHUNK - 1) / CHUNK;
   const int64_t fours = c.rows / MADE;
-#pragma omp parallel num_threads(threads)
-  {
-    const std::unique_ptr<float[]> v(
-        new float[POINTS * w.fives * most * w.channels]);
-    alignas(64) float m[POINTS][CHUNK * MOST_COLUMNS];
-    std::vector<Tap<float>> taps(w.fives);
-#pragma omp for schedule(static)
-    for (int64_t index = 0; index < fours * chunks; index++) {
-      // The thread of a bin is the same as in other layers.
-      const int64_t frame = index % fours * MADE;
-      const int64_t chunk = index / fours;
-      // As even as blocks of rows allow.
-      constexpr int grain = Engine::ROW_GRAIN;
-      const int64_t row = padded(rows * chunk / chunks, grain);
-      const int64_t end = padded(rows * (chunk + 1) / chunks, grain);
-      const int64_t count = (end < rows ? end : rows) - row;
-      const int64_t bins = count * w.packed + c.kernel_bins - 1;
-      evaluate_bins(w, row * w.packed - half, bins, frame, v.get());
-      for (int64_t n = 0; n < columns; n += MOST_COLUMNS) {
-        const int64_t of_panel = std::min<int64_t>(c.outputs - n, MOST_COLUMNS);
-        for (int point = 0; point < POINTS; point++)
-          for (int64_t k = 0, width; k < of_panel; k += width) {
-            width = Engine::columns(of_panel - k);
-            for (int64_t r = 0, block; r < count; r += block) {
-              block = Engine::rows(count - r, width);
-              for (int64_t five = 0; five < w.fives; five++) {
-                const int64_t at = point * w.fives + five;
-                taps[five] = {
-                    v.get() + (at * bins + r * w.packed) * w.channels,
-                    w.packed * w.channels,
-                    c.weight + at * c.depth.size * columns + n + k};
-              }
-              Engine::block(taps.data(), w.fives, c.depth, columns, n + k,
-                            width, block, m[point] + r * MOST_COLUMNS + k);
+  const std::unique_ptr<float[]> v(
+      new float[POINTS * w.fives * most * w.channels]);
+  alignas(64) float m[POINTS][CHUNK * MOST_COLUMNS];
+  std::vector<Tap<float>> taps(w.fives);
+  for (int64_t index = 0; index < fours * chunks; index++) {
+    const int64_t frame = index % fours * MADE;
+    const int64_t chunk = index / fours;
+    // As even as blocks of rows allow.
+    constexpr int grain = Engine::ROW_GRAIN;
+    const int64_t row = padded(rows * chunk / chunks, grain);
+    const int64_t end = padded(rows * (chunk + 1) / chunks, grain);
+    const int64_t count = (end < rows ? end : rows) - row;
+    const int64_t bins = count * w.packed + c.kernel_bins - 1;
+    evaluate_bins(w, row * w.packed - half, bins, frame, v.get());
+    for (int64_t n = 0; n < columns; n += MOST_COLUMNS) {
+      const int64_t of_panel = std::min<int64_t>(c.outputs - n, MOST_COLUMNS);
+      for (int point = 0; point < POINTS; point++)
+        for (int64_t k = 0, width; k < of_panel; k += width) {
+          width = Engine::columns(of_panel - k);
+          for (int64_t r = 0, block; r < count; r += block) {
+            block = Engine::rows(count - r, width);
+            for (int64_t five = 0; five < w.fives; five++) {
+              const int64_t at = point * w.fives + five;
+              taps[five] = {
+                  v.get() + (at * bins + r * w.packed) * w.channels,
+                  w.packed * w.channels,
+                  c.weight + at * c.depth.size * columns + n + k};
             }
+            Engine::block(taps.data(), w.fives, c.depth, columns, n + k,
+                          width, block, m[point] + r * MOST_COLUMNS + k);
           }
-        const int64_t left = outputs - n;
-        const int64_t made = left < MOST_COLUMNS ? left : MOST_COLUMNS;
-        const int64_t last = c.bins - row * w.packed;
-        for (int64_t k = 0; k < made; k += WIDTH) {
-          const Mask mask = first(made - k);
-          const Vector bias = load(c.bias + n + k, mask);
-          for (int64_t b = 0; b < count * w.packed && b < last; b++) {
-            const int64_t at =
-                b / w.packed * MOST_COLUMNS + b % w.packed * outputs + k;
-            Vector sums[POINTS], y[MADE];
-            for (int i = 0; i < POINTS; i++) sums[i] = load(m[i] + at, mask);
-            interpolate(sums, y);
-            for (int i = 0; i < MADE; i++)
-              finish(c, row * w.packed + b, frame + i, n + k, mask,
-                     y[i] + bias);
-          }
+        }
+      const int64_t left = outputs - n;
+      const int64_t made = left < MOST_COLUMNS ? left : MOST_COLUMNS;
+      const int64_t last = c.bins - row * w.packed;
+      for (int64_t k = 0; k < made; k += WIDTH) {
+        const Mask mask = first(made - k);
+        const Vector bias = load(c.bias + n + k, mask);
+        for (int64_t b = 0; b < count * w.packed && b < last; b++) {
+          const int64_t at =
+              b / w.packed * MOST_COLUMNS + b % w.packed * outputs + k;
+          Vector sums[POINTS], y[MADE];
+          for (int i = 0; i < POINTS; i++) sums[i] = load(m[i] + at, mask);
+          interpolate(sums, y);
+          for (int i = 0; i < MADE; i++)
+            finish(c, row * w.packed + b, frame + i, n + k, mask,
+                   y[i] + bias);
         }
       }
     }

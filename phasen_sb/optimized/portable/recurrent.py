@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from phasen_sb.optimized.threads import Workers
+
 #: Products in bf16 are twice as fast for multiples of so many frames.
 MULTIPLE = 32
 
@@ -44,13 +46,18 @@ class BothDirections(nn.Module):
             )
             self.directions.append(direction.to(dtype))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, workers: Workers | None = None
+    ) -> torch.Tensor:
         """Maps ``[T, features]`` to ``[T, 2 * units]``."""
-        forward, backward = self.directions
-        ahead = self._run(forward, x)
-        return torch.cat([ahead, self._run(backward, x.flip(0)).flip(0)], 1)
+        workers = workers or Workers(most=1)
+        outputs = workers.map(
+            self._run, zip(self.directions, (x, x.flip(0)), strict=True)
+        )
+        return torch.cat([outputs[0], outputs[1].flip(0)], 1)
 
-    def _run(self, layer, x):
+    def _run(self, direction):
+        layer, x = direction
         frames = len(x)
         x = nn.functional.pad(x, (0, 0, 0, -frames % MULTIPLE))
         return layer(x[None])[0][0, :frames]

@@ -57,7 +57,7 @@ void check_convolution(int outputs, int64_t rows, After after) {
       {depth, edge}, outputs, bias.data(),  y.data(),      y_bin,
       outputs,      bins,    rows,         after,         gated.data(),
       y_bin,        outputs, added.data(), y_bin,         outputs};
-  phasen_convolve(FP32, 1, &c);
+  phasen_convolve(FP32, &c);
   expect("convolve", bins * rows * outputs, [&](int64_t i) {
     const int64_t bin = i / y_bin, at = i / outputs % rows, o = i % outputs;
     double sum = bias[o];
@@ -103,7 +103,7 @@ void check_winograd(int64_t fives, int64_t channels, int64_t outputs) {
                        outputs, bins, rows, NOTHING, nullptr, 0, 0, nullptr, 0,
                        0},
                       fives, 1, channels};
-  phasen_convolve_winograd(FP32, 1, &w);
+  phasen_convolve_winograd(FP32, &w);
   expect("winograd", bins * rows * outputs, [&](int64_t i) {
     const int64_t bin = i / y_bin, frame = i / outputs % rows, o = i % outputs;
     double sum = bias[o];
@@ -135,7 +135,7 @@ void check_transform(int64_t bins, int64_t channels, bool per_bin) {
       x.data(),  step,  shares.data(), taps,         attention.data(), per_bin,
       transform.data(), bins, mix.data(), keep.data(), bias.data(),    y.data(),
       step,      bins,  frames,        channels};
-  phasen_transform(FP32, 1, &t);
+  phasen_transform(FP32, &t);
   const auto weigh = [&](int64_t frame, int64_t n) {
     double sum = attention[n];
     for (int64_t tap = 0; tap < taps; tap++)
@@ -165,11 +165,11 @@ void check_norms() {
   Values y(bins * step);
   const Norm<float> t = {x.data(), step,     y.data(),     step,        bins,
                          frames,   channels, scale.data(), shift.data()};
-  phasen_affine(FP32, 1, &t);
+  phasen_affine(FP32, &t);
   expect("affine", bins * step, [&](int64_t i) {
     return y[i] - (x[i] * scale[i % channels] + shift[i % channels]);
   });
-  phasen_frame_norm(FP32, 1, &t, 1e-5f);
+  phasen_frame_norm(FP32, &t, 1e-5f);
   expect("frame_norm", bins * step, [&](int64_t i) {
     double sum = 0, squares = 0;
     for (int64_t b = 0; b < bins; b++)
@@ -182,52 +182,46 @@ void check_norms() {
                    shift[i % channels]);
   });
   double result[2], expected[2] = {};
-  phasen_moments(FP32, 1, &t, result);
+  phasen_moments(FP32, &t, result);
   for (int64_t i = 0; i < bins * step; i++)
     expected[0] += x[i], expected[1] += x[i] * x[i];
   expect("moments", 2, [&](int64_t i) { return result[i] - expected[i]; });
 }
 
-void check_recurrence() {
+void check_recurrence(bool backward) {
   const int64_t units = 70, groups = 2, frames = 6, size = groups * 64;
   const int64_t columns = groups * COLUMNS;
-  const Values inputs[2] = {Values(frames * columns), Values(frames * columns)},
-               bias(2 * columns), weight(2 * units * columns, 0.1f);
-  Values outputs[2] = {Values(frames * size), Values(frames * size)},
-         state(2 * size, 0), cells(2 * size, 0);
-  const Recurrence<float> t = {
-      {inputs[0].data(), inputs[1].data()},   bias.data(),
-      weight.data(),                          {outputs[0].data(),
-                                               outputs[1].data()},
-      size,         state.data(),             cells.data(), frames, units};
-  phasen_recur(FP32, 1, &t);
-  for (int64_t way = 0; way < 2; way++) {
-    std::vector<double> h(units), cell(units), expected(frames * size);
-    for (int64_t step = 0; step < frames; step++) {
-      const int64_t frame = way ? frames - 1 - step : step;
-      const std::vector<double> before = h;
-      for (int64_t unit = 0; unit < units; unit++) {
-        double gate[GATES];
-        for (int64_t g = 0; g < GATES; g++) {
-          const int64_t in_group = unit % 64 / LINE * GATES * LINE +
-                                   g * LINE + unit % LINE;
-          const int64_t group = unit / 64, n = group * COLUMNS + in_group;
-          gate[g] = inputs[way][frame * columns + n] + bias[way * columns + n];
-          for (int64_t k = 0; k < units; k++)
-            gate[g] += before[k] * weight[way * units * columns +
-                                          (group * units + k) * COLUMNS +
-                                          in_group];
-        }
-        cell[unit] = sigma(gate[1]) * cell[unit] +
-                     sigma(gate[0]) * std::tanh(gate[2]);
-        h[unit] = sigma(gate[3]) * std::tanh(cell[unit]);
-        expected[frame * size + unit] = h[unit];
+  const Values input(frames * columns), bias(columns),
+      weight(units * columns, 0.1f);
+  Values y(frames * size), state(size, 0), cells(size, 0);
+  const Recurrence<float> t = {input.data(), bias.data(),  weight.data(),
+                               y.data(),     size,         state.data(),
+                               cells.data(), frames,       units, backward};
+  phasen_recur(FP32, &t);
+  std::vector<double> h(units), cell(units), expected(frames * size);
+  for (int64_t step = 0; step < frames; step++) {
+    const int64_t frame = backward ? frames - 1 - step : step;
+    const std::vector<double> before = h;
+    for (int64_t unit = 0; unit < units; unit++) {
+      double gate[GATES];
+      for (int64_t g = 0; g < GATES; g++) {
+        const int64_t in_group =
+            unit % 64 / LINE * GATES * LINE + g * LINE + unit % LINE;
+        const int64_t group = unit / 64, n = group * COLUMNS + in_group;
+        gate[g] = input[frame * columns + n] + bias[n];
+        for (int64_t k = 0; k < units; k++)
+          gate[g] +=
+              before[k] * weight[(group * units + k) * COLUMNS + in_group];
       }
+      cell[unit] =
+          sigma(gate[1]) * cell[unit] + sigma(gate[0]) * std::tanh(gate[2]);
+      h[unit] = sigma(gate[3]) * std::tanh(cell[unit]);
+      expected[frame * size + unit] = h[unit];
     }
-    expect("recur", frames * size, [&](int64_t i) {
-      return i % size < units ? outputs[way][i] - expected[i] : 0.;
-    });
   }
+  expect("recur", frames * size, [&](int64_t i) {
+    return i % size < units ? y[i] - expected[i] : 0.;
+  });
 }
 
 void check_float24() {
@@ -237,10 +231,10 @@ void check_float24() {
   Values back(bins * values);
   const Copy there = {(const char*)x.data(), 4 * values, kept.data(),
                       3 * values,            bins,       3 * values};
-  phasen_to_float24(FP32, 1, &there);
+  phasen_to_float24(FP32, &there);
   const Copy back_again = {kept.data(), 3 * values, (char*)back.data(),
                            4 * values,  bins,       4 * values};
-  phasen_from_float24(FP32, 1, &back_again);
+  phasen_from_float24(FP32, &back_again);
   expect("float24", bins * values, [&](int64_t i) {
     // Half of the last of 16 bits at most; 1e-4 is the limit.
     return (back[i] - x[i]) / x[i] / std::ldexp(1, -16) > 1 ? 1. : 0.;
@@ -263,7 +257,7 @@ int main() {
     check_transform(17, 24, per_bin);
   }
   check_norms();
-  check_recurrence();
+  for (const bool backward : {false, true}) check_recurrence(backward);
   check_float24();
   return failures ? 1 : 0;
 }

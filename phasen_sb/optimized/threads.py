@@ -1,0 +1,69 @@
+"""Threads that compute parts of a recording, each by itself.
+
+PyTorch's own threads divide each layer, thousands of times a second, and wait
+for each other each time. Where other work takes a core from one of them, all
+wait. Here each thread computes its part of the recording through many layers,
+with no parallel region inside, and who waits sleeps.
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+
+
+class Workers:
+    """As many threads as PyTorch would use, the calling one among them.
+
+    Inside of ``with``, PyTorch itself uses one thread.
+
+    Arguments
+    ---------
+    most : int
+        So many threads at most.
+
+    Example
+    -------
+    >>> with Workers(most=2) as workers:
+    ...     workers.map(abs, [-1, 2, -3])
+    [1, 2, 3]
+    """
+
+    def __init__(self, most: int):
+        self.before = torch.get_num_threads()
+        self.count = max(1, min(self.before, most))
+        self._pool = None
+
+    def __enter__(self):
+        if self.before > 1:
+            torch.set_num_threads(1)
+        if self.count > 1:
+            self._pool = ThreadPoolExecutor(
+                self.count - 1,
+                initializer=torch.set_num_threads,
+                initargs=(1,),
+            )
+        return self
+
+    def __exit__(self, *_):
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        if self.before > 1:
+            torch.set_num_threads(self.before)
+
+    def map(self, function: Callable, items: Iterable) -> list[Any]:
+        """Calls a function with each item; returns the results in order."""
+        first, *others = items
+        if self._pool is None:
+            return [function(item) for item in (first, *others)]
+        inference = torch.is_inference_mode_enabled()
+
+        def call(item):
+            # What PyTorch records is a matter of the thread.
+            with torch.inference_mode(inference), torch.no_grad():
+                return function(item)
+
+        futures = [self._pool.submit(call, item) for item in others]
+        results = [function(first)]
+        return results + [future.result() for future in futures]

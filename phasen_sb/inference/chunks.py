@@ -1,14 +1,18 @@
 """Processes a long signal in chunks that overlap and are cross-faded.
 
-Only the current chunk is in memory. Chunks start at whole seconds: at every
-sample rate that is a whole number of samples, so resampling a chunk gives the
-samples that resampling the whole signal would give.
+Only the current chunks are in memory, one for each thread. Chunks start at
+whole seconds: at every sample rate that is a whole number of samples, so
+resampling a chunk gives the samples that resampling the whole signal would
+give.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 Read = Callable[[int], np.ndarray]
 Process = Callable[[np.ndarray, int], np.ndarray]
@@ -55,26 +59,24 @@ def process_in_chunks(
     rate: int,
     process: Process,
     plan: ChunkPlan,
+    at_a_time: int = 1,
 ) -> Iterator[np.ndarray]:
     """Processes a signal that is read from front to back.
 
     ``read(n)`` returns the next ``[n, channels]``; ``process`` maps such a
     chunk, and the index of its first sample, to a result of the same shape;
-    ``rate`` is in Hz. Yields consecutive parts of the result, ``samples`` long
-    in all. Where overlapping chunks agree, the result is exactly theirs.
+    ``rate`` is in Hz. So many chunks are processed at a time, by threads that
+    share the number of threads of PyTorch. Yields consecutive parts of the
+    result, ``samples`` long in all. Where overlapping chunks agree, the result
+    is exactly theirs.
     """
     half = round(plan.fade * rate / 2)
-    buffer, offset, tail = None, 0, None
     ranges = list(plan.ranges(samples, rate))
-    for number, (start, stop) in enumerate(ranges):
-        have = 0 if buffer is None else offset + len(buffer)
-        new = read(stop - have)
-        if buffer is None:
-            buffer = new
-        else:
-            buffer = np.concatenate([buffer[start - offset :], new])
-            offset = start
-        result = process(buffer, start)
+    results = _process(read, ranges, process, at_a_time)
+    tail = None
+    for number, ((start, _), result) in enumerate(
+        zip(ranges, results, strict=True)
+    ):
         begin = number * plan.step * rate
         if tail is not None:
             begin -= half
@@ -85,10 +87,53 @@ def process_in_chunks(
             begin += len(tail)
         if number + 1 == len(ranges):
             yield result[begin - start :]
-            return
+            continue
         end = (number + 1) * plan.step * rate - half
         yield result[begin - start : end - start]
         tail = result[end - start : end - start + 2 * half]
+
+
+def _process(read, ranges, process, at_a_time):
+    """Yields the results of all chunks in order.
+
+    Those that are left over are processed one after the other, with all
+    threads.
+    """
+    chunks = _read_chunks(read, ranges)
+    threads = torch.get_num_threads()
+    together = len(ranges) - len(ranges) % at_a_time if at_a_time > 1 else 0
+    pool = ThreadPoolExecutor(
+        at_a_time,
+        initializer=torch.set_num_threads,
+        initargs=(max(1, threads // at_a_time),),
+    )
+    waiting = deque()
+    try:
+        for number in range(len(ranges)):
+            while number + len(waiting) < together and len(waiting) < at_a_time:
+                waiting.append(pool.submit(process, *next(chunks)))
+            if waiting:
+                yield waiting.popleft().result()
+            else:
+                yield process(*next(chunks))
+    finally:
+        pool.shutdown(cancel_futures=True)
+        # Threads that torch starts later would inherit the workers' number.
+        torch.set_num_threads(threads)
+
+
+def _read_chunks(read, ranges):
+    """Yields chunks and their first samples."""
+    buffer, offset = None, 0
+    for start, stop in ranges:
+        have = 0 if buffer is None else offset + len(buffer)
+        new = read(stop - have)
+        if buffer is None:
+            buffer = new
+        else:
+            buffer = np.concatenate([buffer[start - offset :], new])
+            offset = start
+        yield buffer, start
 
 
 def _fade_in(length):

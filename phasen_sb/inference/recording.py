@@ -24,6 +24,8 @@ from phasen_sb.optimized import is_optimizable, optimize
 #: Most samples of a chunk, all channels together: 64 channels at 192 kHz get
 #: shorter chunks than mono speech.
 CHUNK_LIMIT = 2**25
+#: Most chunks that are enhanced at a time, which take memory each.
+MOST_CHUNKS = 2
 
 
 class RecordingEnhancer:
@@ -40,7 +42,10 @@ class RecordingEnhancer:
         self.sample_rate = sample_rate
         self.device = device
         self.precision = precision
-        if torch.device(device).type == "cpu" and is_optimizable(model):
+        self._on_cpu = torch.device(device).type == "cpu"
+        # The threads of an optimized model share a chunk.
+        self._divides_time = self._on_cpu and is_optimizable(model)
+        if self._divides_time:
             model = optimize(model, precision)
         self._normalize = getattr(model, "normalize", False)
         if self._normalize:
@@ -68,21 +73,21 @@ class RecordingEnhancer:
         channels = len(statistics.levels.overall)
         seconds = CHUNK_LIMIT // (rate * channels) - 2 * plan.context
         plan = ChunkPlan(max(1, min(plan.step, seconds)), plan.context)
-        moments = None
+        at_a_time = 1
+        if self._on_cpu and not self._divides_time:
+            at_a_time = min(torch.get_num_threads(), MOST_CHUNKS)
         may_repeat = _may_repeat(statistics)
+        moments = [{} for _ in range(channels)]
+        whole = len(list(plan.ranges(statistics.samples, rate))) == 1
+        if self._norms and not whole and strength != 0:
+            moments = self._measure_norms(statistics, plan)
 
         def read_finite(count):
             return replace_non_finite(read(count))[0]
 
         def process(chunk, start):
-            nonlocal moments
             if strength == 0:
                 return chunk
-            if moments is None:
-                whole = len(chunk) == statistics.samples
-                moments = [{} for _ in range(channels)]
-                if self._norms and not whole:
-                    moments = self._measure_norms(statistics, plan)
             result = np.empty_like(chunk)
             start = start * self.sample_rate // rate  # whole seconds
             for i in range(channels):
@@ -102,8 +107,8 @@ class RecordingEnhancer:
                 result[:, i] = channel + strength * change
             return result
 
-        return process_in_chunks(
-            read_finite, statistics.samples, rate, process, plan
+        yield from process_in_chunks(
+            read_finite, statistics.samples, rate, process, plan, at_a_time
         )
 
     def _measure_norms(self, statistics, plan):

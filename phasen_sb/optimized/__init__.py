@@ -12,6 +12,7 @@ from phasen_sb.errors import choose
 from phasen_sb.models.enhancer import PhasenEnhancer
 from phasen_sb.network.phasen import PHASEN
 from phasen_sb.optimized.network import TiledPHASEN
+from phasen_sb.optimized.short import add_plain
 from phasen_sb.utils.hardware import PRECISIONS, fastest_precision
 
 
@@ -35,6 +36,8 @@ def optimize(
 
     Batch norms are folded, frames are packed, and layers compute tiles that
     stay in the cache; see :class:`phasen_sb.optimized.network.TiledPHASEN`.
+    Each of PyTorch's threads (``torch.set_num_threads``) computes a stretch of
+    time.
 
     Arguments
     ---------
@@ -94,6 +97,6 @@ def optimize(
     return PhasenEnhancer(
         copy.deepcopy(enhancer.stft),
         copy.deepcopy(enhancer.istft),
-        TiledPHASEN(network, PRECISIONS[precision]),
+        add_plain(network, TiledPHASEN(network, PRECISIONS[precision])),
         enhancer.normalize,
     ).eval()

@@ -18,6 +18,7 @@ from phasen_sb.optimized.evaluation import KEPT_FRAMES, Evaluation
 from phasen_sb.optimized.native import library
 from phasen_sb.optimized.network import TiledPHASEN
 from phasen_sb.optimized.portable import convolution
+from phasen_sb.optimized.short import PLAIN_FRAMES, add_plain
 from phasen_sb.optimized.threads import Workers
 from phasen_sb.utils.hardware import PRECISIONS
 
@@ -316,7 +317,7 @@ def test_can_be_copied(name, precision, operations):
     copies += [take(copies[1]) for take in COPIES]
     for one in copies:
         assert type(one) is PhasenEnhancer
-        assert one.network.operations is fast.network.operations
+        assert type(one.network) is type(fast.network)
         assert torch.equal(one(x)[0], expected)
     del one, copies
     assert torch.equal(fast(x)[0], expected)
@@ -415,6 +416,31 @@ def test_the_environment_chooses_kernels(monkeypatch):
         monkeypatch.setattr(library, "load_library", lambda name: object())
         with pytest.raises(UserError, match=f"CPU has no {kinds[0].title}"):
             list_kinds()
+
+
+@torch.inference_mode()
+def test_short_recordings_need_no_tiles_without_kernels(monkeypatch):
+    monkeypatch.setattr(library, "list_kinds", lambda: ())
+    calls = []
+    for name, module in (("plain", PHASEN), ("tiles", TiledPHASEN)):
+        forward = module.forward
+        monkeypatch.setattr(
+            module,
+            "forward",
+            lambda *x, n=name, f=forward: calls.append(n) or f(*x),
+        )
+    for frames, threads, expected in (
+        (PLAIN_FRAMES, 1, "plain"),
+        (PLAIN_FRAMES, 2, "tiles"),
+        (PLAIN_FRAMES + 1, 1, "tiles"),
+    ):
+        network = trained(phase_norm="frame")
+        ours = add_plain(network, TiledPHASEN(network))
+        x = torch.randn(1, frames, 17, 2)
+        result = with_threads(ours, x, threads)
+        assert calls == [expected]
+        assert distance(network(x).spectrogram, result.spectrogram) < 2e-5
+        calls.clear()
 
 
 @torch.inference_mode()

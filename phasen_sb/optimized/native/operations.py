@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from phasen_sb.optimized.memory import allocate
 from phasen_sb.optimized.native.convolution import PACKS, Conv, lay_out
 from phasen_sb.optimized.native.library import (
     DEPTH,
@@ -27,10 +28,10 @@ from phasen_sb.optimized.native.recurrent import LSTM
 from phasen_sb.optimized.portable.recurrent import BothDirections
 
 #: Sizes of tiles, in frames: what a layer reads fits into the second-level
-#: cache, and rows fill whole blocks.
+#: cache, and rows fill whole blocks of AMX.
 TILE_FRAMES = {
     torch.bfloat16: (96, 128),
-    torch.float32: (64,),
+    torch.float32: (56, 64, 72),
 }
 
 _Transform = declare_structure(
@@ -95,7 +96,7 @@ def empty_tile(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     # values do not matter, except those that zero weights multiply.
     rows = LINE * max(PACKS) * channels
     slack = max(rows, -bins % LINE * frames * channels)
-    memory = torch.empty(values + slack + DEPTH, dtype=dtype)
+    memory = allocate(values + slack + DEPTH, dtype)
     memory[values : values + DEPTH] = 0
     return memory[:values].view(shape)
 

@@ -53,7 +53,7 @@ def test_so_many_at_a_time_which_share_the_threads(four_threads):
             together.wait()  # fails unless two are processed at once
         return chunk
 
-    samples = 900  # five chunks
+    samples = 1000  # five chunks
     assert len(list(ChunkPlan(2, 1).ranges(samples, RATE))) == 5
     assert len(run(samples, 2, process)) == samples
     assert sorted(inside) == [2, 2, 2, 2, 4]

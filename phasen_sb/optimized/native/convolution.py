@@ -92,14 +92,15 @@ class Layout(NamedTuple):
     fives: int = 0
 
 
-def _lay_out_rows(weight, frames, dtype):
+def _lay_out_rows(weight, frames, kind):
     """Lays a weight out for rows of frames; returns it and its layout."""
     edge = _find_edge(_pack(torch.ones_like(weight), frames)[0])
     weight, reach = _pack(weight, frames)
-    weight = lay_out(weight, dtype)
+    outputs = weight.shape[-1]
+    weight = lay_out(weight, kind.dtype)
     # AMX tiles compute the edges, too.
-    skipped = edge if dtype == torch.float32 else 0
-    cost = _count_products(weight, skipped) / frames
+    skipped = edge if kind.dtype == torch.float32 else 0
+    cost = _count_products(weight, skipped, outputs, kind) / frames
     return weight, Layout(frames, 1, reach, edge, cost)
 
 
@@ -109,14 +110,15 @@ def _pack(weight, frames):
     return weight.permute(2, 3, 1, 0).flatten(1, 2), reach
 
 
-def _lay_out_winograd(weight, bins):
+def _lay_out_winograd(weight, bins, kind):
     outputs, inputs, taps, _ = weight.shape
     fives = taps // TAPS
     # At no point is a kernel of ones zero.
     ones = transform_kernel(torch.ones_like(weight), bins)
     edge = _find_edge(ones.flatten(0, 1))
     weight = lay_out(transform_kernel(weight, bins), torch.float32)
-    cost = _count_products(weight, edge) / (MADE * bins)
+    columns = bins * outputs
+    cost = _count_products(weight, edge, columns, kind) / (MADE * bins)
     cost += -(-inputs // LINE) * fives * INPUT_COST
     cost += -(-outputs // LINE) * OUTPUT_COST
     return weight, Layout(1, bins, taps // 2, edge, cost, fives)
@@ -135,9 +137,11 @@ def _find_edge(weight):
     return min(*edges, depth // 2) // 2 * 2  # bf16 is read in pairs
 
 
-def _count_products(weight, edge):
+def _count_products(weight, edge, outputs, kind):
+    rows = weight[..., 0].numel()
+    columns = outputs + -outputs % kind.columns
     kernels = weight[..., 0, 0].numel()
-    return weight.numel() - 2 * edge * LINE * kernels
+    return rows * columns - 2 * edge * LINE * kernels
 
 
 class Conv(Compiled):
@@ -166,10 +170,10 @@ class Conv(Compiled):
         super().__init__(dtype)
         self.channels, self.in_channels, taps, self.kernel_bins = weight.shape
         packs = PACKS if dense else (1,)
-        choices = [_lay_out_rows(weight, pack, dtype) for pack in packs]
+        choices = [_lay_out_rows(weight, pack, self.kind) for pack in packs]
         if dense and dtype == torch.float32 and taps % TAPS == 0:
             choices += [
-                _lay_out_winograd(weight, bins)
+                _lay_out_winograd(weight, bins, self.kind)
                 for bins in PACKS
                 if bins == 1 or bins * self.channels <= 3 * LINE
             ]

@@ -21,6 +21,9 @@ from torch import nn
 
 from phasen_sb.errors import UserError
 
+#: Columns of matrices are padded to it.
+LINE = 16
+
 
 class Kind(NamedTuple):
     """Kernels of one precision for one instruction set."""
@@ -29,6 +32,11 @@ class Kind(NamedTuple):
     library: str  #: that contains them
     number: int  #: in the C++ enumeration
     dtype: torch.dtype
+
+    @property
+    def columns(self) -> int:
+        """Columns that cost as much as fewer of them."""
+        return LINE if self.library == "avx512" else LINE // 2
 
 
 AVX2 = Kind("AVX2", "avx2", 0, torch.float32)
@@ -46,8 +54,6 @@ CHOICES = {
     "neon": (NEON,),
 }
 
-#: Columns of matrices are padded to it.
-LINE = 16
 #: bf16 values in a row of an AMX tile, which sum up at once.
 DEPTH = 32
 

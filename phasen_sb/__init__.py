@@ -5,18 +5,12 @@ All that a YAML names has its public name here. Names load on first use
 importing PyTorch.
 """
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from phasen_sb.utils.moved_modules import find_moved_modules
 from phasen_sb.utils.public_names import PUBLIC
 from phasen_sb.utils.version import VERSION
-
-# Threads that wait for others at the end of a parallel region sleep, if PyTorch
-# is imported later: spinning, as they would, costs much where other work keeps
-# the cores busy.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:  # what editors and type checkers see; tests compare it
     from phasen_sb.adapters.carrier import (

@@ -39,7 +39,8 @@ def compile_objective(objective: Callable, **options) -> Callable:
     It is small beside the network, but consists of hundreds of operations,
     each of which a GPU starts by itself. On a CPU compiling takes longer than
     it saves. As with :func:`compile_network`, only the largest shape is
-    compiled; the options are those of :func:`torch.compile`.
+    compiled; the options are those of :func:`torch.compile`. Validation, which
+    calls it without gradients and with longer utterances, runs as before.
     """
 
     def compute(wave, spectrogram, clean, lengths, stft):
@@ -49,12 +50,17 @@ def compile_objective(objective: Callable, **options) -> Callable:
 
 
 def _compile_largest(plain, pick, options):
-    """Compiles for the largest shape of the tensor that ``pick`` returns."""
+    """Compiles for the largest shape of the tensor that ``pick`` returns.
+
+    Only calls that record gradients count.
+    """
     compiled = torch.compile(plain, **options)
     largest = torch.Size()
 
     def call(first, second, *others, **keywords):
         nonlocal largest
+        if not torch.is_grad_enabled():
+            return plain(first, second, *others, **keywords)
         shape = pick(first, second).shape
         if not largest or shape.numel() > largest.numel():
             largest = shape

@@ -108,11 +108,11 @@ def test_a_missing_compiler_is_named(monkeypatch):
 @pytest.mark.parametrize("lengths", [None, torch.tensor([1.0, 0.6])])
 def test_an_objective_is_captured_whole(lengths):
     torch._dynamo.reset()
-    graphs = []
+    graphs, runs = [], []
 
     def backend(graph, inputs):
         graphs.append(graph)
-        return graph.forward
+        return lambda *values: runs.append(1) or graph.forward(*values)
 
     objective = Objective(
         compressed={"loss": compressed_complex_loss},
@@ -131,7 +131,11 @@ def test_an_objective_is_captured_whole(lengths):
         results.append((loss, gradient, *terms.values()))
     for found in results[1:]:
         torch.testing.assert_close(found, results[0])
-    assert len(graphs) == 1
-    # Another shape is not compiled.
+    # Neither another shape is compiled, nor the longer ones of validation.
     compiled(wave[:, :8000], None, clean[:, :8000], None, stft)
-    assert len(graphs) == 1
+    with torch.no_grad():
+        longer = noise(2, 20000)
+        compiled(longer, stft(longer), longer, None, stft)
+    assert len(graphs) == 1 and len(runs) == 2
+    compiled(wave, stft(wave), clean, lengths, stft)
+    assert len(graphs) == 1 and len(runs) == 3

@@ -10,7 +10,8 @@ First it finds the fastest of some ways to train (throughput.md), then it trains
 that way until 30 s before the limit. Every minute it writes log.jsonl and the
 folder model, an exported model of fp16. Started again with the same folder, it
 goes on from that model, with a new optimizer. Other options are the recipe's
-keys and SpeechBrain's options. PACK: docs/train.md.
+keys and SpeechBrain's options; --init_from default is the model that ships.
+PACK: docs/train.md.
 """
 
 import os
@@ -37,7 +38,7 @@ from phasen_sb.configuration.run_options import (
     parse_arguments,
     settle_run_options,
 )
-from phasen_sb.data.pack import find_pack, read_pack
+from phasen_sb.data.pack import decode_pack, find_pack
 from phasen_sb.errors import UserError
 from phasen_sb.export.snapshot import find_snapshot, write_snapshot
 from phasen_sb.models.description import read_description
@@ -87,7 +88,6 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument(
         "--output_folder", type=Path, default=Path("results/timed")
     )
-    parser.add_argument("--init_from", metavar="MODEL")
     parser.add_argument(
         "--batches",
         type=int,
@@ -104,7 +104,11 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
         "with over 5 minutes: default); none: 'eager' alone",
     )
     parser.add_argument(
-        "--precisions", nargs="+", default=["auto", "fp32"], metavar="P"
+        "--precisions",
+        nargs="+",
+        default=["auto", "fp32"],
+        metavar="P",
+        help="to try, instead of --precision (default: auto fp32)",
     )
     parser.add_argument("--table_seconds", type=float, default=40, metavar="S")
     parser.add_argument(
@@ -149,12 +153,12 @@ def plan_variants(
 class Session:
     """One run: what is built of the recipe, for trials and for the training."""
 
-    def __init__(self, recipe: Recipe, run_opts, state):
+    def __init__(self, recipe: Recipe, run_opts, scratch: Path, folder: Path):
         self.recipe = recipe
         self.hparams = recipe.load()
         self.run_opts = settle_run_options(run_opts, self.hparams)
         self.device = self.run_opts.device or infer_device()
-        self.state = state
+        self.state = read_weights(folder, self.hparams["init_from"], scratch)
         self.counter = Counter()
         # Kernels by trial; the shapes stay the same.
         torch.backends.cudnn.benchmark = True
@@ -237,8 +241,8 @@ def find_fastest(
             until,
             session.synchronize,
         )
-        if trial.speed is None:
-            session.brain = session.ready = None
+        if trial.speed is None and session.ready == variant:
+            session.brain = session.ready = None  # stopped within a step
         trials.append(trial)
         write_atomically(
             options.output_folder / "throughput.md", tabulate_trials(trials)
@@ -248,14 +252,17 @@ def find_fastest(
     if chosen is None:
         raise UserError(
             "No way to train worked; see throughput.md in "
-            f"{options.output_folder}: {trials[0].problem.rstrip('.')}."
+            f"{options.output_folder}: {trials[0].problem.rstrip('.')}. If "
+            "only time was lacking, give a larger --time_limit."
         )
     return chosen
 
 
-def read_weights(options: argparse.Namespace, scratch: Path) -> dict | None:
+def read_weights(
+    folder: Path, init_from: str | None, scratch: Path
+) -> dict | None:
     """Reads the weights to start from: those of an earlier run go first."""
-    source = find_snapshot(options.output_folder, scratch) or options.init_from
+    source = find_snapshot(folder, scratch) or init_from
     if source is None:
         return None
     return read_model(DEFAULT_MODEL if source == "default" else source).state
@@ -280,17 +287,15 @@ def main(arguments: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     log = read_log(folder)
-    find_pack(options.pack)  # so that a wrong one is an error now
     with tempfile.TemporaryDirectory() as scratch:
-        # Whatever it names, the data is the pack.
+        pack = find_pack(options.pack, Path(scratch, "pack"))
+        # Whatever the recipe names, the data is the pack.
         data = {"output_folder": scratch} | dict.fromkeys(
             ("clean_folder", "noise_folder"), options.pack
         )
         file, run_opts, overrides = parse_arguments([options.recipe, *others])
         recipe = Recipe.read(file, f"{overrides}\n{dump(data)}")
-        session = Session(
-            recipe, run_opts, read_weights(options, Path(scratch, "earlier"))
-        )
+        session = Session(recipe, run_opts, Path(scratch, "earlier"), folder)
         hparams = session.hparams
         if hparams["crop_seconds"] is None:
             raise UserError(
@@ -301,7 +306,7 @@ def main(arguments: list[str]) -> None:
         description = read_description(Path(scratch) / DESCRIPTION)
         with ThreadPoolExecutor(1) as pool:
             decoding: Future = pool.submit(
-                read_pack, options.pack, hparams["sample_rate"]
+                decode_pack, pack, hparams["sample_rate"]
             )
             session.load_data(
                 make_noise(hparams["sample_rate"], hparams["crop_seconds"])
@@ -325,6 +330,12 @@ def main(arguments: list[str]) -> None:
             log=log,
         )
         training.train(began + options.time_limit - options.margin)
+    if not training.steps:
+        raise UserError(
+            "No time was left for training after the table of "
+            f"{folder / 'throughput.md'}; give a larger --time_limit, fewer "
+            "--batches, or --modes eager."
+        )
     logger.info(f"Written to {folder}.")
 
 

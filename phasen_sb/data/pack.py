@@ -6,6 +6,7 @@ else, and is decoded there into the GPU's memory.
 
 import csv
 import tarfile
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,18 +65,8 @@ def read_pack(
     >>> {key: [len(x) for x in found] for key, found in read_pack(pack).items()}
     {'speech': [8000, 16000], 'noise': [32000]}
     """
-    pack = find_pack(path)
-    decoded = process_files(
-        lambda file: decode(file, sample_rate),
-        list(pack.files.values()),
-        jobs,
-        "Decoding",
-    )
-    found: dict[str, list[torch.Tensor]] = {part: [] for part in PARTS}
-    for (name, file), samples in zip(pack.files.items(), decoded, strict=True):
-        part, _ = name.split("/")
-        found[part] += _cut(samples, pack.rows.get(name), sample_rate, file)
-    return found
+    with tempfile.TemporaryDirectory() as scratch:
+        return decode_pack(find_pack(path, scratch), sample_rate, jobs)
 
 
 class Pack(NamedTuple):
@@ -86,12 +77,12 @@ class Pack(NamedTuple):
     rows: dict[str, list[tuple[float, float]]]
 
 
-def find_pack(path: str | Path) -> Pack:
-    """Finds the files of a pack, which an archive is unpacked for.
+def find_pack(path: str | Path, scratch: str | Path) -> Pack:
+    """Finds the files of a pack; an archive is unpacked into ``scratch``.
 
-    Arguments and errors are those of :func:`read_pack`.
+    Errors are those of :func:`read_pack`.
     """
-    root = _unpack(Path(path).expanduser())
+    root = _unpack(Path(path).expanduser(), Path(scratch))
     files = {}
     for part in PARTS:
         found = [
@@ -114,6 +105,23 @@ def find_pack(path: str | Path) -> Pack:
     return Pack(files, rows)
 
 
+def decode_pack(
+    pack: Pack, sample_rate: int, jobs: int | None = None
+) -> dict[str, list[torch.Tensor]]:
+    """Decodes what :func:`find_pack` found, see :func:`read_pack`."""
+    decoded = process_files(
+        lambda file: decode(file, sample_rate),
+        list(pack.files.values()),
+        jobs,
+        "Decoding",
+    )
+    found: dict[str, list[torch.Tensor]] = {part: [] for part in PARTS}
+    for (name, file), samples in zip(pack.files.items(), decoded, strict=True):
+        part, _ = name.split("/")
+        found[part] += _cut(samples, pack.rows.get(name), sample_rate, file)
+    return found
+
+
 def decode(path: Path, sample_rate: int) -> torch.Tensor:
     """Reads a file as int16 ``[samples]`` at a rate (Hz), of its channels'
     mean."""
@@ -125,6 +133,8 @@ def decode(path: Path, sample_rate: int) -> torch.Tensor:
         raise UserError(
             f"{path} cannot be read ({error}); make the pack again."
         ) from error
+    if not len(samples):
+        raise UserError(f"{path} holds no audio; take it out of the pack.")
     if problem := find_rate_problem(rate, sample_rate):
         raise UserError(f"{path} {problem}.")
     mono = np.ascontiguousarray(samples.mean(1))
@@ -134,12 +144,11 @@ def decode(path: Path, sample_rate: int) -> torch.Tensor:
     return wave.mul(2**15).round().clamp(-(2**15), 2**15 - 1).short()
 
 
-def _unpack(path):
+def _unpack(path, folder):
     if path.is_dir():
         return path
     if not path.is_file():
         raise UserError(f"There is no pack {path}; check the path.")
-    folder = path.with_name(f"{path.name}.unpacked")
     try:
         with tarfile.open(path) as archive:
             archive.extractall(folder, filter="data")
@@ -184,6 +193,11 @@ def _cut(samples, rows, sample_rate, file):
             raise UserError(
                 f"{file} is shorter than {INDEX} says: it has no {length:g} s "
                 f"at {start:g} s; make the pack again."
+            )
+        if not len(part):
+            raise UserError(
+                f"{INDEX} gives {file} a recording of no length at {start:g} "
+                "s; leave that row out."
             )
         parts.append(part)
     return parts

@@ -1,6 +1,7 @@
 """The weights of a training that goes on, written again and again."""
 
 import io
+import shutil
 import tarfile
 import tempfile
 from pathlib import Path
@@ -19,18 +20,24 @@ def write_snapshot(
     """Writes ``model`` into a folder, as an exported model of fp16.
 
     Or, as an ``archive``, ``model.tar.gz`` with that folder in it: 16.2 MB of
-    8.8 million parameters, not 17.6. An earlier snapshot is replaced once the
-    new one is complete. Returns what was written; raises UserError as
-    :func:`phasen_sb.export.folder.write_export` does.
+    8.8 million parameters, not 17.6. An earlier snapshot, of either kind, is
+    replaced once the new one is complete. Returns what was written; raises
+    UserError as :func:`phasen_sb.export.folder.write_export` does.
     """
     if not archive:
-        return write_export(model, folder / FOLDER, overwrite=True, half=True)
+        written = write_export(
+            model, folder / FOLDER, overwrite=True, half=True
+        )
+        (folder / ARCHIVE).unlink(missing_ok=True)
+        return written
     content = io.BytesIO()
     with tempfile.TemporaryDirectory() as scratch:
         written = write_export(model, Path(scratch, FOLDER), half=True)
         with tarfile.open(fileobj=content, mode="w:gz") as file:
             file.add(written, FOLDER)
     write_atomically(folder / ARCHIVE, content.getvalue())
+    if is_export(folder / FOLDER):
+        shutil.rmtree(folder / FOLDER)
     return folder / ARCHIVE
 
 

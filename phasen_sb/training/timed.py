@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from speechbrain.utils.run_opts import RunOptions
+from torch._functorch import config as autograd_config
 
 from phasen_sb.augmentation import add_augmentation
 from phasen_sb.configuration.recipe import Recipe
@@ -148,6 +149,9 @@ def make_brain(
     options = {"precision": variant.precision}
     if variant.mode != "eager":
         options |= {"compile": True, "compile_mode": variant.mode}
+        # By default it is compiled within the first backward pass, which waits
+        # for a thread of its own on a GPU and cannot be stopped meanwhile.
+        autograd_config.force_non_lazy_backward_lowering = True
     brain = TrainingBrain(
         hparams["modules"],
         hparams["opt_class"],
@@ -176,6 +180,7 @@ def restart(
     brain.averaged.module.load_state_dict(initial)
     brain.averaged.n_averaged.zero_()
     brain.optimizer.state.clear()
+    brain.optimizer.zero_grad()
     brain.hparams.lr_schedule.steps = 0
     brain.read_steps()
     brain.take_terms()
@@ -287,14 +292,14 @@ class TimedTraining:
         if self.writer is not None:
             self.writer.join()
         state = brain.averaged.module.state_dict()
-        state = {name: value.cpu().clone() for name, value in state.items()}
+        state = {key: x.to("cpu", copy=True) for key, x in state.items()}
         self.writer = threading.Thread(target=self._write, args=[state])
         self.writer.start()
 
     def _write(self, state):
         try:
             self.write_weights(state)
-        except UserError as error:  # the training goes on
+        except (UserError, OSError) as error:  # the training goes on
             logger.warning(f"The weights were not written: {error}")
 
 

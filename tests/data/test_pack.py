@@ -59,6 +59,7 @@ def test_an_archive_is_unpacked(inner, pack, tmp_path):
         for part in ("speech", "noise"):
             archive.add(pack / part, f"{inner}/{part}".lstrip("/"))
     expected, found = read_pack(pack), read_pack(path)
+    assert {child.name for child in tmp_path.iterdir()} == {"pack", "pack.tar"}
     for part in ("speech", "noise"):
         assert torch.equal(found[part][0], expected[part][0])
 
@@ -70,6 +71,7 @@ def test_an_archive_is_unpacked(inner, pack, tmp_path):
         ("noise/a.wav,-1,1", "has no 1 s at -1 s"),
         ("noise/b.wav,0,1", "names noise/b.wav, which is not there"),
         ("noise/a.wav,0,long", "must have file, start and length"),
+        ("noise/a.wav,1,0", "a recording of no length at 1 s"),
     ],
 )
 def test_a_wrong_index_is_named(row, message, pack):
@@ -81,6 +83,10 @@ def test_a_wrong_index_is_named(row, message, pack):
 def test_what_a_pack_lacks_is_named(pack, tmp_path):
     with pytest.raises(UserError, match="There is no pack"):
         read_pack(tmp_path / "other")
+    sf.write(pack / "speech" / "c.wav", tone(0), 16000)
+    with pytest.raises(UserError, match=r"c\.wav holds no audio"):
+        read_pack(pack)
+    (pack / "speech" / "c.wav").unlink()
     (pack / "speech" / "b.opus").write_bytes(b"OggS")
     with pytest.raises(UserError, match=r"b\.opus cannot be read"):
         read_pack(pack)

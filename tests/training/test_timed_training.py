@@ -71,6 +71,7 @@ def test_it_trains_and_goes_on(pack, tmp_path):
     assert status == 0, text
     assert read_log(out)[0] == line
     assert read_log(out)[1]["batches"] > line["batches"]
+    assert not (out / "model.tar.gz").exists()  # a third run goes on from this
     model = read_model(out / "model")
     parameters = dict(model.build().named_parameters())
     for name, tensor in model.state.items():

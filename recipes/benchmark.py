@@ -5,12 +5,11 @@
     python recipes/benchmark.py --seconds 4 60 --other their_model.py
 
 Each workload runs in a process of its own, on the CPU; with ``--device cuda``
-all run in one, on a GPU, where products in fp32 are computed in TF32; without
-``--compile`` that takes less than two minutes. ``--other`` also measures
-somebody else's model: a Python file whose ``load()`` returns a module that maps
-waveforms ``[batch, samples]``. Results are written after each workload, so that
-those of a stopped benchmark are kept; a workload that fails, for want of memory
-for example, is named and left out.
+all run in one, on a GPU, where products in fp32 are computed in TF32.
+``--other`` also measures somebody else's model: a Python file whose ``load()``
+returns a module that maps waveforms ``[batch, samples]``. Results are written
+after each workload, so that those of a stopped benchmark are kept; a workload
+that fails, for want of memory for example, is named and left out.
 """
 
 import os
@@ -202,7 +201,7 @@ def add_shares(rows: list[dict], peaks: dict) -> None:
             if other["gflops"] is not None
             and (other["precision"], other["threads"]) == machine
         ]
-        row["share"] = row["gflops"] / max(peaks[machine] / 1e9, *alike, 0)
+        row["share"] = row["gflops"] / max(peaks[machine] / 1e9, *alike)
 
 
 def add_speedups(rows: list[dict]) -> None:

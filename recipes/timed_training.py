@@ -116,7 +116,8 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
         type=float,
         default=120,
         metavar="S",
-        help="that each mode may take (default: 120)",
+        help="that each mode may take (default: 120), up to half of the time "
+        "that is left",
     )
     parser.add_argument(
         "--archive",
@@ -228,7 +229,8 @@ def find_fastest(
             options, session.hparams["batch_size"], session.device, trials
         ):
             if variant.mode != "eager":
-                until = min(end, time.monotonic() + options.compile_seconds)
+                now = time.monotonic()  # the training keeps half of the rest
+                until = min(now + options.compile_seconds, (now + end) / 2)
             elif choose_fastest(trials) is not None:
                 until = min(end, table_ends)
             yield variant

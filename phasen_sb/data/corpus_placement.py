@@ -104,7 +104,7 @@ def has_place(size: int, device: torch.device, wanted: bool | str) -> bool:
         refusal = f"{takes}, over a quarter of {limit}"
     if refusal:
         logger.info(
-            f"{refusal}, so that files are decoded in each epoch "
+            f"{refusal}, so files are decoded in each epoch "
             "(corpus_on_device: auto)."
         )
         return False

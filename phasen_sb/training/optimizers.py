@@ -41,8 +41,8 @@ def make_optimizer(
             for name in ("fused", "foreach", "differentiable")
             if name in arguments
         }
-        if "fused" in chosen and not any(chosen.values()):
-            options = {"fused": True} if chosen["fused"] is None else {}
+        if chosen.get("fused", False) is None and not any(chosen.values()):
+            options = {"fused": True}
     optimizer = opt_class(parameters, **options)
     optimizer.register_load_state_dict_pre_hook(join_groups)
     optimizer.register_load_state_dict_pre_hook(keep_implementation)

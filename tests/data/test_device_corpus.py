@@ -110,7 +110,7 @@ def test_corpus_that_does_not_fit(train, monkeypatch, caplog):
             "cuda",
             "takes 3 MB, over a quarter of the 12 MB that are free on cuda",
         ),
-        ("cpu", "not on a CUDA GPU, so that files are decoded"),
+        ("cpu", "not on a CUDA GPU, so files are decoded"),
     ):
         caplog.clear()
         with caplog.at_level("INFO"):

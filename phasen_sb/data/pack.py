@@ -110,7 +110,7 @@ def decode_pack(
 ) -> dict[str, list[torch.Tensor]]:
     """Decodes what :func:`find_pack` found, see :func:`read_pack`."""
     decoded = process_files(
-        lambda file: decode(file, sample_rate),
+        lambda file: decode_file(file, sample_rate),
         list(pack.files.values()),
         jobs,
         "Decoding",
@@ -122,7 +122,7 @@ def decode_pack(
     return found
 
 
-def decode(path: Path, sample_rate: int) -> torch.Tensor:
+def decode_file(path: Path, sample_rate: int) -> torch.Tensor:
     """Reads a file as int16 ``[samples]`` at a rate (Hz), of its channels'
     mean."""
     try:

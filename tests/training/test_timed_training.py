@@ -1,7 +1,10 @@
 """Training for a given time, as a process of its own."""
 
 import copy
+import importlib
 import json
+import time
+from types import SimpleNamespace
 
 import pytest
 import soundfile as sf
@@ -104,6 +107,30 @@ def test_a_restarted_brain_is_as_new(make_brain):
     assert numbers == others
     for name, value in state.items():
         assert torch.equal(value, again[name]), name
+
+
+def test_a_slow_compiler_leaves_time_to_train(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(RECIPE.parent))
+    script = importlib.import_module("timed_training")
+    monkeypatch.setattr("phasen_sb.training.throughput.TIMED", 0.05)
+    options, _ = script.parse(
+        "recipe --pack pack --batches 1 --precisions fp32 --modes slow "
+        f"--time_limit 6 --margin 0 --output_folder {tmp_path}".split()
+    )
+    session = SimpleNamespace(
+        hparams={"batch_size": 1, "crop_seconds": 1.0},
+        device="cpu",
+        prepare=lambda variant: (
+            lambda: time.sleep(60 if variant.mode == "slow" else 0.01)
+        ),
+        synchronize=lambda: None,
+        ready=None,
+    )
+    began = time.monotonic()
+    chosen = script.find_fastest(session, options, began)
+    assert 2 < time.monotonic() - began < 5
+    assert chosen.variant.mode == "eager"
+    assert "took longer than" in (tmp_path / "throughput.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import torch
 
 from phasen_sb.audio.resampling import find_rate_problem, resample
 from phasen_sb.errors import UserError
-from phasen_sb.utils.files import native_path
+from phasen_sb.utils.files import native_path, unpack_tar
 from phasen_sb.utils.parallel import process_files
 
 #: Folders of a pack.
@@ -150,8 +150,7 @@ def _unpack(path, folder):
     if not path.is_file():
         raise UserError(f"There is no pack {path}; check the path.")
     try:
-        with tarfile.open(path) as archive:
-            archive.extractall(folder, filter="data")
+        unpack_tar(path, folder)
     except (tarfile.TarError, OSError) as error:
         raise UserError(
             f"{path} cannot be unpacked ({error}); give a folder or a whole "

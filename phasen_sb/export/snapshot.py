@@ -8,7 +8,7 @@ from pathlib import Path
 
 from phasen_sb.export.folder import write_export
 from phasen_sb.models.loading import StoredModel, is_export
-from phasen_sb.utils.files import write_atomically
+from phasen_sb.utils.files import unpack_tar, write_atomically
 
 FOLDER = "model"
 ARCHIVE = "model.tar.gz"
@@ -48,7 +48,6 @@ def find_snapshot(folder: Path, scratch: Path) -> Path | None:
     """
     archive = folder / ARCHIVE
     if archive.is_file():
-        with tarfile.open(archive) as file:
-            file.extractall(scratch, filter="data")
+        unpack_tar(archive, scratch)
         return scratch / FOLDER
     return folder / FOLDER if is_export(folder / FOLDER) else None

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import sys
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -98,3 +99,16 @@ def remove_partial(part: Path) -> None:
     except OSError:
         # The folder itself may be what cannot be written.
         pass
+
+
+def unpack_tar(path: str | Path, folder: str | Path) -> None:
+    """Unpacks a tar archive, compressed or not, into a folder.
+
+    Members and links that lead out of it are refused where Python can do that:
+    from 3.10.12, 3.11.4 or 3.12 on. Raises :class:`tarfile.TarError` or
+    OSError.
+    """
+    with tarfile.open(path) as archive:
+        if hasattr(tarfile, "data_filter"):
+            archive.extraction_filter = tarfile.data_filter
+        archive.extractall(folder)

@@ -1,6 +1,7 @@
 """``phasen leaderboard``: published results and our runs on one page."""
 
 import argparse
+import contextlib
 import sys
 
 from phasen_sb.commands.model_options import add_trust
@@ -50,10 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _megabytes(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a size in MB")
-    return value
+    with contextlib.suppress(ValueError):
+        if 0 <= (value := float(text)) < float("inf"):
+            return value
+    raise argparse.ArgumentTypeError(f"{text} is not a size in MB")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -139,8 +139,12 @@ def _choose_metrics(
     The default are all usual ones whose packages are installed.
     """
     if arguments.metrics is not None:
-        names = [name for text in arguments.metrics for name in text.split(",")]
-        return list(filter(None, names)), {}
+        texts = ",".join(arguments.metrics).split(",")
+        if not (names := [name for name in texts if name]):
+            raise UserError(
+                "--metrics names no measure; give some, such as stoi si_sdr."
+            )
+        return names, {}
     usual = [] if arguments.reference_free else DEFAULT_METRICS
     absent: dict[str, list[str]] = {}
     for name in REFERENCE_FREE:

@@ -83,12 +83,15 @@ class SpokenWords:
                 "--recogniser with --clean."
             )
         reference = read_transcripts(transcripts) if transcripts else None
-        for source, texts in [("--transcripts", reference), *heard.items()]:
-            known = {key for system in systems for key in system.files}
-            if texts is not None and not known & texts.keys():
+        read = {f"--recognised {name}": texts for name, texts in heard.items()}
+        if reference is not None:
+            read["--transcripts"] = reference
+        known = {key for system in systems for key in system.files}
+        for option, texts in read.items():
+            if not known & texts.keys():
                 raise UserError(
-                    f"The transcripts of {source} name none of the files, such "
-                    f"as {min(known)}; their lines begin with a file's name."
+                    f"{option} names none of the files, such as {min(known)}; "
+                    "give a line 'NAME WORDS' or a file NAME.txt for each."
                 )
         return cls(reference, heard, recogniser, clean, systems)
 

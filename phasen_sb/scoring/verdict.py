@@ -5,7 +5,12 @@ from typing import Any
 from phasen_sb.metrics.registry import METRICS
 
 
-def is_significant(interval: list[float] | None) -> bool:
+#: Bootstrap intervals over fewer files are too narrow: of systems that do not
+#: differ, 10 files make 9 % look different, 3 files 25 %, instead of 5 %.
+FEW_FILES = 20
+
+
+def is_significant(interval: list[float]) -> bool:
     """Whether a 95 % interval of a difference leaves out zero.
 
     Example
@@ -13,7 +18,7 @@ def is_significant(interval: list[float] | None) -> bool:
     >>> is_significant([0.1, 0.3]), is_significant([-0.1, 0.3])
     (True, False)
     """
-    return interval is not None and (interval[0] > 0 or interval[1] < 0)
+    return interval[0] > 0 or interval[1] < 0
 
 
 def describe_comparison(
@@ -45,16 +50,18 @@ def describe_comparison(
     for metric in metrics:
         found = comparison["metrics"][metric]
         again = METRICS[metric].contains_pesq or metric.endswith("_rescaled")
-        if again or not found["n"]:
+        # One file has no interval.
+        if again or not found["ci95"]:
             continue
         files = max(files, found["n"])
-        rises = (found["mean_difference"] or 0) > 0
+        rises = found["mean_difference"] > 0
         kind = (
             "better" if rises == METRICS[metric].higher_is_better else "worse"
         )
         kind = kind if is_significant(found["ci95"]) else ""
         groups[kind].append(METRICS[metric].label)
-    if words and words["files"]:
+    if words and words["ci95"]:
+        files = max(files, words["files"])
         kind = "worse" if words["difference"] > 0 else "better"
         kind = kind if is_significant(words["ci95"]) else ""
         groups[kind].append("word error rate")
@@ -67,12 +74,13 @@ def describe_comparison(
         shown.append(f"not significantly different in {_list(groups[''])}")
     if not shown:
         return (
-            f"Verdict: {comparison['to']} and {comparison['from']} have no "
-            "scores of the same files to be compared by."
+            f"Verdict: {comparison['to']} and {comparison['from']} have "
+            "scores of fewer than two files in common: nothing can be said."
         )
+    few = ": too few to be sure" if files < FEW_FILES else ""
     return (
         f"Verdict: {comparison['to']} against {comparison['from']} is "
-        f"{'; '.join(shown)} (paired 95 % intervals, {files} files)."
+        f"{'; '.join(shown)} (paired 95 % intervals, {files} files{few})."
     )
 
 

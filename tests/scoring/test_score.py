@@ -222,7 +222,7 @@ def test_independent_measures_come_first_and_the_verdict_above_all(scored):
     ]
     verdict = comparison["verdict"]
     assert verdict.startswith("Verdict: strong against weak is better in STOI")
-    assert "CSIG" not in verdict and verdict.endswith(" 3 files).")
+    assert "CSIG" not in verdict and verdict.endswith("3 files: too few to be sure).")
     assert verdict in result.stdout.split("Mean [95 %")[0]
     # Extras that are not installed are named.
     notes = " ".join(record["notes"])
@@ -247,6 +247,7 @@ def test_bad_input_is_named_in_one_sentence(tmp_path, capsys):
     assert f"did you mean {good}?" in typo
     typo = message("--enhanced", good, "--metrics", "pesq", "stoi")
     assert 'no metric "pesq"; did you mean "pesq_wb"? The metrics are' in typo
+    assert "names no measure" in message("--enhanced", good, "--metrics", ",")
     assert "two folders" in message("--enhanced", CLEAN)
     assert "two systems" in message("--enhanced", good, good)
 

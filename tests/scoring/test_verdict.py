@@ -9,11 +9,11 @@ from phasen_sb.scoring.verdict import describe_comparison
 METRICS = ("stoi", "llr", "si_sdr", "csig")
 
 
-def report(shifts: dict[str, float]) -> MetricReport:
+def report(shifts: dict[str, float], files: int = 50) -> MetricReport:
     draw = np.random.default_rng(0)
     scores = {
         str(key): {m: draw.normal() + shifts.get(m, 0) for m in METRICS}
-        for key in range(50)
+        for key in range(files)
     }
     return MetricReport(METRICS, scores)
 
@@ -47,4 +47,15 @@ def test_fewer_word_errors_are_better():
 
 
 def test_nothing_to_compare():
-    assert "no scores of the same files" in describe(MetricReport(METRICS))
+    for second in (MetricReport(METRICS), report({"stoi": 1}, files=1)):
+        assert describe(second) == (
+            "Verdict: b and a have scores of fewer than two files in common: "
+            "nothing can be said."
+        )
+
+
+def test_few_files_are_called_few():
+    assert describe(report({"stoi": 1}, files=19)).endswith(
+        ", 19 files: too few to be sure)."
+    )
+    assert describe(report({"stoi": 1}, files=20)).endswith(", 20 files).")

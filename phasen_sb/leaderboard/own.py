@@ -86,8 +86,12 @@ def main() -> None:
     """Replaces the rows of the repository's own table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("scores", help="what phasen score --noisy wrote")
+    scores = parser.parse_args().scores
     commit = (provenance()["commit"] or "unknown")[:7]
-    replace_own(parser.parse_args().scores, f"{date.today()}, commit {commit}")
+    try:
+        replace_own(scores, f"{date.today()}, commit {commit}")
+    except UserError as error:
+        parser.exit(1, f"{error}\n")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from typing import Any
 
 from phasen_sb.metrics.registry import METRICS
 
-
 #: Bootstrap intervals over fewer files are too narrow: of systems that do not
 #: differ, 10 files make 9 % look different, 3 files 25 %, instead of 5 %.
 FEW_FILES = 20

@@ -136,7 +136,7 @@ def test_incomplete_transcripts_are_named(folder, capsys):
         (*said,): "give --recognised or --recogniser",
         ("--recognised", f"ours={folder}/ours"): "give --transcripts, or",
         (*said, "--recognised", f"x={folder}/ours"): "one of noisy, ours",
-        (*said, "--recognised", f"ours={folder}/others"): "ours names none of the f",
+        (*said, "--recognised", f"ours={folder}/others"): "ours names none of",
     }.items():
         assert score(folder, *words) == 1
         error = capsys.readouterr().err

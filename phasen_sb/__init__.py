@@ -71,7 +71,6 @@ if TYPE_CHECKING:  # what editors and type checkers see; tests compare it
         FrequencyTransformBlock as FrequencyTransformBlock,
         InformationCommunication as InformationCommunication,
         PhaseConv as PhaseConv,
-        TwoStreamBlock as TwoStreamBlock,
     )
     from phasen_sb.network.heads import AmplitudeHead as AmplitudeHead
     from phasen_sb.network.layers import ConvNormAct as ConvNormAct
@@ -80,9 +79,10 @@ if TYPE_CHECKING:  # what editors and type checkers see; tests compare it
         FrameLayerNorm as FrameLayerNorm,
         GlobalLayerNorm as GlobalLayerNorm,
     )
-    from phasen_sb.network.phasen import (
-        PHASEN as PHASEN,
-        PhasenOutput as PhasenOutput,
+    from phasen_sb.network.output import PhasenOutput as PhasenOutput
+    from phasen_sb.network.phasen import PHASEN as PHASEN
+    from phasen_sb.network.two_stream_block import (
+        TwoStreamBlock as TwoStreamBlock,
     )
     from phasen_sb.optimized import optimize as optimize
     from phasen_sb.signals.conv_stft import (

@@ -8,9 +8,9 @@ phase stream, which is left out; this is not the whole PHASEN.
 import torch
 from torch import nn
 
-from phasen_sb.network.blocks import TwoStreamBlock
 from phasen_sb.network.heads import AmplitudeHead
 from phasen_sb.network.layers import ConvNormAct
+from phasen_sb.network.two_stream_block import TwoStreamBlock
 from phasen_sb.signals.padding import mark_valid_frames
 
 #: Below this, log1p(x) and x are the same in fp32.

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from phasen_sb.errors import UserError
-from phasen_sb.network.phasen import PhasenOutput
+from phasen_sb.network.output import PhasenOutput
 from phasen_sb.signals.level import measure_level
 from phasen_sb.signals.padding import (
     clear_padded_frames,

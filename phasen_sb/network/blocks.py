@@ -10,11 +10,13 @@ Enhancement Network", AAAI 2020, https://arxiv.org/abs/1911.04697
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import nn
 
-from phasen_sb.errors import choose
+from phasen_sb.errors import UserError, choose
+from phasen_sb.network.frame_memory import FrameMemory
 from phasen_sb.network.gate import gate
 from phasen_sb.network.initialization import delta_kernel, open_gate
 from phasen_sb.network.layers import (
@@ -50,6 +52,8 @@ class FrequencyTransformBlock(nn.Module):
         and frequency bin.
     attention_kernel : int
         Frames that the attention's convolution spans, odd.
+    causal : bool
+        Whether the attention sees no later frames.
 
     Raises
     ------
@@ -70,6 +74,7 @@ class FrequencyTransformBlock(nn.Module):
         attention_channels: int = 5,
         attention: str = "channel",
         attention_kernel: int = 9,
+        causal: bool = False,
     ):
         super().__init__()
         self.attention = choose("attention", attention, ATTENTIONS)
@@ -83,12 +88,16 @@ class FrequencyTransformBlock(nn.Module):
             channels if attention == "channel" else n_bins,
             (attention_kernel, 1),
             FrameConv,
+            causal=causal,
         )
         self.transform = Linear(n_bins, n_bins, bias=False)
         self.join = ConvNormAct(2 * channels, channels, (1, 1), JointConv)
 
     def forward(
-        self, x: torch.Tensor, valid: torch.Tensor | None = None
+        self,
+        x: torch.Tensor,
+        valid: torch.Tensor | None = None,
+        memory: FrameMemory | None = None,
     ) -> torch.Tensor:
         """Transforms the amplitude stream.
 
@@ -98,6 +107,8 @@ class FrequencyTransformBlock(nn.Module):
             ``[B, C, T, F]``, zero on padded frames.
         valid : torch.Tensor, optional
             ``[B, 1, T, 1]``: 1.0 on valid frames, 0.0 on padded ones.
+        memory : FrameMemory, optional
+            Of the last step, which a causal block continues.
 
         Returns
         -------
@@ -106,7 +117,8 @@ class FrequencyTransformBlock(nn.Module):
         """
         squeezed = self.squeeze(x, valid)  # [B, C_r, T, F]
         folded = squeezed.permute(0, 2, 1, 3).flatten(2)  # [B, T, C_r*F]
-        weights = self.weigh(folded.transpose(1, 2).unsqueeze(3), valid)
+        folded = folded.transpose(1, 2).unsqueeze(3)
+        weights = self.weigh(folded, valid, memory)
         if self.attention == "bin":
             weights = weights.transpose(1, 3)  # [B, 1, T, F]
         return self.join((self._mix(x * weights), x), valid)
@@ -185,11 +197,17 @@ class PhaseConv(nn.Module):
         Normalise before the convolution instead of after it.
     initialization : str
         ``identity``: two channels pass; ``default``: PyTorch's.
+    causal : bool
+        Whether the kernel ends at the frame that it computes, instead of
+        being centred there.
+    delay : int
+        Frames by which the ``identity`` initialisation delays what passes.
 
     Raises
     ------
     phasen_sb.errors.UserError
-        If ``norm`` is unknown.
+        If ``norm`` is unknown, or needs the whole utterance where the unit is
+        causal.
 
     Example
     -------
@@ -208,15 +226,22 @@ class PhaseConv(nn.Module):
         norm: str = "global",
         norm_first: bool = False,
         initialization: str = "default",
+        causal: bool = False,
+        delay: int = 0,
     ):
         super().__init__()
         choose("phase_norm", norm, self.NORMS)
+        if causal and norm.startswith("global"):
+            raise UserError(
+                f"phase_norm is '{norm}', which needs the whole utterance; of "
+                "a causal network it must be frame or none."
+            )
         self.norm_first = norm_first
+        initializer = None
+        if initialization == "identity":
+            initializer = partial(delta_kernel, delay=delay)
         self.conv = Conv2d(
-            in_channels,
-            out_channels,
-            kernel_size,
-            initializer=delta_kernel if initialization == "identity" else None,
+            in_channels, out_channels, kernel_size, initializer, causal
         )
         normed = in_channels if norm_first else out_channels
         if norm == "frame":
@@ -231,151 +256,19 @@ class PhaseConv(nn.Module):
             self.norm = GlobalLayerNorm(normed, eps, unbiased)
 
     def forward(
-        self, x: torch.Tensor, valid: torch.Tensor | None = None
+        self,
+        x: torch.Tensor,
+        valid: torch.Tensor | None = None,
+        memory: FrameMemory | None = None,
     ) -> torch.Tensor:
         """Maps ``[B, C_in, T, F]`` to ``[B, C_out, T, F]``.
 
         Both are zero on padded frames, where ``valid`` (``[B, 1, T, 1]``) is.
+        A causal unit that gets a ``memory`` continues its last step.
         """
         if self.norm is not None and self.norm_first:
             x = self.norm(x, valid)
-        x = clear_padded_frames(self.conv(x), valid)
+        x = clear_padded_frames(self.conv(x, memory), valid)
         if self.norm is not None and not self.norm_first:
             x = self.norm(x, valid)
         return x
-
-
-class TwoStreamBlock(nn.Module):
-    """TSB: a block of both streams, which exchange information at its end.
-
-    The amplitude stream has convolutions between two FTBs, the phase stream
-    convolutions alone.
-
-    Arguments
-    ---------
-    amplitude_channels : int
-        C_A.
-    phase_channels : int or None
-        C_P; None builds the amplitude stream alone.
-    n_bins : int
-        Frequency bins, F.
-    phase_kernels : list of tuple of int
-        Kernels of the phase stream's convolutions, (time, frequency).
-    phase_norm : str
-        See :class:`phasen_sb.PhaseConv`.
-    phase_norm_first : bool
-        See :class:`phasen_sb.PhaseConv`.
-    attention : str
-        See :class:`phasen_sb.FrequencyTransformBlock`.
-    attention_channels : int
-        See :class:`phasen_sb.FrequencyTransformBlock`.
-    frequency_transform : bool
-        False replaces each FTB by a 5x5 convolution.
-    amplitude_to_phase : bool
-        Whether the amplitude stream gates the phase stream.
-    phase_to_amplitude : bool
-        Whether the phase stream gates the amplitude stream.
-    initialization : str
-        ``identity`` or ``default``.
-
-    Example
-    -------
-    >>> block = TwoStreamBlock(8, 4, n_bins=17)
-    >>> a, p = block(torch.rand(2, 8, 50, 17), torch.randn(2, 4, 50, 17))
-    >>> a.shape, p.shape
-    (torch.Size([2, 8, 50, 17]), torch.Size([2, 4, 50, 17]))
-    """
-
-    def __init__(
-        self,
-        amplitude_channels: int,
-        phase_channels: int | None,
-        n_bins: int = 257,
-        phase_kernels: Sequence[Sequence[int]] = ((5, 5), (25, 1)),
-        phase_norm: str = "global",
-        phase_norm_first: bool = False,
-        attention: str = "channel",
-        attention_channels: int = 5,
-        frequency_transform: bool = True,
-        amplitude_to_phase: bool = True,
-        phase_to_amplitude: bool = True,
-        initialization: str = "default",
-    ):
-        super().__init__()
-
-        def frequency_block():
-            if not frequency_transform:
-                return ConvNormAct(
-                    amplitude_channels, amplitude_channels, (5, 5)
-                )
-            return FrequencyTransformBlock(
-                amplitude_channels, n_bins, attention_channels, attention
-            )
-
-        self.amplitude = nn.ModuleList([frequency_block()])
-        for kernel in ((5, 5), (25, 1), (5, 5)):
-            self.amplitude.append(
-                ConvNormAct(amplitude_channels, amplitude_channels, kernel)
-            )
-        self.amplitude.append(frequency_block())
-        self.phase = None
-        self.phase_to_amplitude = None
-        self.amplitude_to_phase = None
-        if phase_channels is None:
-            return
-        self.phase = nn.ModuleList(
-            PhaseConv(
-                phase_channels,
-                phase_channels,
-                kernel,
-                phase_norm,
-                phase_norm_first,
-                initialization,
-            )
-            for kernel in phase_kernels
-        )
-        if phase_to_amplitude:
-            self.phase_to_amplitude = InformationCommunication(
-                phase_channels, amplitude_channels, initialization
-            )
-        if amplitude_to_phase:
-            self.amplitude_to_phase = InformationCommunication(
-                amplitude_channels, phase_channels, initialization
-            )
-
-    def forward(
-        self,
-        amplitude: torch.Tensor,
-        phase: torch.Tensor | None,
-        valid: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Transforms both streams.
-
-        Arguments
-        ---------
-        amplitude : torch.Tensor
-            ``[B, C_A, T, F]``, zero on padded frames.
-        phase : torch.Tensor or None
-            ``[B, C_P, T, F]``, zero on padded frames; None with one stream.
-        valid : torch.Tensor, optional
-            ``[B, 1, T, 1]``: 1.0 on valid frames, 0.0 on padded ones.
-
-        Returns
-        -------
-        amplitude : torch.Tensor
-            ``[B, C_A, T, F]``
-        phase : torch.Tensor or None
-            ``[B, C_P, T, F]``
-        """
-        for layer in self.amplitude:
-            amplitude = layer(amplitude, valid)
-        if self.phase is None:
-            return amplitude, None
-        for layer in self.phase:
-            phase = layer(phase, valid)
-        before = amplitude, phase
-        if self.phase_to_amplitude is not None:
-            amplitude = self.phase_to_amplitude(before[1], amplitude)
-        if self.amplitude_to_phase is not None:
-            phase = self.amplitude_to_phase(before[0], phase)
-        return amplitude, phase

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from phasen_sb.errors import choose
+from phasen_sb.network.frame_memory import FrameMemory
 from phasen_sb.network.initialization import NearOneMask, near_one_complex_mask
 from phasen_sb.network.layers import ConvNormAct, Linear
 
@@ -29,7 +30,7 @@ class AmplitudeHead(nn.Module):
     squeezed_channels : int
         Channels after the 1x1 convolution.
     recurrent : str
-        ``lstm`` or ``gru``, bidirectional.
+        ``lstm`` or ``gru``, bidirectional unless causal.
     recurrent_units : int
         Units in each direction.
     dense_units : int
@@ -38,6 +39,8 @@ class AmplitudeHead(nn.Module):
         Of the mask, ``sigmoid`` or ``softplus``; None: complex mask.
     initialization : str
         ``identity``: the mask starts near one; ``default``: PyTorch's.
+    causal : bool
+        Whether the recurrence runs forward only.
 
     Raises
     ------
@@ -62,6 +65,7 @@ class AmplitudeHead(nn.Module):
         dense_units: int = 600,
         activation: str | None = "sigmoid",
         initialization: str = "default",
+        causal: bool = False,
     ):
         super().__init__()
         choose("recurrent", recurrent, tuple(RECURRENT_LAYERS))
@@ -80,10 +84,11 @@ class AmplitudeHead(nn.Module):
             squeezed_channels * n_bins,
             recurrent_units,
             batch_first=True,
-            bidirectional=True,
+            bidirectional=not causal,
         )
+        directions = 1 if causal else 2
         self.dense = nn.Sequential(
-            Linear(2 * recurrent_units, dense_units),
+            Linear(directions * recurrent_units, dense_units),
             nn.ReLU(),
             Linear(dense_units, dense_units),
             nn.ReLU(),
@@ -91,7 +96,10 @@ class AmplitudeHead(nn.Module):
         )
 
     def forward(
-        self, x: torch.Tensor, valid: torch.Tensor | None = None
+        self,
+        x: torch.Tensor,
+        valid: torch.Tensor | None = None,
+        memory: FrameMemory | None = None,
     ) -> torch.Tensor:
         """Estimates the mask, in fp32 whatever the precision of the input.
 
@@ -101,6 +109,8 @@ class AmplitudeHead(nn.Module):
             ``[B, C_A, T, F]``, zero on padded frames.
         valid : torch.Tensor, optional
             ``[B, 1, T, 1]``: 1.0 on valid frames, 0.0 on padded ones.
+        memory : FrameMemory, optional
+            Of the last step, which a causal head continues.
 
         Returns
         -------
@@ -113,16 +123,18 @@ class AmplitudeHead(nn.Module):
         if x.device.type == "cpu":
             # PyTorch's bf16 recurrence on CPUs is slower than its fp32 one.
             with torch.autocast("cpu", enabled=False):
-                x = self._recur(x.float(), valid)
+                x = self._recur(x.float(), valid, memory)
         else:
-            x = self._recur(x, valid)
+            x = self._recur(x, valid, memory)
         x = self.dense(x).float()
         if self.activation is None:
             return x
         return MASK_ACTIVATIONS[self.activation](x)
 
-    def _recur(self, x, valid):
-        if valid is None:
+    def _recur(self, x, valid, memory):
+        if memory is not None:
+            return memory.recur(self.recurrent, x)
+        if valid is None or not self.recurrent.bidirectional:
             return self.recurrent(x)[0]
         # Packed, so that the backward direction starts at each utterance's
         # own last frame.

@@ -12,8 +12,12 @@ Each function changes a layer in place after PyTorch's own initialisation;
 :class:`phasen_sb.network.layers.Linear` call it at every reset.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
+
+from phasen_sb.errors import UserError
 
 #: Channels that pass the real and the imaginary part on.
 PASSED_CHANNELS = 2
@@ -28,8 +32,10 @@ INITIALIZATIONS = ("identity", "default")
 
 
 @torch.no_grad()
-def delta_kernel(conv: nn.Conv2d) -> None:
+def delta_kernel(conv: nn.Conv2d, delay: int = 0) -> None:
     """Lets the first two channels pass unchanged through a convolution.
+
+    With a ``delay``, they come out so many frames later.
 
     Example
     -------
@@ -40,10 +46,36 @@ def delta_kernel(conv: nn.Conv2d) -> None:
     tensor(True)
     """
     time, frequency = (size // 2 for size in conv.kernel_size)
+    if conv.causal:
+        time = conv.kernel_size[0] - 1
     conv.bias.zero_()
     conv.weight[:PASSED_CHANNELS] *= LEAK
     for channel in range(PASSED_CHANNELS):
-        conv.weight[channel, channel, time, frequency] = 1.0
+        conv.weight[channel, channel, time - delay, frequency] = 1.0
+
+
+def share_delay(frames: int, kernels: Sequence[Sequence[int]]) -> list[int]:
+    """Shares a delay out over kernels, in order, as far as each of them spans.
+
+    With look-ahead the ``identity`` initialisation passes the noisy phase on
+    so many frames late, through the kernels of the phase stem.
+
+    Example
+    -------
+    >>> share_delay(6, [(5, 3), (25, 3)])
+    [4, 2]
+    """
+    most = sum(taps - 1 for taps, _ in kernels)
+    if not 0 <= frames <= most or frames != int(frames):
+        raise UserError(
+            f"lookahead_frames is {frames}; it must be a whole number from 0 "
+            f"to the {most} frames that phase_stem_kernels span."
+        )
+    delays = []
+    for taps, _ in kernels:
+        delays.append(min(frames, taps - 1))
+        frames -= delays[-1]
+    return delays
 
 
 @torch.no_grad()

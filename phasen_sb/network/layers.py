@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from phasen_sb.network.convolution import convolve
+from phasen_sb.network.frame_memory import FrameMemory
 from phasen_sb.network.memory_layout import swap_axes
 from phasen_sb.network.norms import BatchNorm
 from phasen_sb.signals.padding import clear_padded_frames
@@ -30,6 +31,9 @@ class Conv2d(nn.Conv2d):
     initializer : callable, optional
         Called with the layer after PyTorch's own initialisation, at each
         reset.
+    causal : bool
+        Whether the kernel ends at the frame that it computes, instead of
+        being centred there.
 
     Raises
     ------
@@ -44,6 +48,7 @@ class Conv2d(nn.Conv2d):
     """
 
     initializer: Callable[[nn.Module], None] | None = None
+    causal: bool = False
 
     def __init__(
         self,
@@ -51,6 +56,7 @@ class Conv2d(nn.Conv2d):
         out_channels: int,
         kernel_size: Sequence[int],
         initializer: Callable[[nn.Module], None] | None = None,
+        causal: bool = False,
     ):
         kernel_size = tuple(kernel_size)
         if any(size % 2 == 0 for size in kernel_size):
@@ -62,6 +68,7 @@ class Conv2d(nn.Conv2d):
             padding=tuple(size // 2 for size in kernel_size),
         )
         self.initializer = initializer
+        self.causal = causal
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -70,10 +77,35 @@ class Conv2d(nn.Conv2d):
         if self.initializer is not None:
             self.initializer(self)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Maps ``[B, C_in, T, F]`` to ``[B, C_out, T, F]``."""
+    def forward(
+        self, x: torch.Tensor, memory: FrameMemory | None = None
+    ) -> torch.Tensor:
+        """Maps ``[B, C_in, T, F]`` to ``[B, C_out, T, F]``.
+
+        A causal layer that gets a ``memory`` continues its last step.
+        """
+        if self.causal and self.kernel_size[0] > 1:
+            return self._convolve_past(x, memory)
         weight = swap_axes(self.weight)
         out = convolve(swap_axes(x), weight, self.bias, self.training)
+        return swap_axes(out)
+
+    def _convolve_past(self, x, memory):
+        taps, bins = self.kernel_size
+        weight = swap_axes(self.weight)
+        if self.training:
+            # As a centred kernel, whose gradients are fast, on later frames.
+            shifted = swap_axes(F.pad(x, (0, 0, taps // 2, 0)))
+            out = convolve(shifted, weight, self.bias, True)
+            return swap_axes(out)[:, :, : x.shape[2]]
+        if memory is None:
+            x = F.pad(x, (0, 0, taps - 1, 0))
+        else:
+            x = memory.prepend(x, taps - 1, dim=2)
+        padding = (0, bins // 2)
+        if not torch.compiler.is_compiling():  # see swap_axes
+            padding = padding[::-1]
+        out = F.conv2d(swap_axes(x), weight, self.bias, padding=padding)
         return swap_axes(out)
 
 
@@ -91,6 +123,8 @@ class FrameConv(Conv2d):
         Output channels.
     kernel_size : tuple of int
         Kernel as (time, 1), odd.
+    causal : bool
+        As in :class:`phasen_sb.network.layers.Conv2d`.
 
     Example
     -------
@@ -101,7 +135,9 @@ class FrameConv(Conv2d):
     True
     """
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, memory: FrameMemory | None = None
+    ) -> torch.Tensor:
         """Maps ``[B, C_in, T, 1]`` to ``[B, C_out, T, 1]``."""
         outputs, _, taps, _ = self.weight.shape
         weight = self.weight.squeeze(3).permute(2, 0, 1).flatten(0, 1)
@@ -109,7 +145,12 @@ class FrameConv(Conv2d):
         shares = F.linear(x.squeeze(3).transpose(1, 2), weight)
         shares = shares.unflatten(2, (taps, outputs))
         # A tap of one frame sees the share that another frame contributes.
-        shares = F.pad(shares, (0, 0, 0, 0, taps // 2, taps // 2))
+        if self.causal and memory is not None:
+            shares = memory.prepend(shares, taps - 1, dim=1)
+        else:
+            future = 0 if self.causal else taps // 2
+            past = taps - 1 - future
+            shares = F.pad(shares, (0, 0, 0, 0, past, future))
         frames = x.shape[2]
         out = sum(shares[:, i : i + frames, i] for i in range(taps))
         out = out + self.bias.to(out.dtype)
@@ -139,7 +180,11 @@ class JointConv(Conv2d):
     True
     """
 
-    def forward(self, x: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    def forward(
+        self,
+        x: tuple[torch.Tensor, torch.Tensor],
+        memory: FrameMemory | None = None,
+    ) -> torch.Tensor:
         """Maps two ``[B, C_in / 2, T, F]`` to ``[B, C_out, T, F]``."""
         halves = self.weight.chunk(2, dim=1)
         one, other = (
@@ -209,6 +254,9 @@ class ConvNormAct(nn.Module):
         Whether the few channels that come out are then folded into frames. In
         training on a CPU they lie in memory one after the other, for which
         PyTorch's batch norm is five times faster.
+    causal : bool
+        Whether the kernel ends at the frame that it computes, instead of
+        being centred there.
 
     Example
     -------
@@ -226,20 +274,25 @@ class ConvNormAct(nn.Module):
         kernel_size: Sequence[int],
         conv: type[Conv2d] = Conv2d,
         folded: bool = False,
+        causal: bool = False,
     ):
         super().__init__()
         self.folded = folded
-        self.conv = conv(in_channels, out_channels, kernel_size)
+        self.conv = conv(in_channels, out_channels, kernel_size, causal=causal)
         self.norm = BatchNorm(out_channels)
 
     def forward(
-        self, x: torch.Tensor, valid: torch.Tensor | None = None
+        self,
+        x: torch.Tensor,
+        valid: torch.Tensor | None = None,
+        memory: FrameMemory | None = None,
     ) -> torch.Tensor:
         """Maps what the convolution takes to ``[B, C_out, T, F]``.
 
         Both are zero on padded frames, where ``valid`` (``[B, 1, T, 1]``) is.
+        A causal unit that gets a ``memory`` continues its last step.
         """
-        x = self.conv(x)
+        x = self.conv(x, memory)
         if self.training and self.folded and x.device.type == "cpu":
             x = x.contiguous()
         return clear_padded_frames(F.relu(self.norm(x, valid)), valid)

@@ -8,34 +8,29 @@ Enhancement Network", AAAI 2020, https://arxiv.org/abs/1911.04697
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from phasen_sb.errors import choose
-from phasen_sb.network.blocks import PhaseConv, TwoStreamBlock
+from phasen_sb.errors import UserError, choose
+from phasen_sb.network.blocks import PhaseConv
+from phasen_sb.network.frame_memory import FrameMemory
 from phasen_sb.network.heads import AmplitudeHead
-from phasen_sb.network.initialization import INITIALIZATIONS, delta_kernel
+from phasen_sb.network.initialization import (
+    INITIALIZATIONS,
+    delta_kernel,
+    share_delay,
+)
 from phasen_sb.network.layers import Conv2d, ConvNormAct
 from phasen_sb.network.memory_layout import time_innermost
+from phasen_sb.network.output import PhasenOutput, enhance
+from phasen_sb.network.two_stream_block import TwoStreamBlock
 from phasen_sb.signals.padding import clear_padded_frames, mark_valid_frames
-from phasen_sb.signals.spectra import compress, magnitude, unit_phase
+from phasen_sb.signals.spectra import compress, unit_phase
 
 PHASE_INPUTS = ("complex", "unit")
-
-
-class PhasenOutput(NamedTuple):
-    """What :class:`phasen_sb.PHASEN` returns.
-
-    ``spectrogram`` and ``phase`` are ``[B, T, F, 2]`` (real, imaginary). With
-    two streams ``mask`` is ``[B, T, F]``, positive; with one it is
-    ``[B, T, F, 2]``, complex.
-    """
-
-    spectrogram: torch.Tensor
-    mask: torch.Tensor
-    phase: torch.Tensor
 
 
 class PHASEN(nn.Module):
@@ -49,6 +44,12 @@ class PHASEN(nn.Module):
     comes out as it does alone (in training mode, up to batch norm, whose
     statistics come from the valid frames of the whole batch).
 
+    A causal network sees the past alone: each time kernel ends at the newest
+    frame, the recurrence runs forward, norms are those of a frame. With
+    ``lookahead_frames`` n, the network runs n frames behind: what it says of
+    frame t it says when frame t + n has come, so each layer has seen that
+    frame, and no later one. :meth:`step` computes it frame by frame.
+
     Arguments
     ---------
     n_fft : int
@@ -60,7 +61,7 @@ class PHASEN(nn.Module):
     blocks : int
         Two-stream blocks.
     recurrent : str
-        ``lstm`` or ``gru``, always bidirectional.
+        ``lstm`` or ``gru``, bidirectional unless causal.
     recurrent_units : int
         Units in each direction.
     dense_units : int
@@ -104,6 +105,10 @@ class PHASEN(nn.Module):
     initialization : str
         ``identity``: untrained, the network returns its input; ``default``:
         PyTorch's.
+    causal : bool
+        Whether no layer sees later frames than ``lookahead_frames`` allow.
+    lookahead_frames : int
+        Frames after the one that is enhanced which a causal network sees.
 
     Raises
     ------
@@ -119,6 +124,9 @@ class PHASEN(nn.Module):
     (torch.Size([2, 50, 17, 2]), torch.Size([2, 50, 17]),
     torch.Size([2, 50, 17, 2]))
     """
+
+    causal: bool = False
+    lookahead_frames: int = 0
 
     def __init__(
         self,
@@ -145,6 +153,8 @@ class PHASEN(nn.Module):
         phase_to_amplitude: bool = True,
         two_streams: bool = True,
         initialization: str = "identity",
+        causal: bool = False,
+        lookahead_frames: int = 0,
     ):
         super().__init__()
         choose("initialization", initialization, INITIALIZATIONS)
@@ -169,6 +179,14 @@ class PHASEN(nn.Module):
             raise ValueError(
                 f"input_share is {input_share}; it must be from 0 to below 1."
             )
+        delays = share_delay(lookahead_frames, phase_stem_kernels)
+        if lookahead_frames and not causal:
+            raise UserError(
+                f"lookahead_frames is {lookahead_frames}, but the network is "
+                "not causal and sees all frames; set causal to True."
+            )
+        self.causal = causal
+        self.lookahead_frames = lookahead_frames
         self.n_bins = n_fft // 2 + 1
         self.long_skips = long_skips
         self.input_power = input_power
@@ -178,7 +196,12 @@ class PHASEN(nn.Module):
         self.amplitude_stem = nn.ModuleList(
             [
                 ConvNormAct(2, amplitude_channels, (1, 7)),
-                ConvNormAct(amplitude_channels, amplitude_channels, (7, 1)),
+                ConvNormAct(
+                    amplitude_channels,
+                    amplitude_channels,
+                    (7, 1),
+                    causal=causal,
+                ),
             ]
         )
         self.blocks = nn.ModuleList(
@@ -195,6 +218,7 @@ class PHASEN(nn.Module):
                 amplitude_to_phase,
                 phase_to_amplitude,
                 initialization,
+                causal,
             )
             for _ in range(blocks)
         )
@@ -207,6 +231,7 @@ class PHASEN(nn.Module):
             dense_units=dense_units,
             activation=mask_activation if two_streams else None,
             initialization=initialization,
+            causal=causal,
         )
         self.phase_stem = None
         self.phase_head = None
@@ -219,6 +244,8 @@ class PHASEN(nn.Module):
                     kernel,
                     norm="none",
                     initialization=initialization,
+                    causal=causal,
+                    delay=delays[i],
                 )
                 for i, kernel in enumerate(phase_stem_kernels)
             )
@@ -267,39 +294,97 @@ class PHASEN(nn.Module):
         )
         if valid is not None:
             spectrogram = spectrogram * valid.transpose(1, 2)
+        seen, late = spectrogram, self.lookahead_frames
+        if late:  # silence after the end
+            seen = F.pad(seen, (0, 0, 0, 0, 0, late))
+            if valid is not None:
+                valid = F.pad(valid, (0, 0, late, 0), value=1.0)
+        mask, phase = self._estimate(seen, valid)
+        if late:
+            mask = mask[:, late:]
+            phase = None if phase is None else phase[:, late:]
+        return enhance(spectrogram, mask, phase, self.input_share)
+
+    if TYPE_CHECKING:  # to PyTorch, calling a module returns Any
+        __call__ = forward
+
+    def step(
+        self,
+        spectrogram: torch.Tensor,
+        states: Sequence[torch.Tensor] | None = None,
+    ) -> tuple[PhasenOutput, list[torch.Tensor]]:
+        """Enhances the next frames of a batch of streams.
+
+        Step by step, a causal network in evaluation mode returns what
+        :meth:`forward` does for all frames at once, ``lookahead_frames``
+        later: the first frames of a stream are zero, and so many frames of
+        zeros after its end bring its last ones out.
+
+        Arguments
+        ---------
+        spectrogram : torch.Tensor
+            The next frames, ``[B, T, F, 2]``.
+        states : list of torch.Tensor, optional
+            What the last step returned; by default the streams begin. Their
+            number and their shapes are always the same.
+
+        Returns
+        -------
+        output : PhasenOutput
+            As of :meth:`forward`, of T frames.
+        states : list of torch.Tensor
+            For the next step.
+
+        Raises
+        ------
+        phasen_sb.errors.UserError
+            If the network is not causal, or in training mode.
+        """
+        if not self.causal or self.training:
+            raise UserError(
+                "Only a causal network in evaluation mode enhances step by "
+                "step; build it with causal: True, and call eval()."
+            )
+        check_spectrogram(spectrogram, self.n_bins)
+        memory = FrameMemory(states)
+        delayed = spectrogram
+        if self.lookahead_frames:
+            delayed = memory.prepend(spectrogram, self.lookahead_frames, dim=1)
+            delayed = delayed[:, : spectrogram.shape[1]]
+        mask, phase = self._estimate(spectrogram, None, memory)
+        output = enhance(delayed, mask, phase, self.input_share)
+        return output, memory.after
+
+    def _estimate(self, spectrogram, valid, memory=None):
+        """Mask and phase, ``lookahead_frames`` behind the spectrogram."""
         visible = compress(spectrogram, self.input_power)
         x = time_innermost(visible.permute(0, 3, 1, 2))  # [B, 2, T, F]
-
         amplitude = x
         for layer in self.amplitude_stem:
-            amplitude = layer(amplitude, valid)
-        phase = self._phase_features(x, spectrogram, valid)
+            amplitude = layer(amplitude, valid, memory)
+        phase = self._phase_features(x, spectrogram, valid, memory)
         amplitude_skip, phase_skip = amplitude, phase
         for i, block in enumerate(self.blocks):
             if i > 0 and self.long_skips:
                 amplitude = amplitude + amplitude_skip
                 phase = None if phase is None else phase + phase_skip
-            amplitude, phase = block(amplitude, phase, valid)
+            amplitude, phase = block(amplitude, phase, valid, memory)
 
-        estimate = self.amplitude_head(amplitude, valid)
+        mask = self.amplitude_head(amplitude, valid, memory)
         if self.phase_head is None:
-            return enhance(spectrogram, estimate, None, self.input_share)
+            return mask, None
         # fp32 from here on, whatever autocast chose above.
         phase = self.phase_head(phase).float().permute(0, 2, 3, 1)
-        phase = unit_phase(phase)  # [B, T, F, 2]
-        return enhance(spectrogram, estimate, phase, self.input_share)
+        return mask, unit_phase(phase)  # [B, T, F, 2]
 
-    if TYPE_CHECKING:  # to PyTorch, calling a module returns Any
-        __call__ = forward
-
-    def _phase_features(self, x, spectrogram, valid):
+    def _phase_features(self, x, spectrogram, valid, memory):
         if self.phase_stem is None:
             return None
         if self.phase_input == "unit":
             x = time_innermost(unit_phase(spectrogram).permute(0, 3, 1, 2))
             x = clear_padded_frames(x, valid)
         for layer in self.phase_stem:
-            x = layer(x, valid)
+            x = layer(x, valid, memory)
         return x
 
 
@@ -310,60 +395,3 @@ def check_spectrogram(spectrogram: torch.Tensor, n_bins: int) -> None:
             "PHASEN takes a spectrogram [batch, frames, "
             f"{n_bins}, 2], got {list(spectrogram.shape)}."
         )
-
-
-def enhance(
-    spectrogram: torch.Tensor,
-    estimate: torch.Tensor,
-    phase: torch.Tensor | None,
-    input_share: float = 0.0,
-) -> PhasenOutput:
-    """Applies the estimates of both heads to the noisy spectrogram.
-
-    Arguments
-    ---------
-    spectrogram : torch.Tensor
-        Noisy complex spectrogram ``[..., T, F, 2]``.
-    estimate : torch.Tensor
-        The mask: with two streams ``[..., T, F]``; with one, complex,
-        ``[..., T, 2 * F]``, real parts before imaginary parts.
-    phase : torch.Tensor or None
-        Unit-modulus phase ``[..., T, F, 2]``; None with one stream.
-    input_share : float
-        See :class:`phasen_sb.PHASEN`.
-
-    Returns
-    -------
-    PhasenOutput
-        Enhanced spectrogram, mask and phase.
-
-    Example
-    -------
-    >>> spectrogram = torch.randn(1, 50, 17, 2)
-    >>> one = torch.cat([torch.ones(1, 50, 17), torch.zeros(1, 50, 17)], -1)
-    >>> out = enhance(spectrogram, one, None)
-    >>> torch.equal(out.spectrogram, spectrogram)
-    True
-    """
-    if phase is None:
-        estimate, enhanced = _complex_product(spectrogram, estimate)
-        phase = unit_phase(enhanced)
-    else:
-        scale = magnitude(spectrogram) * estimate  # [..., T, F]
-        enhanced = scale.unsqueeze(-1) * phase
-    if input_share:
-        enhanced = torch.lerp(enhanced, spectrogram, input_share)
-    return PhasenOutput(enhanced, estimate, phase)
-
-
-def _complex_product(spectrogram, estimate):
-    mask = torch.stack(estimate.chunk(2, dim=-1), dim=-1)  # [..., T, F, 2]
-    real, imag = spectrogram.unbind(-1)
-    mask_real, mask_imag = mask.unbind(-1)
-    return mask, torch.stack(
-        [
-            real * mask_real - imag * mask_imag,
-            real * mask_imag + imag * mask_real,
-        ],
-        dim=-1,
-    )

@@ -19,14 +19,19 @@ from phasen_sb.utils.hardware import PRECISIONS, fastest_precision
 def is_optimizable(enhancer: nn.Module) -> bool:
     """Whether :func:`phasen_sb.optimize` takes a model of these classes.
 
-    It takes no subclasses, since they may compute something else.
+    It takes no subclasses, since they may compute something else, and no
+    causal networks.
 
     Example
     -------
     >>> is_optimizable(nn.Identity())
     False
     """
-    return type(enhancer) is PhasenEnhancer and type(enhancer.network) is PHASEN
+    return (
+        type(enhancer) is PhasenEnhancer
+        and type(enhancer.network) is PHASEN
+        and not enhancer.network.causal
+    )
 
 
 def optimize(
@@ -83,8 +88,8 @@ def optimize(
     network = getattr(enhancer, "network", None)
     if not is_optimizable(enhancer):
         raise ValueError(
-            "optimize takes a PhasenEnhancer with a PHASEN, not a "
-            f"{type(enhancer).__name__} with a {type(network).__name__}."
+            "optimize takes a PhasenEnhancer with a PHASEN that is not causal, "
+            f"not a {type(enhancer).__name__} with a {type(network).__name__}."
         )
     device = next(network.parameters()).device
     if device.type != "cpu":

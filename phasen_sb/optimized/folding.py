@@ -12,10 +12,10 @@ from phasen_sb.network.blocks import (
     FrequencyTransformBlock,
     InformationCommunication,
     PhaseConv,
-    TwoStreamBlock,
 )
 from phasen_sb.network.layers import ConvNormAct
 from phasen_sb.network.norms import BatchNorm
+from phasen_sb.network.two_stream_block import TwoStreamBlock
 from phasen_sb.optimized.kernels import choose_operations
 
 #: A convolution or frequency transform, native or portable.

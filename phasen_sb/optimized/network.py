@@ -17,12 +17,8 @@ from torch import nn
 
 from phasen_sb.network.heads import MASK_ACTIVATIONS
 from phasen_sb.network.norms import GlobalLayerNorm
-from phasen_sb.network.phasen import (
-    PHASEN,
-    PhasenOutput,
-    check_spectrogram,
-    enhance,
-)
+from phasen_sb.network.output import PhasenOutput, enhance
+from phasen_sb.network.phasen import PHASEN, check_spectrogram
 from phasen_sb.optimized.evaluation import Evaluation
 from phasen_sb.optimized.fixed import Fixed
 from phasen_sb.optimized.folding import Folding

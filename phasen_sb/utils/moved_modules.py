@@ -25,7 +25,7 @@ MOVED = {
         "augmentation.speed",
     ],
     "baselines": ["models.baselines"],
-    "blocks": ["network.blocks"],
+    "blocks": ["network.blocks", "network.two_stream_block"],
     "brain": ["training.brain"],
     "checkpoints": ["training.checkpoints"],
     "enhancer": ["models.enhancer", "signals.padding", "signals.level"],

@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from phasen_sb.adapters.magnitude_mask import convert_mask
 from phasen_sb.configuration.reading import find_hparams
 from phasen_sb.errors import UserError
-from phasen_sb.network.phasen import PhasenOutput
+from phasen_sb.network.output import PhasenOutput
 
 RATE = 16000
 MODELS = find_hparams("hparams/phasen.yaml").resolve().parent / "models"

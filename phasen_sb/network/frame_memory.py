@@ -1,0 +1,76 @@
+"""What causal layers remember of earlier frames when frames come in steps.
+
+Networks pass a :class:`FrameMemory` from layer to layer. It holds the states
+before a step and collects those after it, in the order in which layers
+compute: a network's step is a function of the frames and a list of tensors.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+
+class FrameMemory:
+    """The states of a network's layers before and after a step.
+
+    Arguments
+    ---------
+    before : sequence of torch.Tensor, optional
+        What ``after`` held at the end of the last step; by default there was
+        none, and all states are zero.
+
+    Example
+    -------
+    >>> memory = FrameMemory()
+    >>> memory.prepend(torch.ones(1, 1, 3, 1), 2, dim=2).flatten()
+    tensor([0., 0., 1., 1., 1.])
+    >>> memory = FrameMemory(memory.after)
+    >>> memory.prepend(5 * torch.ones(1, 1, 1, 1), 2, dim=2).flatten()
+    tensor([1., 1., 5.])
+    """
+
+    def __init__(self, before: Sequence[torch.Tensor] | None = None):
+        self._before = None if before is None else iter(before)
+        self.after: list[torch.Tensor] = []
+
+    def prepend(self, x: torch.Tensor, frames: int, dim: int) -> torch.Tensor:
+        """Puts the last ``frames`` of earlier steps in front of ``x``.
+
+        Arguments
+        ---------
+        x : torch.Tensor
+            The frames of this step.
+        frames : int
+            How many frames to remember.
+        dim : int
+            The axis of time.
+
+        Returns
+        -------
+        torch.Tensor
+            ``x``, longer by ``frames``.
+        """
+        if self._before is None:
+            shape = list(x.shape)
+            shape[dim] = frames
+            before = x.new_zeros(shape)
+        else:
+            before = next(self._before)
+        x = torch.cat([before, x], dim)
+        self.after.append(x.narrow(dim, x.shape[dim] - frames, frames))
+        return x
+
+    def recur(self, layer: nn.RNNBase, x: torch.Tensor) -> torch.Tensor:
+        """Applies an LSTM or a GRU from where the last step ended.
+
+        Both ``x`` and the result are ``[B, T, values]``.
+        """
+        states = None
+        if self._before is not None:
+            states = next(self._before)
+            if isinstance(layer, nn.LSTM):
+                states = states, next(self._before)
+        out, states = layer(x, states)
+        self.after += states if isinstance(layer, nn.LSTM) else [states]
+        return out

@@ -1,0 +1,77 @@
+"""What PHASEN returns, and how it follows from the estimates of its heads."""
+
+from typing import NamedTuple
+
+import torch
+
+from phasen_sb.signals.spectra import magnitude, unit_phase
+
+
+class PhasenOutput(NamedTuple):
+    """What :class:`phasen_sb.PHASEN` returns.
+
+    ``spectrogram`` and ``phase`` are ``[B, T, F, 2]`` (real, imaginary). With
+    two streams ``mask`` is ``[B, T, F]``, positive; with one it is
+    ``[B, T, F, 2]``, complex.
+    """
+
+    spectrogram: torch.Tensor
+    mask: torch.Tensor
+    phase: torch.Tensor
+
+
+def enhance(
+    spectrogram: torch.Tensor,
+    estimate: torch.Tensor,
+    phase: torch.Tensor | None,
+    input_share: float = 0.0,
+) -> PhasenOutput:
+    """Applies the estimates of both heads to the noisy spectrogram.
+
+    Arguments
+    ---------
+    spectrogram : torch.Tensor
+        Noisy complex spectrogram ``[..., T, F, 2]``.
+    estimate : torch.Tensor
+        The mask: with two streams ``[..., T, F]``; with one, complex,
+        ``[..., T, 2 * F]``, real parts before imaginary parts.
+    phase : torch.Tensor or None
+        Unit-modulus phase ``[..., T, F, 2]``; None with one stream.
+    input_share : float
+        See :class:`phasen_sb.PHASEN`.
+
+    Returns
+    -------
+    PhasenOutput
+        Enhanced spectrogram, mask and phase.
+
+    Example
+    -------
+    >>> spectrogram = torch.randn(1, 50, 17, 2)
+    >>> one = torch.cat([torch.ones(1, 50, 17), torch.zeros(1, 50, 17)], -1)
+    >>> out = enhance(spectrogram, one, None)
+    >>> torch.equal(out.spectrogram, spectrogram)
+    True
+    """
+    if phase is None:
+        estimate, enhanced = _complex_product(spectrogram, estimate)
+        phase = unit_phase(enhanced)
+    else:
+        scale = magnitude(spectrogram) * estimate  # [..., T, F]
+        enhanced = scale.unsqueeze(-1) * phase
+    if input_share:
+        enhanced = torch.lerp(enhanced, spectrogram, input_share)
+    return PhasenOutput(enhanced, estimate, phase)
+
+
+def _complex_product(spectrogram, estimate):
+    mask = torch.stack(estimate.chunk(2, dim=-1), dim=-1)  # [..., T, F, 2]
+    real, imag = spectrogram.unbind(-1)
+    mask_real, mask_imag = mask.unbind(-1)
+    return mask, torch.stack(
+        [
+            real * mask_real - imag * mask_imag,
+            real * mask_imag + imag * mask_real,
+        ],
+        dim=-1,
+    )

@@ -16,6 +16,7 @@ from phasen_sb.configuration.keys import (
     REMOVED,
     SWITCH,
     SWITCH_OR_AUTO,
+    SWITCH_OR_RUNNING,
     TEXT,
     WHOLE,
     Key,
@@ -127,6 +128,8 @@ def _is_valid(value, key: Key) -> bool:
         return isinstance(value, bool)
     if key.kind == SWITCH_OR_AUTO:
         return isinstance(value, bool) or value == "auto"
+    if key.kind == SWITCH_OR_RUNNING:
+        return isinstance(value, bool) or value == "running"
     if key.kind == LIST:
         return isinstance(value, (list, tuple))
     if key.kind == TEXT:

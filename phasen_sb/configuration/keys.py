@@ -9,6 +9,7 @@ NUMBER = "a number"
 NUMBER_OR_TRUE = "a number or True"
 SWITCH = "True or False"
 SWITCH_OR_AUTO = "True, False or auto"
+SWITCH_OR_RUNNING = "True, False or running"
 LIST = "a list"
 TEXT = "text"
 TEXT_OR_LIST = "text or a list"
@@ -310,9 +311,15 @@ KEYS = {
         "Whether the phase stream informs the amplitude stream."
     ),
     "two_streams": _switch("Whether there is a phase stream."),
+    "lookahead_frames": _whole(
+        "Frames after the one that is enhanced which a causal network sees.",
+        low=0,
+    ),
     "network": Key(OBJECT, "Maps noisy spectrograms to enhanced ones."),
-    "normalize": _switch(
-        "Brings each utterance to one level for the network, and back.",
+    "normalize": Key(
+        SWITCH_OR_RUNNING,
+        "Brings each utterance to one level for the network, and back; "
+        "running: each frame, by the level so far.",
         required=True,
     ),
     "enhancer": _required("Maps noisy waveforms to enhanced ones."),

@@ -138,7 +138,7 @@ def _front_end(enhancer):
         "hop_length": str(stft.hop_length),
         "n_fft": str(stft.n_fft),
         "center": json.dumps(bool(stft.center)),
-        "normalize": json.dumps(bool(enhancer.normalize)),
+        "normalize": json.dumps(enhancer.normalize),
         "window": json.dumps([round(value, 9) for value in window]),
     }
 

@@ -34,7 +34,7 @@ from phasen_sb.inference.paths import (
 from phasen_sb.inference.recording import RecordingEnhancer
 from phasen_sb.inference.recording_statistics import measure_recording
 from phasen_sb.inference.reports import EnhancedFile, PeakMeter
-from phasen_sb.models.enhancer import PhasenEnhancer
+from phasen_sb.models.enhancer import RUNNING, PhasenEnhancer
 from phasen_sb.models.loading import read_model
 from phasen_sb.signals.level import measure_level
 from phasen_sb.utils.files import name_partial, remove_partial
@@ -358,9 +358,12 @@ class Enhancer(WaveformEnhancement):
             return None
         x = torch.from_numpy(wave.astype(np.float32))[None].to(self.device)
         with torch.inference_mode():
-            if model.normalize:
+            if model.normalize is True:
                 x = x / measure_level(x)
-            mask = model.network(model.stft(x)).mask[0]
+            spectrogram = model.stft(x)
+            if model.normalize == RUNNING:
+                spectrogram = spectrogram / model.follow_level(spectrogram)[0]
+            mask = model.network(spectrogram).mask[0]
         if mask.dim() == 3:  # complex
             mask = mask.square().sum(-1).sqrt()
         return mask.float().cpu().numpy()

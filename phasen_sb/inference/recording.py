@@ -47,7 +47,7 @@ class RecordingEnhancer:
         self._divides_time = self._on_cpu and is_optimizable(model)
         if self._divides_time:
             model = optimize(model, precision)
-        self._normalize = getattr(model, "normalize", False)
+        self._normalize = getattr(model, "normalize", False) is True
         if self._normalize:
             # The level is that of the whole recording, not of a chunk.
             model = copy(model)

@@ -4,6 +4,7 @@ The one object that recipes, inference classes and tools share. It owns front
 end and network and drops into SpeechBrain's ``WaveformEnhancement``.
 """
 
+import math
 import os
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from phasen_sb.errors import UserError
+from phasen_sb.errors import UserError, choose
 from phasen_sb.models.loading import read_model
 from phasen_sb.signals.istft import ISTFT
 from phasen_sb.signals.level import measure_level
 from phasen_sb.signals.padding import clear_padding, count_frames, count_samples
+from phasen_sb.signals.running_level import (
+    MEMORY_SECONDS,
+    follow_level,
+    measure_frame_powers,
+)
+
+RUNNING = "running"
 
 
 class PhasenEnhancer(nn.Module):
@@ -29,9 +37,16 @@ class PhasenEnhancer(nn.Module):
         Its inverse.
     network : torch.nn.Module
         :class:`phasen_sb.PHASEN`.
-    normalize : bool
+    normalize : bool or str
         Divide each utterance by its RMS before the network and multiply
         after it, so that the result does not depend on the input's level.
+        ``running``: divide each frame by the level of the frames up to it,
+        as a causal network needs.
+
+    Raises
+    ------
+    phasen_sb.errors.UserError
+        If ``normalize`` is another text.
 
     Example
     -------
@@ -49,9 +64,11 @@ class PhasenEnhancer(nn.Module):
         stft: nn.Module,
         istft: nn.Module,
         network: nn.Module,
-        normalize: bool = True,
+        normalize: bool | str = True,
     ):
         super().__init__()
+        if isinstance(normalize, str):
+            choose("normalize", normalize, (RUNNING,))
         self.stft = stft
         self.istft = istft
         self.network = network
@@ -141,12 +158,17 @@ class PhasenEnhancer(nn.Module):
             counts = count_samples(lengths.to(x.device), samples)
             x = clear_padding(x, lengths)
         gain = None
-        if self.normalize:
+        if self.normalize is True:
             gain = measure_level(x, lengths)
             x = x / gain
         spectrogram = self._analyse(x)
         del x  # the network needs the memory
-        spectrogram, frames = self._enhance(spectrogram, counts)
+        if self.normalize == RUNNING:
+            levels, _ = self.follow_level(spectrogram)
+            enhanced, frames = self._enhance(spectrogram / levels, counts)
+            spectrogram = enhanced * levels
+        else:
+            spectrogram, frames = self._enhance(spectrogram, counts)
         wave = self._synthesise(spectrogram, frames, counts, samples)
         if gain is not None:
             wave = wave * gain
@@ -155,6 +177,47 @@ class PhasenEnhancer(nn.Module):
 
     if TYPE_CHECKING:  # to PyTorch, calling a module returns Any
         __call__ = forward
+
+    def follow_level(
+        self, spectrogram: torch.Tensor, state: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Measures the running level, by which ``running`` divides frames.
+
+        Arguments
+        ---------
+        spectrogram : torch.Tensor
+            ``[B, T, F, 2]``
+        state : torch.Tensor, optional
+            What was returned for the frames before.
+
+        Returns
+        -------
+        levels : torch.Tensor
+            ``[B, T, 1, 1]``
+        state : torch.Tensor
+            For the next frames.
+        """
+        stft = self.stft
+        powers = measure_frame_powers(spectrogram, stft.window)
+        seconds = stft.hop_length / stft.sample_rate
+        decay = math.exp(-seconds / MEMORY_SECONDS)
+        levels, state = follow_level(powers, decay, state)
+        return levels[:, :, None, None], state
+
+    @property
+    def latency_samples(self) -> int | None:
+        """How long a sample's output waits for later input.
+
+        No sample of the output depends on input that comes so many samples
+        after it, or later. It is the window and the look-ahead; None if the
+        whole utterance is needed.
+        """
+        late = getattr(self.network, "lookahead_frames", 0)
+        if not getattr(self.network, "causal", False) or (
+            self.normalize is True
+        ):
+            return None
+        return self.stft.win_length + late * self.stft.hop_length
 
     def _analyse(self, x):
         if not self.stft.center and x.shape[1] < self.stft.win_length:

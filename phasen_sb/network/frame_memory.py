@@ -66,11 +66,23 @@ class FrameMemory:
 
         Both ``x`` and the result are ``[B, T, values]``.
         """
-        states = None
-        if self._before is not None:
-            states = next(self._before)
-            if isinstance(layer, nn.LSTM):
-                states = states, next(self._before)
-        out, states = layer(x, states)
-        self.after += states if isinstance(layer, nn.LSTM) else [states]
+        is_lstm = isinstance(layer, nn.LSTM)
+        count = 2 if is_lstm else 1
+        if self._before is None:
+            shape = 1, x.shape[0], layer.hidden_size
+            states = [x.new_zeros(shape)] * count
+        else:
+            states = [next(self._before) for _ in range(count)]
+        if x.shape[1] == 1:
+            # On a CPU the layer would rearrange its weights for each frame.
+            cell = torch.lstm_cell if is_lstm else torch.gru_cell
+            states = [state[0] for state in states]
+            before = states if is_lstm else states[0]
+            after = cell(x[:, 0], before, *layer.all_weights[0])
+            after = [state[None] for state in (after if is_lstm else [after])]
+            out = after[0].transpose(0, 1)
+        else:
+            out, after = layer(x, tuple(states) if is_lstm else states[0])
+            after = after if is_lstm else [after]
+        self.after += after
         return out

@@ -71,6 +71,16 @@ def test_phasen_plus_is_based_on_phasen(tmp_path):
     assert hparams["augmentation"].probability == 1.0
 
 
+@pytest.mark.parametrize("frames", [0, 4])
+def test_phasen_live_sees_as_far_ahead_as_one_value_says(frames, tmp_path):
+    options = f"{{output_folder: {tmp_path}, lookahead_frames: {frames}}}"
+    hparams = Recipe.read(HPARAMS / "phasen_live.yaml", options).load()
+    network = hparams["network"]
+    assert sum(p.numel() for p in network.parameters()) == 3_508_493
+    assert network.causal and network.lookahead_frames == frames
+    assert hparams["enhancer"].latency_samples == 512 + frames * 256
+
+
 def test_phasen_pesq_is_based_on_phasen_plus(tmp_path):
     options = f"{{output_folder: {tmp_path}, pesq_weight: 0.7, power: 0.4}}"
     hparams = Recipe.read(HPARAMS / "phasen_pesq.yaml", options).load()

@@ -48,6 +48,9 @@ if TYPE_CHECKING:  # what editors and type checkers see; tests compare it
     from phasen_sb.data.datasets import make_datasets as make_datasets
     from phasen_sb.data.prepare import prepare_data as prepare_data
     from phasen_sb.inference.enhancer import Enhancer as Enhancer
+    from phasen_sb.inference.streaming import (
+        StreamingEnhancer as StreamingEnhancer,
+    )
     from phasen_sb.losses.compressed_complex import (
         compressed_complex_loss as compressed_complex_loss,
     )

@@ -235,5 +235,12 @@ class ConvISTFT(_ConvFourier):
             return wave[:, : wave.shape[1] - self._pad_right]
         return F.pad(wave, (0, sig_length - wave.shape[1]))
 
+    def synthesise_frames(self, x: torch.Tensor) -> torch.Tensor:
+        """Computes the windowed frames that ``forward`` overlaps and adds.
+
+        ``[B, T, F, 2]`` becomes ``[B, T, win_length]``.
+        """
+        return torch.cat(x.unbind(-1), dim=2) @ self.weight[:, 0]
+
     if TYPE_CHECKING:  # to PyTorch, calling a module returns Any
         __call__ = forward

@@ -96,3 +96,19 @@ class ISTFT(features.ISTFT):
         if sig_length is None:
             return wave
         return F.pad(wave, (0, sig_length - wave.shape[1]))
+
+
+def synthesise_frames(
+    istft: features.ISTFT, spectrogram: torch.Tensor
+) -> torch.Tensor:
+    """Computes the windowed frames that an inverse STFT overlaps and adds.
+
+    ``[B, T, F, 2]`` becomes ``[B, T, win_length]``.
+    """
+    n_fft = 2 * (spectrogram.shape[2] - 1)
+    left = (n_fft - istft.win_length) // 2
+    frames = torch.fft.irfft(
+        torch.complex(spectrogram[..., 0], spectrogram[..., 1]), n_fft
+    )
+    frames = frames[..., left : left + istft.win_length]
+    return frames * istft.window.to(frames.device)

@@ -18,6 +18,7 @@ HOMES = {
     "data.datasets": ["make_datasets"],
     "data.prepare": ["prepare_data"],
     "inference.enhancer": ["Enhancer"],
+    "inference.streaming": ["StreamingEnhancer"],
     "losses.compressed_complex": ["compressed_complex_loss"],
     "losses.log_spectral": ["log_spectral_loss"],
     "losses.objective": ["Objective"],

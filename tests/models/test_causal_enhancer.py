@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.causal_model import FRONT_ENDS, build
 from helpers.signals import noise
 from speechbrain.processing import features
 
@@ -9,31 +10,7 @@ import phasen_sb
 from phasen_sb import PHASEN, PhasenEnhancer
 from phasen_sb.signals.running_level import follow_level
 
-FRONT_ENDS = {
-    "speechbrain": (features.STFT, phasen_sb.ISTFT),
-    "convolutions": (phasen_sb.ConvSTFT, phasen_sb.ConvISTFT),
-}
 front_ends = pytest.mark.parametrize("front_end", FRONT_ENDS)
-
-
-def build(front_end, late=2, win_length=32, normalize="running"):
-    torch.manual_seed(0)
-    sizes = {"win_length": win_length, "hop_length": 16, "n_fft": 128}
-    sizes["window_fn"] = phasen_sb.sqrt_hann_window
-    stft, istft = (kind(4000, **sizes) for kind in FRONT_ENDS[front_end])
-    network = PHASEN(
-        n_fft=128,
-        amplitude_channels=4,
-        phase_channels=3,
-        recurrent_units=5,
-        dense_units=9,
-        phase_norm="frame",
-        input_power=0.5,
-        initialization="default",
-        causal=True,
-        lookahead_frames=late,
-    )
-    return PhasenEnhancer(stft, istft, network, normalize).eval()
 
 
 @front_ends

@@ -1,0 +1,32 @@
+"""A small causal enhancer at 4 kHz, with a hop of 64 samples."""
+
+import torch
+from speechbrain.processing import features
+
+import phasen_sb
+from phasen_sb import PHASEN, PhasenEnhancer
+
+FRONT_ENDS = {
+    "speechbrain": (features.STFT, phasen_sb.ISTFT),
+    "convolutions": (phasen_sb.ConvSTFT, phasen_sb.ConvISTFT),
+}
+
+
+def build(front_end, late=2, win_length=32, normalize="running"):
+    torch.manual_seed(0)
+    sizes = {"win_length": win_length, "hop_length": 16, "n_fft": 128}
+    sizes["window_fn"] = phasen_sb.sqrt_hann_window
+    stft, istft = (kind(4000, **sizes) for kind in FRONT_ENDS[front_end])
+    network = PHASEN(
+        n_fft=128,
+        amplitude_channels=4,
+        phase_channels=3,
+        recurrent_units=5,
+        dense_units=9,
+        phase_norm="frame",
+        input_power=0.5,
+        initialization="default",
+        causal=True,
+        lookahead_frames=late,
+    )
+    return PhasenEnhancer(stft, istft, network, normalize).eval()

@@ -1,0 +1,130 @@
+"""Streams give what the model gives of the whole signal."""
+
+from itertools import chain
+
+import numpy as np
+import pytest
+import torch
+from helpers.causal_model import FRONT_ENDS, build
+from helpers.signals import noise
+from helpers.small_model import write_small_model
+
+from phasen_sb import PHASEN, StreamingEnhancer
+
+BLOCKS = {
+    "samples": [1] * 70 + [330],
+    "any": [0, 3, 64, 7, 1, 999, 500, 26],
+    "one": [1600],
+    "two samples": [1, 1],
+}
+
+
+def stream_all(stream, wave, sizes):
+    """What comes out, cut to what went in."""
+    ends = np.cumsum(sizes)
+    parts = [
+        stream.process(wave[..., end - size : end])
+        for size, end in zip(sizes, ends, strict=True)
+    ]
+    assert [part.shape[-1] for part in parts] == sizes
+    delay = stream.delay
+    rest = stream.flush()
+    assert rest.shape[-1] == delay
+    out = torch.cat([*parts, rest], -1)
+    assert not out[..., :delay].any()
+    return out[..., delay:]
+
+
+@pytest.mark.parametrize("sizes", BLOCKS.values(), ids=BLOCKS)
+@pytest.mark.parametrize("front_end", FRONT_ENDS)
+@pytest.mark.parametrize("late, win_length", [(0, 32), (2, 25)])
+def test_blocks_of_any_length(sizes, front_end, late, win_length):
+    model = build(front_end, late, win_length)
+    wave = noise(3, sum(sizes))
+    stream = StreamingEnhancer(model)
+    with torch.no_grad():
+        expected = model(wave)[0]
+    for _ in range(2):  # after flush() others can begin
+        out = stream_all(stream, wave, sizes)
+        assert torch.allclose(out, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("normalize", ["running", False])
+def test_blocks_of_a_hop_come_out_sooner(normalize):
+    model = build("speechbrain", normalize=normalize)
+    wave = noise(640)
+    stream = StreamingEnhancer(model, block_samples=64)
+    assert (stream.latency, stream.delay) == (64, 256 - 64)
+    with torch.no_grad():
+        expected = model(wave[None])[0][0]
+    out = stream_all(stream, wave, [64, 128] + [64] * 7)
+    assert torch.allclose(out, expected, atol=1e-5)
+
+
+def test_reset_forgets():
+    stream = StreamingEnhancer(build("speechbrain"))
+    wave = noise(2, 300)
+    expected = stream_all(stream, wave, [300])
+    stream.process(noise(5, 500))
+    stream.reset()
+    assert torch.equal(stream_all(stream, wave, [300]), expected)
+
+
+def test_samples_come_back_as_they_were_given():
+    stream = StreamingEnhancer(build("convolutions"), block_samples=64)
+    wave = noise(2, 3, 640)
+    expected = stream.process(wave.float().numpy())
+    assert isinstance(expected, np.ndarray) and expected.dtype == np.float32
+    stream.reset()
+    integers = (1024 * wave).round().short()
+    out = stream.process(integers)
+    assert out.dtype == torch.int16 and out.shape == wave.shape
+    assert np.abs(out.numpy() / 1024 - expected).max() < 0.01
+    stream.reset()
+    wave[0, 0, 100] = torch.nan
+    out = stream.process(wave)
+    assert out.isfinite().all() and out[1, 2, 300:].any()
+
+
+def list_tensors(thing):
+    if isinstance(thing, torch.Tensor):
+        return [thing]
+    if isinstance(thing, list):
+        return list(chain.from_iterable(map(list_tensors, thing)))
+    if type(thing).__module__.startswith("phasen_sb.signals"):
+        return list_tensors(list(vars(thing).values()))
+    return []
+
+
+def test_memory_does_not_grow():
+    stream = StreamingEnhancer(build("speechbrain"))
+    sizes = []
+    for block in noise(40, 100):
+        stream.process(block)
+        tensors = list_tensors(list(vars(stream).values()))
+        assert len(tensors) > 10
+        sizes.append(sum(t.untyped_storage().nbytes() for t in tensors))
+    assert max(sizes[20:]) <= max(sizes[4:20])
+
+
+def test_models_that_need_the_whole_utterance_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="needs the whole utterance"):
+        StreamingEnhancer.from_pretrained(write_small_model(tmp_path / "model"))
+    with pytest.raises(ValueError, match="needs the whole utterance"):
+        StreamingEnhancer(build("speechbrain", normalize=True))
+    with pytest.raises(ValueError, match="is a PHASEN; only"):
+        StreamingEnhancer(PHASEN(n_fft=16, recurrent_units=3))
+
+
+def test_wrong_blocks_are_named():
+    model = build("speechbrain")
+    with pytest.raises(ValueError, match="block_samples is 0"):
+        StreamingEnhancer(model, 0)
+    stream = StreamingEnhancer(model, 64)
+    with pytest.raises(ValueError, match="no signal yet"):
+        stream.flush()
+    with pytest.raises(ValueError, match="65 samples.*block_samples, 64"):
+        stream.process(noise(2, 65))
+    stream.process(noise(2, 64))
+    with pytest.raises(ValueError, match=r"\[3, 64\], but .* \[2\]; call"):
+        stream.process(noise(3, 64))

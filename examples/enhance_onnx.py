@@ -44,7 +44,7 @@ def enhance(session, signal):
     left = (n_fft - len(window)) // 2  # A short window sits in the middle.
     window = np.pad(window, (left, n_fft - len(window) - left))
     level = 1.0
-    if json.loads(meta["normalize"]):
+    if json.loads(meta["normalize"]):  # "running": the whole signal's here
         level = max(np.sqrt(np.mean(signal**2)), 1e-8)
     spectrum = frames_of(signal / level, window, hop, n_fft)
     noisy = np.stack([spectrum.real, spectrum.imag], axis=-1)[None]

@@ -55,7 +55,7 @@ enhancer = WaveformEnhancement.from_hparams(source="{name}")
 
 * Works at {sample_rate} Hz. What lies above {band:g} kHz in other files is only
   turned up and down with the octave below it.
-* Not causal: it sees the whole recording, so it is no filter for live sound.
+{causality}
 * Made for one voice in noise. Music, other voices and reverberation were not
   what it was trained to keep or to remove.
 * Speech unlike its training data (language, age, microphone, noise) may come
@@ -66,6 +66,11 @@ enhancer = WaveformEnhancement.from_hparams(source="{name}")
 {licence} for the weights. The recordings they were trained on have licences
 of their own, which may ask for attribution.
 """
+NOT_CAUSAL = """\
+* Not causal: it sees the whole recording, so it is no filter for live sound."""
+CAUSAL = """\
+* Causal: `phasen_sb.StreamingEnhancer` filters live sound, {latency:g} ms
+  late, computing aside."""
 
 
 def write_card(
@@ -73,12 +78,17 @@ def write_card(
     name: str,
     licence: str = "apache-2.0",
     half: bool = False,
+    latency: float | None = None,
 ) -> str:
     """Writes the model card of an exported model.
 
     Returns Markdown with YAML front matter. ``licence`` is that of the weights,
-    as a hub identifier; ``half`` tells that they are written as fp16.
+    as a hub identifier; ``half`` tells that they are written as fp16;
+    ``latency`` (ms) is that of a causal model.
     """
+    causality = NOT_CAUSAL
+    if latency is not None:
+        causality = CAUSAL.format(latency=latency)
     text = TEXT.format(
         name=name,
         version=VERSION,
@@ -87,6 +97,7 @@ def write_card(
         sample_rate=model.description.sample_rate,
         band=model.description.sample_rate / 2000,
         licence=licence,
+        causality=causality,
     )
     return f"---\n{_metadata(model, name, licence).to_yaml()}\n---\n{text}"
 

@@ -77,7 +77,9 @@ def write_export(
         torch.save(state, part / WEIGHTS)
         card = model.card
         if card is None:
-            card = write_card(model, folder.resolve().name, licence, half)
+            latency = getattr(enhancer, "latency", None)
+            name = folder.resolve().name
+            card = write_card(model, name, licence, half, latency)
         (part / CARD).write_text(card, encoding="utf-8")
         if model.results:
             results = json.dumps(_public(model.results), indent=2)

@@ -121,7 +121,7 @@ class StreamingEnhancer:
         It is that of the window and of the look-ahead: the delay and, where
         they are not longer than a hop, the blocks.
         """
-        return 1000 * self.model.latency_samples / self.sample_rate
+        return self.model.latency
 
     @property
     def delay(self) -> int:

@@ -227,14 +227,17 @@ def _make_entry(
     metric_optimised: str = UNKNOWN,
 ) -> Entry:
     known_network = cost is not None and cost.network == "PHASEN"
+    latency = cost.latency if cost else None
+    causal = UNKNOWN
+    if known_network:
+        causal = NO if latency is None else YES
     return Entry(
         system=system,
         protocol=protocol,
         year="",
         domain="magnitude and phase" if known_network else UNKNOWN,
-        # PHASEN's recurrent layer runs both ways over the utterance.
-        causal=NO if known_network else UNKNOWN,
-        latency_ms=None,
+        causal=causal,
+        latency_ms=latency,
         parameters_M=cost and cost.parameters / 1e6,
         macs_G_per_s=cost and cost.macs_per_second / 1e9,
         scores=scores,

@@ -28,6 +28,7 @@ class ModelCost(NamedTuple):
     #: Multiply-accumulate operations of the network per second of audio.
     macs_per_second: float
     network: str  #: name of its class
+    latency: float | None = None  #: of a causal model (ms), computing aside
 
 
 def count_macs(network: nn.Module, *inputs: torch.Tensor) -> int:
@@ -74,6 +75,7 @@ def model_cost(enhancer: nn.Module, sample_rate: int) -> ModelCost:
         sum(p.numel() for p in enhancer.parameters()),
         (long - short) * sizes_per_second,
         type(enhancer.network).__name__,
+        getattr(enhancer, "latency", None),
     )
 
 

@@ -205,6 +205,12 @@ class PhasenEnhancer(nn.Module):
         return levels[:, :, None, None], state
 
     @property
+    def latency(self) -> float | None:
+        """``latency_samples`` in milliseconds."""
+        samples = self.latency_samples
+        return samples and 1000 * samples / self.stft.sample_rate
+
+    @property
     def latency_samples(self) -> int | None:
         """How long a sample's output waits for later input.
 

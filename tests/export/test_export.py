@@ -170,6 +170,13 @@ def test_card_marks_what_is_metric_optimised(run_folder):
     assert "Metric-optimised: PESQ had a share" in write_card(model, "mine")
 
 
+def test_card_tells_whether_the_model_is_causal(run_folder):
+    model = read_run(run_folder)
+    assert "Not causal" in write_card(model, "mine")
+    live = write_card(model, "mine", latency=64.0)
+    assert "Not causal" not in live and "live sound, 64 ms" in live
+
+
 def test_scores_of_other_weights_are_left_out(run_folder, tmp_path):
     results = run_folder / "results.json"
     kept = results.read_text()

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.causal_model import build
 from torch import nn
 
 from phasen_sb import PHASEN
@@ -42,3 +43,9 @@ def test_cost_of_our_networks(recipe, millions, giga_macs):
     assert cost.parameters / 1e6 == pytest.approx(millions, abs=0.005)
     # Against arithmetic on paper, which leaves out the smallest layers.
     assert cost.macs_per_second / 1e9 == pytest.approx(giga_macs, rel=0.03)
+
+
+def test_latency_is_that_of_causal_models():
+    assert model_cost(build("speechbrain", late=2), 4000).latency == 64
+    whole = build("speechbrain", normalize=True)
+    assert model_cost(whole, 4000).latency is None

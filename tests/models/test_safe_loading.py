@@ -320,6 +320,7 @@ def test_trust_loads_what_is_refused(folder, canary, tmp_path):
     [
         ("phasen", ""),
         ("phasen_plus", ""),
+        ("phasen_live", ""),
         ("baselines/enhance_resnet", "channel_counts: [4, 4], dense_nodes: 8"),
         ("baselines/cnn_transformer_se", "base_channels: 64"),
         ("baselines/sepformer", "layers: 1, encoder_channels: 32"),

@@ -5,7 +5,8 @@ import copy
 import torch
 
 from phasen_sb.network.norms import GlobalLayerNorm
-from phasen_sb.network.phasen import PHASEN, PhasenOutput
+from phasen_sb.network.output import PhasenOutput
+from phasen_sb.network.phasen import PHASEN
 from phasen_sb.optimized.fixed import Fixed
 from phasen_sb.optimized.native import operations as native
 from phasen_sb.optimized.network import TiledPHASEN

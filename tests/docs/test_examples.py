@@ -4,6 +4,7 @@ import re
 import shutil
 
 import pytest
+from helpers.causal_model import write_live_model
 from helpers.pages import MODEL_CARD, PAGES, ROOT, fenced, page_name
 from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
@@ -41,6 +42,7 @@ def leaves(node):
 def test_python_runs(code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(MODEL_CARD.parent, "my_model")
+    write_live_model("my_live_model")
     sample = ROOT / "phasen_sb" / "data" / "sample" / "noisy_testset_wav_16k"
     shutil.copy(sample / "p232_001.flac", "noisy.wav")  # by its content
     exec(code, {})

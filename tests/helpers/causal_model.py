@@ -5,6 +5,9 @@ from speechbrain.processing import features
 
 import phasen_sb
 from phasen_sb import PHASEN, PhasenEnhancer
+from phasen_sb.export.folder import write_export
+from phasen_sb.models.description import Description, describe_object
+from phasen_sb.models.loading import StoredModel
 
 FRONT_ENDS = {
     "speechbrain": (features.STFT, phasen_sb.ISTFT),
@@ -30,3 +33,29 @@ def build(front_end, late=2, win_length=32, normalize="running"):
         lookahead_frames=late,
     )
     return PhasenEnhancer(stft, istft, network, normalize).eval()
+
+
+def write_live_model(folder):
+    """A small causal model at 16 kHz, untrained, as exports are written."""
+    front_end = {"sample_rate": 16000, "win_length": 32, "hop_length": 16}
+    description = Description(
+        describe_object(
+            "phasen_sb.PhasenEnhancer",
+            stft=describe_object("phasen_sb.ConvSTFT", **front_end),
+            istft=describe_object("phasen_sb.ConvISTFT", **front_end),
+            network=describe_object(
+                "phasen_sb.PHASEN",
+                amplitude_channels=3,
+                phase_channels=3,
+                recurrent_units=6,
+                dense_units=8,
+                phase_norm="frame",
+                causal=True,
+                lookahead_frames=1,
+            ),
+            normalize="running",
+        ),
+        16000,
+    )
+    state = description.build("test").state_dict()
+    return write_export(StoredModel(description, state, "test"), folder)

@@ -5,11 +5,11 @@ from itertools import chain
 import numpy as np
 import pytest
 import torch
-from helpers.causal_model import FRONT_ENDS, build
+from helpers.causal_model import FRONT_ENDS, build, write_live_model
 from helpers.signals import noise
 from helpers.small_model import write_small_model
 
-from phasen_sb import PHASEN, StreamingEnhancer
+from phasen_sb import PHASEN, Enhancer, StreamingEnhancer
 
 BLOCKS = {
     "samples": [1] * 70 + [330],
@@ -84,6 +84,18 @@ def test_samples_come_back_as_they_were_given():
     wave[0, 0, 100] = torch.nan
     out = stream.process(wave)
     assert out.isfinite().all() and out[1, 2, 300:].any()
+
+
+def test_an_exported_model_streams_and_enhances_files(tmp_path):
+    folder = write_live_model(tmp_path / "live")
+    assert "live sound, 48 ms" in (folder / "README.md").read_text()
+    wave = noise(9000)
+    stream = StreamingEnhancer.from_pretrained(folder)
+    out = stream_all(stream, wave, [9000])
+    expected = Enhancer.from_pretrained(folder, precision="fp32").enhance(
+        wave, 16000
+    )
+    assert torch.allclose(out, expected, atol=1e-5)
 
 
 def list_tensors(thing):

@@ -72,7 +72,9 @@ def test_training_step_reads_once_or_later(
         # Packing for the LSTM is the one thing that asks for lengths.
         recur = AmplitudeHead._recur
         monkeypatch.setattr(
-            AmplitudeHead, "_recur", lambda self, x, _: recur(self, x, None)
+            AmplitudeHead,
+            "_recur",
+            lambda self, x, _, memory: recur(self, x, None, memory),
         )
     brain.on_fit_start()
     brain.device = "meta"

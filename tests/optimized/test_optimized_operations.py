@@ -116,13 +116,13 @@ def test_kernels_of_fives_with_bins_packed(
     assert_close(result, expected[0].relu().permute(2, 1, 0).float())
 
 
-def test_kernels_of_fives_take_fewer_products():
+def test_kernels_of_fives_take_fewer_products(fp32):
     def products(taps):
         weight, bias = torch.randn(24, 24, taps, 5), torch.zeros(24)
         return native.Conv(weight, bias, torch.float32).layout.cost
 
     assert products(5) < 0.6 * 5 * 5 * 24 * 24
-    assert products(3) > 3 * 5 * 24 * 24
+    assert products(3) >= 3 * 5 * 24 * 24
 
 
 @pytest.mark.parametrize("per_bin", [False, True])

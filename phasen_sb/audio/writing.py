@@ -13,8 +13,9 @@ from phasen_sb.audio.formats import SAMPLE_BYTES, AudioFormat
 from phasen_sb.errors import UserError
 from phasen_sb.utils.files import name_partial, remove_partial
 
-#: Above this many bytes a WAV becomes an RF64, the WAV for large files.
-WAV_LIMIT = 4 * 2**30 - 2**20
+#: Above this many bytes, where sizes have 32 bits, a WAV becomes an RF64, the
+#: WAV for large files; AIFF has nothing of the kind.
+SIZE_LIMIT = 4 * 2**30 - 2**20
 #: 0 best, 1 smallest: encoding a second time must not be audible.
 LOSSY_COMPRESSION = 0.1
 #: Samples written at a time: of 4 million, Vorbis overflows the stack.
@@ -53,8 +54,16 @@ class AudioWriter:
         container = audio_format.format
         width = SAMPLE_BYTES.get(audio_format.subtype, 2)
         size = samples * channels * width + appended
-        if container == "WAV" and size > WAV_LIMIT:
-            container = "RF64"
+        endian = audio_format.endian
+        if size > SIZE_LIMIT and container in ("WAV", "WAVEX"):
+            container, endian = "RF64", "FILE"
+        if size > SIZE_LIMIT and container == "AIFF":
+            # libsndfile would write a size that is too small by 4 GiB.
+            raise UserError(
+                f"{self.path} cannot be written: AIFF goes up to 4 GiB, and "
+                f"the samples take {size / 2**30:.1f} GiB; choose another "
+                "--format, such as wav."
+            )
         options = {}
         if audio_format.format in ("MP3", "OGG"):
             options["compression_level"] = LOSSY_COMPRESSION
@@ -75,7 +84,7 @@ class AudioWriter:
                 rate,
                 channels,
                 audio_format.subtype,
-                audio_format.endian,
+                endian,
                 container,
                 **options,
             )

@@ -11,7 +11,8 @@ from mutagen.id3 import APIC, CHAP, ID3, TIT2
 from mutagen.oggopus import OggOpus
 
 from phasen_sb.audio.formats import AudioFormat
-from phasen_sb.audio.writing import WAV_LIMIT, AudioWriter
+from phasen_sb.audio.writing import SIZE_LIMIT, AudioWriter
+from phasen_sb.errors import UserError
 
 WAVE = np.random.default_rng(0).uniform(-0.5, 0.5, 16000)
 BEXT = (
@@ -74,14 +75,31 @@ def test_chunks_without_a_place_are_named(identity, tmp_path):
     assert FLAC(result.target)["title"] == ["abc"]
 
 
-@pytest.mark.parametrize("appended, start", [(0, b"RIFF"), (4000, b"RF64")])
-def test_chunks_count_for_the_limit_of_wav(tmp_path, appended, start):
+@pytest.mark.parametrize(
+    "appended, start, container, endian",
+    [
+        (0, b"RIFF", "WAV", "FILE"),
+        (4000, b"RF64", "WAV", "FILE"),
+        (4000, b"RF64", "WAV", "BIG"),
+        (4000, b"RF64", "WAVEX", "FILE"),
+    ],
+)
+def test_chunks_count_for_the_limit_of_wav(
+    tmp_path, appended, start, container, endian
+):
     path = tmp_path / "a.wav"
-    kind = AudioFormat("WAV", "PCM_16")
-    samples = (WAV_LIMIT - 2000) // 2
+    kind = AudioFormat(container, "PCM_16", endian)
+    samples = (SIZE_LIMIT - 2000) // 2
     with AudioWriter(path, 16000, 1, kind, samples, appended=appended) as file:
         file.write(WAVE[:10, None])
     assert path.read_bytes()[:4] == start
+
+
+def test_aiff_above_4_gib_is_refused_before_it_is_written(tmp_path):
+    path = tmp_path / "a.aiff"
+    with pytest.raises(UserError, match="AIFF goes up to 4 GiB.*take 4.0 GiB"):
+        AudioWriter(path, 16000, 2, AudioFormat("AIFF", "PCM_16"), 2**30)
+    assert not any(tmp_path.iterdir())
 
 
 def picture():

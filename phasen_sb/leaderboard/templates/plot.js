@@ -87,11 +87,18 @@ const plot = new Chart(byId("plot"), {
       y: { grid: { color: "#e7ebf0" }, title: { display: true }, grace: "4%" },
     },
     plugins: {
-      legend: { position: "top", onClick: null, align: "start", labels: { usePointStyle: true, boxWidth: 8, boxHeight: 8 } },
+      legend: { position: "top", onClick: null, align: "start", labels: { usePointStyle: true, boxWidth: 8, boxHeight: 8, generateLabels: drawLabels } },
       tooltip: { displayColors: false, callbacks: { label: describe } },
     },
   },
 });
+
+// Chart.js takes dashes from points, which the fronts have none of.
+function drawLabels(chart) {
+  return Chart.defaults.plugins.legend.labels
+    .generateLabels(chart)
+    .map((item) => ({ ...item, lineDash: chart.data.datasets[item.datasetIndex].borderDash ?? [] }));
+}
 
 // Those that no other of the group beats in both, the cheapest first.
 function findFront(drawn, x, y, optimised) {

@@ -15,42 +15,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-import torch
-import torchaudio
 from helpers.processes import heed_ctrl_c
+from helpers.sample_scores import (
+    CLEAN,
+    FILES,
+    NOISY,
+    QUICK,
+    enhanced_folder,
+    read,
+)
 
 from phasen_sb.cli import main
-from phasen_sb.data import sample_corpus
 from phasen_sb.metrics import composite, pesq, si_sdr
 from phasen_sb.metrics.registry import EXTRAS
 
-CLEAN = sample_corpus() / "clean_testset_wav_16k"
-NOISY = sample_corpus() / "noisy_testset_wav_16k"
-FILES = sorted(path.stem for path in CLEAN.glob("*.flac"))
-QUICK = ["--metrics", "si_sdr", "--jobs", "1"]
 # Noise and SNR of all files but the first.
 CONDITIONS = (
     ["living", "bus", "bus", "living", "bus"],
     [12.5, 2.5, 7.5, 2.5, 12.5],
 )
-
-
-def read(folder: Path, name: str) -> np.ndarray:
-    return sf.read(folder / f"{name}.flac")[0]
-
-
-def enhanced_folder(folder: Path, amount: float, rate: int = 16000) -> Path:
-    """Removes a share of the noise, as a perfect system would."""
-    folder.mkdir(parents=True)
-    for name in FILES:
-        clean, noisy = read(CLEAN, name), read(NOISY, name)
-        samples = noisy + amount * (clean - noisy)
-        if rate != 16000:
-            samples = torchaudio.functional.resample(
-                torch.tensor(samples), 16000, rate, lowpass_filter_width=64
-            ).numpy()
-        sf.write(folder / f"{name}.wav", samples, rate, subtype="FLOAT")
-    return folder
 
 
 def run(*arguments, **options) -> subprocess.CompletedProcess:
@@ -336,57 +319,6 @@ def test_a_second_run_replaces_the_first(tmp_path, capsys):
     shutil.copy(CLEAN / f"{FILES[0]}.flac", good)
     assert main([str(word) for word in words]) == 1
     assert "rename or remove one of them" in capsys.readouterr().err
-
-
-def mean_si_sdr(out, capsys, *words):
-    words = ("score", *QUICK, "--out", out, *words)
-    assert main([str(word) for word in words]) == 0, capsys.readouterr().err
-    systems = json.loads((out / "scores.json").read_text())["systems"]
-    return {name: s["mean"]["si_sdr"] for name, s in systems.items()}
-
-
-def test_what_enhance_wrote_beside_its_inputs_is_scored(tmp_path, capsys):
-    folder = tmp_path / "both"
-    enhanced_folder(folder, 0.9)
-    for path in list(folder.iterdir()):
-        path.rename(folder / f"{path.stem}.enhanced.wav")
-        shutil.copy(NOISY / path.with_suffix(".flac").name, folder)
-    words = ("--clean", CLEAN, "--enhanced", folder, "--noisy", folder)
-    means = mean_si_sdr(tmp_path / "out", capsys, *words)
-    assert means["both"] - means["noisy"] == pytest.approx(20, abs=1)
-    notes = json.loads((tmp_path / "out/scores.json").read_text())["notes"]
-    assert f"Scored in {folder}: files called NAME.enhanced." in notes
-
-
-def test_names_that_differ_and_single_files(tmp_path, capsys):
-    enhanced = enhanced_folder(tmp_path / "e", 0.9)
-    for path in list(enhanced.iterdir()):
-        path.rename(enhanced / f"{path.stem}-ours.wav")
-    words = ["--clean", CLEAN, "--enhanced", enhanced]
-    assert main(["score", *QUICK, *map(str, words)]) == 1
-    assert "such as --suffix -ours." in capsys.readouterr().err
-    log = tmp_path / "log.txt"
-    lines = [f"{name}.wav bus 2.5\n" for name in FILES]
-    log.write_text("".join(lines), encoding="utf-8-sig")
-    words += ["--suffix=-ours", "--conditions", log]
-    mean = mean_si_sdr(tmp_path / "out", capsys, *words)["e"]
-    record = json.loads((tmp_path / "out/scores.json").read_text())
-    assert record["conditions"]["noise"]["bus"]["e"]["n"]["si_sdr"] == 6
-    singles = [
-        mean_si_sdr(
-            tmp_path / "out",
-            capsys,
-            *("--clean", CLEAN / f"{name}.flac"),
-            *("--enhanced", f"ours={enhanced}/{name}-ours.wav"),
-        )["ours"]
-        for name in FILES[:2]
-    ]
-    scores = (tmp_path / "out/scores.csv").read_text()
-    assert f"ours,{FILES[1]},,{singles[1]}" in scores
-    clean, noisy = read(CLEAN, FILES[0]), read(NOISY, FILES[0])
-    expected = si_sdr(clean, noisy + 0.9 * (clean - noisy))
-    assert singles[0] == pytest.approx(expected, abs=1e-3)
-    assert mean > 15
 
 
 def test_help_loads_nothing_heavy():

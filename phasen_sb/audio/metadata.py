@@ -94,12 +94,14 @@ class Metadata:
             tags = ID3(path)
         except ID3NoHeaderError:
             tags = ID3()
-        for picture in self.pictures:
+        for index, picture in enumerate(self.pictures):
+            # ID3 has one picture of each description.
+            earlier = [one.desc for one in self.pictures[:index]]
             tags.add(
                 APIC(
                     mime=picture.mime,
                     type=picture.type,
-                    desc=picture.desc,
+                    desc=picture.desc + " " * earlier.count(picture.desc),
                     data=picture.data,
                 )
             )

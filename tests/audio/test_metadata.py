@@ -113,15 +113,19 @@ def test_tags_and_cover_of_a_flac(identity, tmp_path):
     sf.write(source, WAVE, 16000)
     file = FLAC(source)
     file["title"], file["mood"] = "Gespräch", ["ernst", "lang"]
-    file.add_picture(picture())
+    back = picture()
+    back.type, back.data = 4, PNG + b"back"
+    for one in (picture(), back):
+        file.add_picture(one)
     file.save()
     kept = FLAC(identity.enhance_file(source).target)
     assert kept["title"] == ["Gespräch"] and kept["mood"] == ["ernst", "lang"]
-    assert [one.data for one in kept.pictures] == [PNG]
+    assert [one.data for one in kept.pictures] == [PNG, back.data]
     result = identity.enhance_file(source, format="mp3")
     tags = ID3(result.target)
     assert tags["TIT2"].text == ["Gespräch"]
-    assert tags.getall("APIC")[0].data == PNG
+    covers = {int(one.type): one.data for one in tags.getall("APIC")}
+    assert covers == {3: PNG, 4: back.data}
     assert len(sf.read(result.target)[0]) == len(WAVE)
     assert not [note for note in result.notes() if "mood" in note]
     result = identity.enhance_file(source, format="wav")

@@ -18,9 +18,10 @@ FREE = re.compile(
     r"Public Domain|Creative Common License BY)",
     re.IGNORECASE,
 )
-#: Parts of the names of those that do not.
+#: Parts of the names of those that do not, however they are written.
 NOT_FREE = re.compile(
-    r"\b(NC|ND|Non-?Commercial|No-?Deriv\w*|Sampling)\b", re.IGNORECASE
+    r"(?<![a-z])(NC|ND)(?![a-z])|Non.?Commercial|No.?(n.?)?Deriv|Sampling",
+    re.IGNORECASE,
 )
 
 
@@ -152,7 +153,7 @@ def is_free(licence: str) -> bool:
 
     Example
     -------
-    >>> [is_free(x) for x in ("GPL V3+", "CC BY-SA 3.0", "CC-BY-NC", "")]
+    >>> [is_free(x) for x in ("GPL V3+", "CC BY-SA 3.0", "CC BY_NC4", "")]
     [True, True, False, False]
     """
     return bool(FREE.search(licence)) and not NOT_FREE.search(licence)

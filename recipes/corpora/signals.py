@@ -7,6 +7,7 @@ import soundfile as sf
 import soxr
 from scipy.signal import butter, sosfilt
 
+from phasen_sb.audio.media import import_av
 from phasen_sb.utils.files import native_path
 
 RATE = 16000
@@ -24,10 +25,10 @@ def read_mono(path: Path) -> tuple[np.ndarray, int]:
 
 
 def _read_g722(path: Path) -> np.ndarray:
-    import av  # the extra "media": only these need it
-
+    av = import_av(path)
+    frames = [np.zeros(0, np.int16)]
     with av.open(str(path), format="g722") as container:
-        frames = [
+        frames += [
             frame.to_ndarray().reshape(-1)
             for frame in container.decode(audio=0)
         ]

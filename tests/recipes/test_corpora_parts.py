@@ -1,13 +1,18 @@
 """How recordings are judged, cut and joined, and credits are read."""
 
-import numpy as np
+import sys
 
+import numpy as np
+import pytest
+
+from phasen_sb.errors import UserError
 from recipes.corpora.credits import read_folder_lists, read_markdown_tables
 from recipes.corpora.signals import (
     RATE,
     clipped_share,
     estimate_snr,
     peak_share,
+    read_mono,
 )
 from recipes.corpora.speech import Word, cut_at_pauses, join
 
@@ -76,3 +81,15 @@ def test_credits_are_read(tmp_path):
     assert read_markdown_tables(tmp_path) == {
         "door/open.ogg": ("kyles", "CC0 1.0")
     }
+
+
+def test_g722_is_read_or_pyav_asked_for(tmp_path, monkeypatch):
+    pytest.importorskip("av")
+    path = tmp_path / "prompt.g722"
+    for size in (0, 400):
+        path.write_bytes(bytes(size))
+        samples, rate = read_mono(path)
+        assert len(samples) == 2 * size and rate == RATE
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(UserError, match="prompt.g722 needs PyAV"):
+        read_mono(path)

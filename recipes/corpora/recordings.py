@@ -166,11 +166,9 @@ def _find_recordings(
                 if not is_free(licence):
                     continue
             folder = name.split("/")[0]
-            fill = {"author": author or folder, "folder": folder}
-            label = _slug(files.label.format(**fill))
-            language = files.language.format(**fill)
+            label, language = files.fill(author or folder, folder)
             found.append(
-                Recording(name, files, label, language, author, licence)
+                Recording(name, files, _slug(label), language, author, licence)
             )
     return found
 

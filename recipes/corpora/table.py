@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import yaml
 
-from phasen_sb.errors import UserError
+from phasen_sb.errors import UserError, choose
+
+from .credits import READERS
 
 #: Licences that allow changed copies for any purpose.
 FREE = re.compile(
@@ -30,10 +33,11 @@ class Files:
     """Recordings of one voice, or of one kind of noise, in a source.
 
     ``files`` and ``but`` are shell patterns of paths in the source, in which
-    ``*`` matches ``/``, too. ``label`` is the voice or the kind of noise;
-    ``{author}`` and ``{language}`` in it are replaced for each file. With
-    ``credits`` (a parser of ``credits.py``) author and licence are each
-    file's own, and files without are left out. ``events`` are single sounds,
+    ``*`` matches ``/``, too. ``label`` is the voice or the kind of noise; in it
+    and in ``language``, ``{author}`` and ``{folder}``, the first one of the
+    path, are replaced for each file. With ``credits`` (a parser of
+    ``credits.py``) author and licence are each file's own, and files without
+    are left out. ``events`` are single sounds,
     such as steps, which are strung together.
     """
 
@@ -52,6 +56,11 @@ class Files:
         return any(fnmatchcase(path, one) for one in self.files) and not any(
             fnmatchcase(path, one) for one in self.but
         )
+
+    def fill(self, author: str, folder: str) -> tuple[str, str]:
+        """Returns label and language of a file; KeyError for other words."""
+        words = {"author": author, "folder": folder}
+        return self.label.format(**words), self.language.format(**words)
 
 
 @dataclass(frozen=True)
@@ -96,8 +105,8 @@ class Table:
 def read_table(path: str | Path) -> Table:
     """Reads a table of sources.
 
-    Raises a :class:`phasen_sb.errors.UserError` if it cannot be read, or an
-    entry has an unknown key or no licence.
+    Raises a :class:`phasen_sb.errors.UserError` if it cannot be read, an entry
+    has an unknown key or no licence, or two have the same name.
     """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -114,11 +123,18 @@ def read_table(path: str | Path) -> Table:
             f"{path} is not a table of sources ({error}); compare it with "
             "recipes/corpora/sources.yaml."
         ) from error
+    names = Counter(one.name for one in sources)
+    for name, count in names.items():
+        if count > 1:
+            raise UserError(
+                f"{path} has {count} sources named {name}; give each a name of "
+                "its own."
+            )
     return Table(sources, *far)
 
 
 def _read_source(entry: dict) -> Source:
-    entry = dict(entry)
+    entry = {**entry}
     shared = {
         key: entry.pop(key) for key in ("author", "licence") if key in entry
     }
@@ -138,7 +154,11 @@ def _read_source(entry: dict) -> Source:
 
 
 def _read_files(entry: dict) -> Files:
-    return Files(**_with_tuples(entry, ("files", "but")))
+    files = Files(**_with_tuples(entry, ("files", "but")))
+    if files.credits:
+        choose(f"credits of {files.label}", files.credits, list(READERS))
+    files.fill(author="", folder="")
+    return files
 
 
 def _with_tuples(entry: dict, keys: Iterable[str]) -> dict:

@@ -1,5 +1,6 @@
 """``python -m recipes.corpora`` on a tiny repository and a folder."""
 
+import copy
 import csv
 import shutil
 import subprocess
@@ -327,6 +328,22 @@ def test_wrong_tables_are_refused(tmp_path):
     with pytest.raises(UserError, match="is not a table of sources .*kind"):
         read_table(path)
     del table["sources"][0]["noise"][0]["kind"]
+    for entry, message in (
+        ({"label": "{autor}"}, "is not a table of sources .*autor"),
+        ({"credits": "html"}, "credits of x is 'html'; it must be one of"),
+    ):
+        wrong = copy.deepcopy(table)
+        wrong["sources"][0]["noise"][0].update(entry)
+        path.write_text(yaml.safe_dump(wrong))
+        with pytest.raises(UserError, match=message):
+            read_table(path)
+    for entries, message in (
+        (["a"], "is not a table of sources"),
+        (2 * table["sources"], "has 2 sources named a;"),
+    ):
+        path.write_text(yaml.safe_dump({**table, "sources": entries}))
+        with pytest.raises(UserError, match=message):
+            read_table(path)
     table["sources"][0]["noise"][0]["files"] = "*.none"
     path.write_text(yaml.safe_dump(table))
     with pytest.raises(UserError, match="has none of the files"):
@@ -337,8 +354,6 @@ def test_wrong_tables_are_refused(tmp_path):
 
 def test_the_shipped_table_holds_out_what_it_says():
     table = read_table("recipes/corpora/sources.yaml")
-    names = [one.name for one in table.sources]
-    assert len(names) == len(set(names))
     assert all(one.version or one.commit for one in table.sources)
     kinds = {files.label for one in table.sources for files in one.noise}
     assert table.far_noises <= kinds

@@ -11,10 +11,10 @@ from phasen_sb.utils.files import write_json
 from phasen_sb.utils.folders import existing_folder, make_writable_folder
 from phasen_sb.utils.parallel import process_files
 
-from .far import make_validation
+from . import far, pack
 from .obtain import obtain
-from .pack import make_pack
 from .recordings import (
+    MANIFESTS,
     Row,
     find_manifest,
     make_recordings,
@@ -23,6 +23,8 @@ from .recordings import (
 )
 from .table import Source, Table, read_table
 
+#: Folders in which everything else is removed.
+MADE = ("speech", "noise", "far", far.FOLDER, pack.FOLDER)
 SOURCES = Path(__file__).with_name("sources.yaml")
 DESCRIPTION = """\
 Builds speech and noise to train on, validation_far and a pack for a GPU from
@@ -41,8 +43,15 @@ def build(
 ) -> list[Row]:
     """Builds everything in ``work``; the rows of its manifest are returned.
 
-    The other arguments are the options of the command.
+    The other arguments are the options of the command. Raises a
+    :class:`phasen_sb.errors.UserError` if a source cannot be had, or ``work``
+    has files that would be lost.
     """
+    if pairs < 1:
+        raise UserError(f"--pairs is {pairs}; it must be at least 1.")
+    if not mib > 0:
+        raise UserError(f"--mib is {mib}; it must be above 0.")
+    _claim(work)
     table = read_table(sources)
     names = [one.name for one in table.sources]
     for name in only or ():
@@ -58,16 +67,28 @@ def build(
     rows = [row for one in manifests if one.exists() for row in read_rows(one)]
     _remove_others(work, rows, manifests)
     write_rows(work / "manifest.csv", rows)
-    make_validation(work, rows, pairs)
-    make_pack(work, rows, mib)
+    far.make_validation(work, rows, pairs)
+    pack.make_pack(work, rows, mib)
     write_json(work / "summary.json", summarize(rows))
     return rows
+
+
+def _claim(work: Path) -> None:
+    """Refuses a folder in which others' files would be taken for leftovers."""
+    manifests = work / MANIFESTS
+    there = [name for name in MADE if (work / name).exists()]
+    if there and not manifests.exists():
+        raise UserError(
+            f"{work} has a folder {there[0]}, but no corpora were built there; "
+            "give another folder, since what is in it would be removed."
+        )
+    manifests.mkdir(parents=True, exist_ok=True)
 
 
 def _remove_others(work: Path, rows: list[Row], manifests: list[Path]) -> None:
     """Removes what an earlier table, or a build that was stopped, has left."""
     kept = {work / row.file for row in rows} | set(manifests)
-    for pattern in ("speech/*/*", "noise/*/*", "far/*/*/*", "manifests/*"):
+    for pattern in ("speech/*/*", "noise/*/*", "far/*/*/*", f"{MANIFESTS}/*"):
         for path in work.glob(pattern):
             if path not in kept:
                 path.unlink()

@@ -20,6 +20,8 @@ from .table import Files, Source, Table, is_free
 
 #: Changes when other code makes other files of the same sources.
 CODE_VERSION = 1
+#: Folder of the manifests of the sources.
+MANIFESTS = "manifests"
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def find_manifest(source: Source, table: Table, work: Path) -> Path:
     held = ",".join(sorted(table.far_languages | table.far_noises))
     number = zlib.crc32(f"{CODE_VERSION} {held}".encode())
     name = f"{source.name}-{source.digest()}-{number:08x}.csv"
-    return work / "manifests" / name
+    return work / MANIFESTS / name
 
 
 def make_recordings(

@@ -352,6 +352,19 @@ def test_wrong_tables_are_refused(tmp_path):
         build(tmp_path / "work", path, only=["b"])
 
 
+def test_folders_of_others_and_wrong_options_are_refused(sources, tmp_path):
+    mine = tmp_path / "work" / "speech" / "anna" / "diary.flac"
+    mine.parent.mkdir(parents=True)
+    mine.touch()
+    with pytest.raises(UserError, match="has a folder speech, but no corpora"):
+        build(tmp_path / "work", sources, jobs=1)
+    assert mine.exists()
+    for wrong in (["--pairs", "0"], ["--mib", "0"], ["--mib", "nan"]):
+        with pytest.raises(UserError, match=f"{wrong[0]} is {wrong[1]}"):
+            main([str(tmp_path / "new"), "--sources", str(sources), *wrong])
+    assert not any((tmp_path / "new").iterdir())
+
+
 def test_the_shipped_table_holds_out_what_it_says():
     table = read_table("recipes/corpora/sources.yaml")
     assert all(one.version or one.commit for one in table.sources)

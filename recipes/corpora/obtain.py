@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -60,7 +61,7 @@ def _unpack_package(source: Source, downloads: Path, target: Path) -> str:
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
                 _unpack_members(source, archive, target)
-    except tarfile.TarError as error:
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(
             f"{package} is damaged ({error}); delete it, then run again."
         ) from error

@@ -302,10 +302,16 @@ def test_packages_are_unpacked_with_the_archives_in_them(tmp_path, capsys):
         ("wind", "1.2-1"),
     ]
     assert "game: 1.2-1 in place of 1.1-1" in capsys.readouterr().out
-    package.write_bytes(package.read_bytes()[:-1000])
-    shutil.rmtree(tmp_path / "work" / "sources")
-    with pytest.raises(UserError, match="game-data_1.2-1_all.deb is damaged"):
-        build(tmp_path / "work", table, jobs=1)
+    whole, archive = package.read_bytes(), root / "public.zip"
+    inner = bytearray(archive.read_bytes())
+    inner[1000:1100] = bytes(100)
+    archive.write_bytes(inner)
+    subprocess.run(["dpkg-deb", "--build", root, package], check=True)
+    for damaged in (whole[:-1000], package.read_bytes()):
+        package.write_bytes(damaged)
+        shutil.rmtree(tmp_path / "work" / "sources")
+        with pytest.raises(UserError, match="game-data_1.2-1_all.deb is dam"):
+            build(tmp_path / "work", table, jobs=1)
 
 
 def test_wrong_tables_are_refused(tmp_path):

@@ -154,14 +154,14 @@ def join(words: list[Word], rng: np.random.Generator) -> np.ndarray:
             limits = PAUSE_IN_PHRASE if left > 0 else PAUSE_AFTER_PHRASE
             if left <= 0:
                 left = int(rng.integers(*WORDS_IN_PHRASE))
-            parts.append(draw_room(word.whole, rng.uniform(*limits), rng))
+            parts.append(draw_room_noise(word.whole, rng.uniform(*limits), rng))
         # No two words of a sentence are equally loud.
         gain = 10 ** (rng.uniform(-3, 3) / 20)
         parts.append(signals.fade(word.speech) * np.float32(gain))
     return np.concatenate(parts)
 
 
-def draw_room(
+def draw_room_noise(
     recording: np.ndarray, seconds: float, rng: np.random.Generator
 ) -> np.ndarray:
     """Draws noise like that of the recording's quietest moment.

@@ -76,10 +76,31 @@ def make_recordings(
         return read_rows(manifest)
     dropped: Counter = Counter()
     rows: list[Row] = []
+
+    def add(kind, split, one, prefix, number, samples, snr, names):
+        folder = work / kind if split == "train" else work / "far" / kind
+        path = folder / one.label / f"{prefix}-{number:04d}.flac"
+        write_flac(path, samples, seed=number)
+        rows.append(
+            Row(
+                file=path.relative_to(work).as_posix(),
+                kind=kind,
+                split=split,
+                label=one.label,
+                language=one.language,
+                seconds=round(len(samples) / RATE, 3),
+                clean_snr=snr,
+                author=one.author,
+                licence=one.licence,
+                source=source.name,
+                version=version,
+                source_files="|".join(names),
+            )
+        )
+
     found = _find_recordings(source, root, source.speech)
     for (label, language), group in _group(_apply_far(found, table)).items():
         split = "far" if language in table.far_languages else "train"
-        folder = _folder(work, split, "speech") / label
         rng = np.random.default_rng(zlib.crc32(f"{label} {language}".encode()))
         words = (
             speech.read_word(root / one.name, one.name, dropped)
@@ -92,26 +113,16 @@ def make_recordings(
             dropped,
         )
         for count, one in enumerate(utterances):
-            path = folder / f"{source.name}-{language}-{count:04d}.flac"
-            write_flac(path, one.samples, count)
-            rows.append(
-                _row(work, path, "speech", split, group[0], one.samples)(
-                    one.snr, source.name, version, one.names
-                )
+            add(
+                *("speech", split, group[0], f"{source.name}-{language}"),
+                *(count, one.samples, one.snr, one.names),
             )
     found = _find_recordings(source, root, source.noise)
     for (label, _), group in _group(found).items():
         split = "far" if label in table.far_noises else "train"
-        folder = _folder(work, split, "noise") / label
         made = _make_noises(root, group, dropped)
         for count, (names, samples, one) in enumerate(made):
-            path = folder / f"{source.name}-{count:04d}.flac"
-            write_flac(path, samples, count)
-            rows.append(
-                _row(work, path, "noise", split, one, samples)(
-                    0.0, source.name, version, names
-                )
-            )
+            add("noise", split, one, source.name, count, samples, 0.0, names)
     write_rows(manifest, rows)
     hours = sum(row.seconds for row in rows) / 3600
     left_out = ", ".join(f"{n} {why}" for why, n in dropped.most_common())
@@ -121,30 +132,6 @@ def make_recordings(
         flush=True,
     )
     return rows
-
-
-def _folder(work: Path, split: str, kind: str) -> Path:
-    return work / kind if split == "train" else work / "far" / kind
-
-
-def _row(work, path, kind, split, one, samples):
-    def finish(snr, source, version, names):
-        return Row(
-            path.relative_to(work).as_posix(),
-            kind,
-            split,
-            one.label,
-            one.language,
-            round(len(samples) / RATE, 3),
-            snr,
-            one.author,
-            one.licence,
-            source,
-            version,
-            "|".join(names),
-        )
-
-    return finish
 
 
 def _find_recordings(

@@ -6,7 +6,7 @@ import re
 import unicodedata
 import zlib
 from collections import Counter, defaultdict
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from .signals import RATE, write_flac
 from .table import Files, Source, Table, is_free
 
 #: Changes when other code makes other files of the same sources.
-CODE_VERSION = 1
+CODE_VERSION = 2
 #: Folder of the manifests of the sources.
 MANIFESTS = "manifests"
 
@@ -114,8 +114,9 @@ def make_recordings(
         )
         for count, one in enumerate(utterances):
             add(
-                *("speech", split, group[0], f"{source.name}-{language}"),
-                *(count, one.samples, one.snr, one.names),
+                *("speech", split, _merge(group, one.names)),
+                *(f"{source.name}-{language}", count),
+                *(one.samples, one.snr, one.names),
             )
     found = _find_recordings(source, root, source.noise)
     for (label, _), group in _group(found).items():
@@ -205,22 +206,19 @@ def _make_noises(root: Path, group: list[Recording], dropped: Counter):
             yield [one.name], samples, one
     if not events:
         return
-    by_name = {one.name: one for one in group}
     rng = np.random.default_rng(zlib.crc32(group[0].label.encode()))
     for names, samples in noise.string_together(events, rng):
-        makers = [by_name[name] for name in names]
-        yield (
-            names,
-            samples,
-            Recording(
-                names[0],
-                group[0].files,
-                group[0].label,
-                "",
-                "; ".join(sorted({one.author for one in makers})),
-                "; ".join(sorted({one.licence for one in makers})),
-            ),
-        )
+        yield names, samples, _merge(group, names)
+
+
+def _merge(group: list[Recording], names: list[str]) -> Recording:
+    """Describes what is made of several recordings of a group."""
+    makers = [one for one in group if one.name in names]
+    return replace(
+        makers[0],
+        author="; ".join(sorted({one.author for one in makers} - {""})),
+        licence="; ".join(sorted({one.licence for one in makers})),
+    )
 
 
 def write_rows(path: Path, rows: list[Row]) -> None:

@@ -1,6 +1,7 @@
 """The noise of the other voices of a batch."""
 
 import torch
+from speechbrain.processing.signal_processing import dB_to_amplitude
 
 from phasen_sb.augmentation.drawing import draw_uniform, is_on_host
 from phasen_sb.augmentation.effect import Effect
@@ -99,7 +100,7 @@ class Babble(Effect):
         return (
             draw_uniform((0, 1), generator, count, high),
             draw_uniform((0, samples), generator, count, high).long(),
-            10 ** (level / 20) * (voice < number),
+            dB_to_amplitude(level) * (voice < number),
             draw_uniform((0, 1), generator, count, high) < FAR_SHARE,
             *self.room.draw(count, samples, generator),
         )

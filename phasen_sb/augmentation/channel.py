@@ -5,6 +5,7 @@ from abc import abstractmethod
 
 import torch
 from speechbrain.processing.features import STFT
+from speechbrain.processing.signal_processing import dB_to_amplitude
 
 from phasen_sb.augmentation.drawing import draw_uniform
 from phasen_sb.augmentation.effect import Effect
@@ -94,7 +95,7 @@ class Clipping(ChannelEffect):
         self, noisy: torch.Tensor, clean: torch.Tensor, depth: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Limits the mixtures."""
-        limit = noisy.abs().amax(1, keepdim=True) * 10 ** (-depth / 20)
+        limit = noisy.abs().amax(1, keepdim=True) * dB_to_amplitude(-depth)
         return noisy.clamp(-limit, limit), clean
 
 
@@ -175,7 +176,7 @@ class Codec(ChannelEffect):
         below = (low / frequency).log2().clamp(min=0)
         above = (frequency / high).log2().clamp(min=0)
         # 24 dB per octave below, 60 dB in a fifth of one above.
-        curve = 10 ** (-(24 * below + 300 * above).clamp(max=80) / 20)
+        curve = dB_to_amplitude(-(24 * below + 300 * above).clamp(max=80))
         return torch.fft.irfft(spectra * curve)[:, :samples]
 
     def _drop_masked(self, signals, loss):
@@ -194,7 +195,7 @@ class Codec(ChannelEffect):
 def _code_mu_law(signals, level, mu=255.0):
     """Rounds samples as 8-bit telephony does, the peak at ``level`` (dB)."""
     peak = signals.abs().amax(1, keepdim=True).clamp(min=1e-9)
-    scale = 10 ** (level / 20) / peak
+    scale = dB_to_amplitude(level) / peak
     scaled = scale * signals
     coded = scaled.sign() * (mu * scaled.abs()).log1p() / math.log1p(mu)
     coded = (coded * 127).round() / 127

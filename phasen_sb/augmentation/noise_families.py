@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 
 import torch
+from speechbrain.processing.signal_processing import dB_to_amplitude
 from torchaudio.functional import fftconvolve
 
 from phasen_sb.augmentation.coloration import Coloration
@@ -37,7 +38,7 @@ def make_colored(count, samples, rate, generator):
     for _ in range(2):
         noise = _draw_colored((-12, 3), count, samples, rate, generator)
         level = draw_curve((-20, 0), knots, count, samples, generator)
-        total = total + noise * _to_gain(level)
+        total = total + noise * dB_to_amplitude(level)
     return total
 
 
@@ -52,7 +53,7 @@ def make_wind(count, samples, rate, generator):
     slow = _smooth(draw_normal(generator, count, samples), rate, 40.0)
     whistle = set_energy(slow) * (2 * math.pi * find_fraction(phase)).sin()
     level = draw_uniform((-40, -8), generator, count, 1)
-    return (rumble + _to_gain(level) * gust * whistle) * gust.square()
+    return (rumble + dB_to_amplitude(level) * gust * whistle) * gust.square()
 
 
 def make_fan(count, samples, rate, generator):
@@ -66,7 +67,7 @@ def make_fan(count, samples, rate, generator):
     level = draw_uniform((-25, 3), generator, count, 1)
     turn = (2 * math.pi * find_fraction(phase / 4)).sin()
     depth = draw_uniform((0, 0.4), generator, count, 1)
-    return air * (1 + depth * turn) + _to_gain(level) * blades
+    return air * (1 + depth * turn) + dB_to_amplitude(level) * blades
 
 
 def make_engine(count, samples, rate, generator):
@@ -86,7 +87,9 @@ def make_engine(count, samples, rate, generator):
     puff = 1 + (2 * math.pi * find_fraction(phase)).cos()
     level = draw_uniform((-30, 0), generator, count, 1)
     load = draw_curve((-8, 0), knots, count, samples, generator)
-    return (tone + _to_gain(level) * puff * noise) * _to_gain(load)
+    return (tone + dB_to_amplitude(level) * puff * noise) * dB_to_amplitude(
+        load
+    )
 
 
 def make_impacts(count, samples, rate, generator):
@@ -120,7 +123,7 @@ def make_steps(count, samples, rate, generator):
     burst = (-time / length).exp() * draw_normal(generator, count, len(time))
     rustle = fftconvolve(struck, burst)[:, :samples]
     level = draw_uniform((-20, 6), generator, count, 1)
-    total = set_energy(body) + _to_gain(level) * set_energy(rustle)
+    total = set_energy(body) + dB_to_amplitude(level) * set_energy(rustle)
     return total + _draw_floor(count, samples, rate, generator)
 
 
@@ -201,12 +204,12 @@ def make_music(count, samples, rate, generator):
         fade = draw_log_uniform((0.15, 3), generator, count, 1)
         struck = (-within / fade).exp() * (within * 60).clamp(0, 1)
         level = draw_uniform((-12, 0), generator, count, 1)
-        total = total + _to_gain(level) * set_energy(tone * struck)
+        total = total + dB_to_amplitude(level) * set_energy(tone * struck)
     fade = draw_uniform((8, 30), generator, count, 1)
     hit = (-fade * find_fraction(beat)).exp()
     drum = hit * _draw_colored((-9, 3), count, samples, rate, generator)
     level = draw_uniform((-30, -3), generator, count, 1)
-    return total + _to_gain(level) * drum
+    return total + dB_to_amplitude(level) * drum
 
 
 #: All families by name.
@@ -222,10 +225,6 @@ FAMILIES: dict[str, Family] = {
     "alarm": make_alarm,
     "music": make_music,
 }
-
-
-def _to_gain(level):
-    return 10 ** (level / 20)
 
 
 def _count_knots(samples, rate, per_second):
@@ -248,7 +247,7 @@ def _draw_floor(count, samples, rate, generator):
     """Draws what is heard between sounds: noise, 20 to 60 dB softer."""
     level = draw_uniform((-60, -20), generator, count, 1)
     noise = _draw_colored((-9, 0), count, samples, rate, generator)
-    return _to_gain(level) * noise
+    return dB_to_amplitude(level) * noise
 
 
 def _draw_strokes(often, rate, generator):
@@ -265,7 +264,7 @@ def _draw_harmonics(phase, frequency, harmonics, rate, generator):
     number = torch.arange(1, harmonics + 1, device=phase.device)
     fall = draw_uniform((3, 12), generator, count, 1)
     level = 3 * draw_normal(generator, count, harmonics)
-    levels = _to_gain(level - fall * number.log2())
+    levels = dB_to_amplitude(level - fall * number.log2())
     return set_energy(sum_harmonics(phase, frequency, levels, rate))
 
 

@@ -33,7 +33,7 @@ def write_noise(
     Raises a :class:`phasen_sb.errors.UserError` if there is no such family, or
     the files cannot be written.
     """
-    names = list(FAMILIES if families is None else families)
+    names = list(dict.fromkeys(FAMILIES if families is None else families))
     effects = [SyntheticNoise(1, sample_rate, [name]) for name in names]
     folder = make_writable_folder(destination, "of the noise")
     silence = torch.zeros(1, round(seconds * sample_rate))

@@ -157,7 +157,7 @@ def test_curves_stay_within_limits_and_end_where_they_are_drawn():
 
 
 def test_noise_can_be_listened_to(tmp_path, capsys):
-    words = ["noise", str(tmp_path / "a"), "--families", "wind", "fan"]
+    words = ["noise", str(tmp_path / "a"), "--families", "wind", "fan", "fan"]
     assert main([*words, "--seconds", "1"]) == 0
     assert "4 files of 1 s" in capsys.readouterr().out
     names = sorted(path.name for path in (tmp_path / "a").iterdir())

@@ -1,9 +1,12 @@
 """How recordings are judged, cut and joined, and credits are read."""
 
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
+import soundfile as sf
+from scipy.signal import fftconvolve, firwin
 
 from phasen_sb.errors import UserError
 from recipes.corpora.credits import read_folder_lists, read_markdown_tables
@@ -14,7 +17,15 @@ from recipes.corpora.signals import (
     peak_share,
     read_mono,
 )
-from recipes.corpora.speech import Word, cut_at_pauses, join
+from recipes.corpora.speech import (
+    Word,
+    cut_at_pauses,
+    join,
+    make_utterances,
+    read_word,
+)
+
+LOW = firwin(401, 3000, fs=RATE, window=("kaiser", 12))
 
 
 def test_words_are_joined_at_the_tempo_of_speech():
@@ -93,3 +104,44 @@ def test_g722_is_read_or_pyav_asked_for(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(UserError, match="prompt.g722 needs PyAV"):
         read_mono(path)
+
+
+def spoken(rng, floor=1e-5, pause=RATE // 2):
+    """Noise that comes and goes between pauses, ``[samples]``."""
+    burst = 0.05 * rng.standard_normal(RATE) * np.hanning(RATE)
+    padded = np.concatenate([np.zeros(pause), burst, np.zeros(pause)])
+    return padded + floor * rng.standard_normal(len(padded))
+
+
+@pytest.mark.parametrize(
+    "change, rate, reason",
+    [
+        (lambda x: x, RATE, None),
+        (lambda x: x, 8000, "sample rate below 16 kHz"),
+        (lambda x: x[:1000], RATE, "too short"),
+        (lambda x: (30 * x).clip(-0.95, 0.95), RATE, "clipped"),
+        (lambda x: (30 * x).clip(-0.5, 0.5), RATE, "limited"),
+        (lambda x: x / 3000, RATE, "silent"),
+        (lambda x: fftconvolve(x, LOW, "same"), RATE, "nothing above 4 kHz"),
+    ],
+)
+def test_recordings_that_are_no_good_are_counted(
+    tmp_path, change, rate, reason
+):
+    path = tmp_path / "a.wav"
+    speech = change(spoken(np.random.default_rng(0)))
+    sf.write(path, speech, rate, subtype="FLOAT")
+    dropped = Counter()
+    word = read_word(path, "a", dropped)
+    assert (word is None) == (reason is not None)
+    assert list(dropped) == ([reason] if reason else [])
+
+
+def test_noisy_utterances_are_left_out():
+    for floor, count in ((1e-5, 1), (3e-3, 0)):
+        rng = np.random.default_rng(0)
+        speech = np.tile(spoken(rng, floor).astype(np.float32), 2)
+        dropped = Counter()
+        words = iter([Word(speech, speech, "a")])
+        made = list(make_utterances(words, 30.0, rng, dropped))
+        assert len(made) == count and dropped["noisy"] == 1 - count

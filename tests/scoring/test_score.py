@@ -295,9 +295,12 @@ def test_ctrl_c_ends_quietly_and_leaves_nothing(tmp_path):
         start_new_session=True,
         preexec_fn=heed_ctrl_c,
     )
-    # Until a thread of it has started a process.
+    # Until it scores: the folder is there and a thread started a process
+    # (importing its libraries may start others earlier).
     tasks = Path(f"/proc/{process.pid}/task")
-    while not any(path.read_text() for path in tasks.glob("*/children")):
+    while not out.is_dir() or not any(
+        path.read_text() for path in tasks.glob("*/children")
+    ):
         assert process.poll() is None
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)

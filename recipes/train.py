@@ -33,7 +33,7 @@ from phasen_sb.configuration.run_options import (
 from phasen_sb.errors import UserError
 from phasen_sb.metrics.checkpoint_selection import SELECTION_METRIC
 from phasen_sb.models.loading import read_model
-from phasen_sb.models.weights import load_state
+from phasen_sb.models.weights import load_initial_state
 from phasen_sb.training.brain import EnhancementBrain
 from phasen_sb.training.pictures import transform_matrices
 from phasen_sb.training.results import write_results
@@ -114,7 +114,7 @@ def start_from(hparams: Mapping, recipe: str) -> None:
     if source is None or hparams["checkpointer"].find_checkpoint() is not None:
         return
     model = read_model(str(source))
-    load_state(hparams["enhancer"], model.state, str(source), recipe)
+    load_initial_state(hparams["enhancer"], model.state, str(source), recipe)
 
 
 if __name__ == "__main__":

@@ -301,6 +301,12 @@ KEYS = {
     "input_share": _share(
         "Share of the noisy spectrogram that is left in the output."
     ),
+    "filter_kernel": Key(
+        LIST,
+        "Frames and bins, such as [3, 3], of a complex filter over the "
+        "neighbours of each bin.",
+        optional=True,
+    ),
     "frequency_transform": _switch(
         "Whether there are frequency transformation blocks."
     ),

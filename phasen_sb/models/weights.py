@@ -181,6 +181,36 @@ def load_state(
     module.load_state_dict(state)
 
 
+def load_initial_state(
+    module: nn.Module,
+    state: Mapping[str, torch.Tensor],
+    source: str,
+    network: str,
+) -> None:
+    """Loads a state dict that a training starts from.
+
+    It may lack tensors that start at zero in the module, such as those of
+    :class:`phasen_sb.network.neighbour_filter.NeighbourFilter`: with them the
+    network begins as one that has none. Otherwise as :func:`load_state`, with
+    the same errors.
+
+    Example
+    -------
+    >>> layer = nn.Linear(1, 1)
+    >>> _ = nn.init.zeros_(layer.bias)
+    >>> earlier = {"weight": torch.ones(1, 1)}
+    >>> load_initial_state(layer, earlier, "earlier", "this one")
+    >>> layer(torch.ones(1))
+    tensor([1.], grad_fn=<ViewBackward0>)
+    """
+    zeros = {
+        name: tensor
+        for name, tensor in module.state_dict().items()
+        if name not in state and not tensor.any()
+    }
+    load_state(module, zeros | dict(state), source, network)
+
+
 def check_shapes(
     module: nn.Module,
     state: Mapping[str, torch.Tensor],

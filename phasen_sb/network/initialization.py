@@ -54,7 +54,9 @@ def delta_kernel(conv: nn.Conv2d, delay: int = 0) -> None:
         conv.weight[channel, channel, time - delay, frequency] = 1.0
 
 
-def share_delay(frames: int, kernels: Sequence[Sequence[int]]) -> list[int]:
+def share_delay(
+    frames: int, kernels: Sequence[Sequence[int]], causal: bool = True
+) -> list[int]:
     """Shares a delay out over kernels, in order, as far as each of them spans.
 
     With look-ahead the ``identity`` initialisation passes the noisy phase on
@@ -70,6 +72,11 @@ def share_delay(frames: int, kernels: Sequence[Sequence[int]]) -> list[int]:
         raise UserError(
             f"lookahead_frames is {frames}; it must be a whole number from 0 "
             f"to the {most} frames that phase_stem_kernels span."
+        )
+    if frames and not causal:
+        raise UserError(
+            f"lookahead_frames is {frames}, but the network is not causal and "
+            "sees all frames; set causal to True."
         )
     delays = []
     for taps, _ in kernels:

@@ -1,4 +1,4 @@
-"""What PHASEN returns, and how it follows from the estimates of its heads."""
+"""What PHASEN takes, returns, and how the heads' estimates become that."""
 
 from typing import NamedTuple
 
@@ -20,11 +20,21 @@ class PhasenOutput(NamedTuple):
     phase: torch.Tensor
 
 
+def check_spectrogram(spectrogram: torch.Tensor, n_bins: int) -> None:
+    """Raises ValueError unless the shape is ``[B, T, n_bins, 2]``."""
+    if spectrogram.dim() != 4 or spectrogram.shape[2:] != (n_bins, 2):
+        raise ValueError(
+            "PHASEN takes a spectrogram [batch, frames, "
+            f"{n_bins}, 2], got {list(spectrogram.shape)}."
+        )
+
+
 def enhance(
     spectrogram: torch.Tensor,
     estimate: torch.Tensor,
     phase: torch.Tensor | None,
     input_share: float = 0.0,
+    added: torch.Tensor | None = None,
 ) -> PhasenOutput:
     """Applies the estimates of both heads to the noisy spectrogram.
 
@@ -39,6 +49,9 @@ def enhance(
         Unit-modulus phase ``[..., T, F, 2]``; None with one stream.
     input_share : float
         See :class:`phasen_sb.PHASEN`.
+    added : torch.Tensor, optional
+        What a filter over the neighbours of each bin adds, of the
+        spectrogram's shape.
 
     Returns
     -------
@@ -59,6 +72,8 @@ def enhance(
     else:
         scale = magnitude(spectrogram) * estimate  # [..., T, F]
         enhanced = scale.unsqueeze(-1) * phase
+    if added is not None:
+        enhanced = enhanced + added
     if input_share:
         enhanced = torch.lerp(enhanced, spectrogram, input_share)
     return PhasenOutput(enhanced, estimate, phase)

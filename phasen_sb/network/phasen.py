@@ -8,6 +8,7 @@ Enhancement Network", AAAI 2020, https://arxiv.org/abs/1911.04697
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,7 +26,8 @@ from phasen_sb.network.initialization import (
 )
 from phasen_sb.network.layers import Conv2d, ConvNormAct
 from phasen_sb.network.memory_layout import time_innermost
-from phasen_sb.network.output import PhasenOutput, enhance
+from phasen_sb.network.neighbour_filter import NeighbourFilter
+from phasen_sb.network.output import PhasenOutput, check_spectrogram, enhance
 from phasen_sb.network.two_stream_block import TwoStreamBlock
 from phasen_sb.signals.padding import clear_padded_frames, mark_valid_frames
 from phasen_sb.signals.spectra import compress, unit_phase
@@ -93,6 +95,10 @@ class PHASEN(nn.Module):
         Share of the input in the output; the paper has none. With 0.002 the
         noise is 54 dB down, and weak high frequencies of speech that the mask
         takes for noise do not vanish, which raises CSIG.
+    filter_kernel : tuple of int, optional
+        (frames, bins) of a complex filter of the noisy spectrogram, see
+        :class:`phasen_sb.network.neighbour_filter.NeighbourFilter`. The paper
+        has none. It needs two streams.
     frequency_transform : bool
         Ablation: False replaces the FTBs by 5x5 convolutions.
     amplitude_to_phase : bool
@@ -120,9 +126,8 @@ class PHASEN(nn.Module):
     >>> net = PHASEN(n_fft=32, amplitude_channels=4, phase_channels=3,
     ...              recurrent_units=6, dense_units=20)
     >>> out = net(torch.randn(2, 50, 17, 2))
-    >>> out.spectrogram.shape, out.mask.shape, out.phase.shape
-    (torch.Size([2, 50, 17, 2]), torch.Size([2, 50, 17]),
-    torch.Size([2, 50, 17, 2]))
+    >>> out.spectrogram.shape, out.mask.shape
+    (torch.Size([2, 50, 17, 2]), torch.Size([2, 50, 17]))
     """
 
     causal: bool = False
@@ -148,6 +153,7 @@ class PHASEN(nn.Module):
         phase_input: str = "complex",
         mask_activation: str = "sigmoid",
         input_share: float = 0.0,
+        filter_kernel: Sequence[int] | None = None,
         frequency_transform: bool = True,
         amplitude_to_phase: bool = True,
         phase_to_amplitude: bool = True,
@@ -160,14 +166,13 @@ class PHASEN(nn.Module):
         choose("initialization", initialization, INITIALIZATIONS)
         if n_fft % 2 or n_fft < 2:
             raise ValueError(f"n_fft is {n_fft}; it must be even.")
-        if blocks < 1:
-            raise ValueError(f"blocks is {blocks}; it must be at least 1.")
-        for name, count in (
-            ("amplitude_channels", amplitude_channels),
-            ("recurrent_units", recurrent_units),
-            ("dense_units", dense_units),
-            ("attention_channels", attention_channels),
-        ):
+        for name, count in {
+            "blocks": blocks,
+            "amplitude_channels": amplitude_channels,
+            "recurrent_units": recurrent_units,
+            "dense_units": dense_units,
+            "attention_channels": attention_channels,
+        }.items():
             if count < 1:
                 raise ValueError(f"{name} is {count}; it must be at least 1.")
         if phase_channels < 2:
@@ -179,12 +184,7 @@ class PHASEN(nn.Module):
             raise ValueError(
                 f"input_share is {input_share}; it must be from 0 to below 1."
             )
-        delays = share_delay(lookahead_frames, phase_stem_kernels)
-        if lookahead_frames and not causal:
-            raise UserError(
-                f"lookahead_frames is {lookahead_frames}, but the network is "
-                "not causal and sees all frames; set causal to True."
-            )
+        delays = share_delay(lookahead_frames, phase_stem_kernels, causal)
         self.causal = causal
         self.lookahead_frames = lookahead_frames
         self.n_bins = n_fft // 2 + 1
@@ -239,20 +239,24 @@ class PHASEN(nn.Module):
             channels = [2] + [phase_channels] * len(phase_stem_kernels)
             self.phase_stem = nn.ModuleList(
                 PhaseConv(
-                    channels[i],
-                    channels[i + 1],
+                    *sizes,
                     kernel,
                     norm="none",
                     initialization=initialization,
                     causal=causal,
-                    delay=delays[i],
+                    delay=delay,
                 )
-                for i, kernel in enumerate(phase_stem_kernels)
+                for sizes, kernel, delay in zip(
+                    pairwise(channels), phase_stem_kernels, delays, strict=True
+                )
             )
             delta = delta_kernel if initialization == "identity" else None
             self.phase_head = Conv2d(
                 phase_channels, 2, (1, 1), initializer=delta
             )
+        self.neighbour_filter = NeighbourFilter.make(
+            phase_channels if two_streams else None, filter_kernel, causal
+        )
 
     def phase_stream_parameters(self) -> Iterator[nn.Parameter]:
         """The weights that shape the phase alone."""
@@ -299,11 +303,10 @@ class PHASEN(nn.Module):
             seen = F.pad(seen, (0, 0, 0, 0, 0, late))
             if valid is not None:
                 valid = F.pad(valid, (0, 0, late, 0), value=1.0)
-        mask, phase = self._estimate(seen, valid)
+        estimates = self._estimate(seen, valid)
         if late:
-            mask = mask[:, late:]
-            phase = None if phase is None else phase[:, late:]
-        return enhance(spectrogram, mask, phase, self.input_share)
+            estimates = [x if x is None else x[:, late:] for x in estimates]
+        return self._enhance(spectrogram, *estimates)
 
     if TYPE_CHECKING:  # to PyTorch, calling a module returns Any
         __call__ = forward
@@ -351,12 +354,18 @@ class PHASEN(nn.Module):
         if self.lookahead_frames:
             delayed = memory.prepend(spectrogram, self.lookahead_frames, dim=1)
             delayed = delayed[:, : spectrogram.shape[1]]
-        mask, phase = self._estimate(spectrogram, None, memory)
-        output = enhance(delayed, mask, phase, self.input_share)
+        estimates = self._estimate(spectrogram, None, memory)
+        output = self._enhance(delayed, *estimates, memory)
         return output, memory.after
 
+    def _enhance(self, spectrogram, mask, phase, taps, memory=None):
+        added = None
+        if taps is not None:
+            added = self.neighbour_filter.apply_taps(taps, spectrogram, memory)
+        return enhance(spectrogram, mask, phase, self.input_share, added)
+
     def _estimate(self, spectrogram, valid, memory=None):
-        """Mask and phase, ``lookahead_frames`` behind the spectrogram."""
+        """Mask, phase and taps, ``lookahead_frames`` behind the spectrogram."""
         visible = compress(spectrogram, self.input_power)
         x = time_innermost(visible.permute(0, 3, 1, 2))  # [B, 2, T, F]
         amplitude = x
@@ -372,10 +381,13 @@ class PHASEN(nn.Module):
 
         mask = self.amplitude_head(amplitude, valid, memory)
         if self.phase_head is None:
-            return mask, None
+            return mask, None, None
+        taps = None
+        if self.neighbour_filter is not None:
+            taps = self.neighbour_filter(phase)
         # fp32 from here on, whatever autocast chose above.
         phase = self.phase_head(phase).float().permute(0, 2, 3, 1)
-        return mask, unit_phase(phase)  # [B, T, F, 2]
+        return mask, unit_phase(phase), taps  # [B, T, F, 2]
 
     def _phase_features(self, x, spectrogram, valid, memory):
         if self.phase_stem is None:
@@ -386,12 +398,3 @@ class PHASEN(nn.Module):
         for layer in self.phase_stem:
             x = layer(x, valid, memory)
         return x
-
-
-def check_spectrogram(spectrogram: torch.Tensor, n_bins: int) -> None:
-    """Raises ValueError unless the shape is ``[B, T, n_bins, 2]``."""
-    if spectrogram.dim() != 4 or spectrogram.shape[2:] != (n_bins, 2):
-        raise ValueError(
-            "PHASEN takes a spectrogram [batch, frames, "
-            f"{n_bins}, 2], got {list(spectrogram.shape)}."
-        )

@@ -83,7 +83,8 @@ class Evaluation:
         features : torch.Tensor
             ``[T, F * C]``
         phase : torch.Tensor or None
-            Of unit modulus, ``[T, F, 2]``; None without a phase stream.
+            Of unit modulus, ``[T, F, 2]``, before what else its head estimates
+            for each bin; None without a phase stream.
         """
         network = self.network
         stems = self._make_stems()
@@ -109,7 +110,9 @@ class Evaluation:
         frames = self.grid.frames
         features = torch.cat(features)[:frames]
         if angles is not None:
-            angles = torch.cat(angles)[:frames].view(frames, -1, 2)
+            angles = torch.cat(angles)[:frames].view(
+                frames, self.network.n_bins, -1
+            )
         return features, angles
 
     def _allocate_memory(self):
@@ -309,7 +312,10 @@ class Evaluation:
         return read
 
     def _run_heads(self, exchange, amplitudes, phases):
-        """Computes pieces of the features, and of the phase ``[T, F * 2]``."""
+        """Computes pieces of the features, and of the phase.
+
+        The phase is ``[T, F * outputs]``, two of them.
+        """
         tasks = [(part, exchange(part)) for part in self.parts]
 
         def work(task):
@@ -329,8 +335,9 @@ class Evaluation:
         a, p = self._empty_tile(tile, amplitudes.channels), None
         if phases is not None:
             p = self._empty_tile(tile, phases.channels)
+            outputs = network.phase_head.channels
             angles = _reuse(
-                phases.memory(part), frames, 2 * bins, torch.float32
+                phases.memory(part), frames, bins * outputs, torch.float32
             )
             operations = find_operations(network.phase_head)
             wide = operations.empty_tile(p.shape, torch.float32)
@@ -341,9 +348,9 @@ class Evaluation:
             network.squeeze(a, places.transpose(0, 1))
             if p is not None:
                 wide.copy_(p)
-                places = angles[here].unflatten(1, (bins, 2))
+                places = angles[here].unflatten(1, (bins, outputs))
                 network.phase_head(wide, places.transpose(0, 1))
-                places.copy_(unit_phase(places))
+                places[..., :2] = unit_phase(places[..., :2])
         if p is None:
             return features, None
         # Moved behind the features, so that the phase stream's memory can be

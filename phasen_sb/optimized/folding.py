@@ -14,6 +14,7 @@ from phasen_sb.network.blocks import (
     PhaseConv,
 )
 from phasen_sb.network.layers import ConvNormAct
+from phasen_sb.network.neighbour_filter import NeighbourFilter
 from phasen_sb.network.norms import BatchNorm
 from phasen_sb.network.two_stream_block import TwoStreamBlock
 from phasen_sb.optimized.kernels import choose_operations
@@ -96,6 +97,16 @@ class Folding:
         """Folds a convolution, the batch norm after it, and what follows."""
         weight, bias = fold_batch_norm(conv, norm)
         return self.operations.Conv(weight, bias, self.dtype, after, dense)
+
+    def heads(
+        self, phase: nn.Conv2d, neighbours: NeighbourFilter | None
+    ) -> Operation:
+        """Folds the heads of the phase stream: phase first, then taps."""
+        weight, bias = phase.weight.detach(), phase.bias.detach()
+        if neighbours is not None:
+            weight = torch.cat([weight, neighbours.conv.weight.detach()])
+            bias = torch.cat([bias, neighbours.conv.bias.detach()])
+        return self.operations.Conv(weight, bias, self.dtype, "", False)
 
     def gate(self, exchange: InformationCommunication | None):
         """Folds an exchange between streams."""

@@ -17,8 +17,8 @@ from torch import nn
 
 from phasen_sb.network.heads import MASK_ACTIVATIONS
 from phasen_sb.network.norms import GlobalLayerNorm
-from phasen_sb.network.output import PhasenOutput, enhance
-from phasen_sb.network.phasen import PHASEN, check_spectrogram
+from phasen_sb.network.output import PhasenOutput, check_spectrogram, enhance
+from phasen_sb.network.phasen import PHASEN
 from phasen_sb.optimized.evaluation import Evaluation
 from phasen_sb.optimized.fixed import Fixed
 from phasen_sb.optimized.folding import Folding
@@ -78,9 +78,10 @@ class TiledPHASEN(Fixed):
         self.phase_stem, self.phase_head = None, None
         if network.phase_stem is not None:
             self.phase_stem = nn.ModuleList(map(fold.phase, network.phase_stem))
-            self.phase_head = Folding(torch.float32).conv(
-                network.phase_head, dense=False
+            self.phase_head = Folding(torch.float32).heads(
+                network.phase_head, network.neighbour_filter
             )
+        self.neighbour_filter = network.neighbour_filter
         # The frames that a kernel sees in two tiles must fit into one.
         reach = _longest_kernel(network) // 2
         least = 2 * (reach + -reach % PACKED)
@@ -154,7 +155,13 @@ class TiledPHASEN(Fixed):
         with Workers(most=tiles) as workers:
             features, phase = Evaluation(self, spectrogram, workers).run()
             estimate = self._estimate_mask(features, workers)
-            return enhance(spectrogram, estimate, phase, self.input_share)
+            added = None
+            if self.neighbour_filter is not None:
+                phase, taps = phase[..., :2], phase[..., 2:]
+                added = self.neighbour_filter.apply_taps(taps, spectrogram)
+            return enhance(
+                spectrogram, estimate, phase, self.input_share, added
+            )
 
     def _estimate_mask(self, features, workers):
         x = self.recurrent(features, workers)

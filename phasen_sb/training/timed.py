@@ -18,7 +18,7 @@ from phasen_sb.data.datasets import RandomDraw
 from phasen_sb.data.device_batches import DeviceBatches, Noises
 from phasen_sb.data.device_corpus import DeviceCorpus
 from phasen_sb.errors import UserError
-from phasen_sb.models.weights import load_state
+from phasen_sb.models.weights import load_initial_state
 from phasen_sb.training.brain import EnhancementBrain
 from phasen_sb.training.throughput import Variant
 from phasen_sb.utils.files import write_atomically
@@ -145,7 +145,9 @@ def make_brain(
     """
     hparams = recipe.load()
     if state is not None:
-        load_state(hparams["enhancer"], state, "init_from", str(recipe.path))
+        load_initial_state(
+            hparams["enhancer"], state, "init_from", str(recipe.path)
+        )
     options = {"precision": variant.precision}
     if variant.mode != "eager":
         options |= {"compile": True, "compile_mode": variant.mode}

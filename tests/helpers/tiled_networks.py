@@ -3,6 +3,7 @@
 import torch
 
 from phasen_sb import PHASEN, ConvISTFT, ConvSTFT, PhasenEnhancer
+from phasen_sb.network.neighbour_filter import NeighbourFilter
 from phasen_sb.network.norms import BatchNorm
 
 SMALL = {
@@ -38,6 +39,7 @@ OPTIONS = {
     "gru": {"recurrent": "gru"},
     "compressed": {"input_power": 0.3, "mask_activation": "softplus"},
     "input share": {"input_share": 0.2},
+    "neighbours": {"filter_kernel": [3, 5], "input_share": 0.2},
 }
 
 
@@ -51,6 +53,8 @@ def trained(**options) -> PHASEN:
             module.running_var.uniform_(0.5, 1.5)
             torch.nn.init.normal_(module.weight, 1, 0.2)
             torch.nn.init.normal_(module.bias, 0, 0.1)
+        if isinstance(module, NeighbourFilter):
+            torch.nn.init.normal_(module.conv.weight, 0, 0.2)
     return network
 
 

@@ -24,6 +24,7 @@ VARIANTS = {
     "no look-ahead": {"attention": "bin", "long_skips": False},
     "gru": {"lookahead_frames": 5, "recurrent": "gru", "phase_norm": "none"},
     "one stream": {"two_streams": False, "lookahead_frames": 1},
+    "neighbours": {"filter_kernel": [3, 3], "lookahead_frames": 2},
     "no transform": {"frequency_transform": False, "input_share": 0.2},
 }
 variants = pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
@@ -35,6 +36,8 @@ def build(**options):
     network = PHASEN(**{**LIVE, **options})
     with torch.no_grad():
         network(noise(4, 20, 9, 2) + 0.5)
+    if network.neighbour_filter is not None:  # it starts at zero
+        torch.nn.init.normal_(network.neighbour_filter.conv.weight, 0, 0.2)
     return network.eval()
 
 

@@ -41,6 +41,7 @@ VARIANTS = {
     "no_a2p": {"amplitude_to_phase": False},
     "no_p2a": {"phase_to_amplitude": False, "attention": "bin"},
     "no_exchange": {"amplitude_to_phase": False, "phase_to_amplitude": False},
+    "neighbours": {"filter_kernel": [3, 5], "phase_norm": "frame"},
     "one_stream": {"two_streams": False},
     "one_stream_gru": {"two_streams": False, "recurrent": "gru"},
     "one_stream_share": {"two_streams": False, "input_share": 0.2},
@@ -50,7 +51,10 @@ variants = pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
 
 def small(n_fft=16, **options):
     torch.manual_seed(0)
-    return PHASEN(n_fft=n_fft, **{**options, **SMALL})
+    network = PHASEN(n_fft=n_fft, **{**options, **SMALL})
+    if network.neighbour_filter is not None:  # it starts at zero
+        torch.nn.init.normal_(network.neighbour_filter.conv.weight, 0, 0.2)
+    return network
 
 
 @pytest.mark.parametrize(
@@ -125,6 +129,8 @@ def test_default_initialisation_is_no_identity():
 @variants
 def test_output_is_magnitude_times_mask_times_unit_phase(options):
     net = small(**options).eval()
+    if net.neighbour_filter is not None:  # which would add to it
+        net.neighbour_filter.conv.reset_parameters()
     x = noise(2, 12, 9, 2)
     out = net(x)
     spectrogram = torch.view_as_complex(out.spectrogram.contiguous())
@@ -244,7 +250,7 @@ def reset_layer_recursively(module):
     SepformerWrapper.reset_layer_recursively(wrapper, module)
 
 
-@pytest.mark.parametrize("name", ["seed", "paper", "one_stream"])
+@pytest.mark.parametrize("name", ["seed", "paper", "neighbours", "one_stream"])
 def test_reset_leaves_the_initialisation_and_a_trainable_network(name):
     net = small(**VARIANTS[name])
     with torch.no_grad():
@@ -266,7 +272,7 @@ def test_reset_leaves_the_initialisation_and_a_trainable_network(name):
     assert losses[-1] < 0.7 * losses[0]
 
 
-@pytest.mark.parametrize("name", ["seed", "paper", "one_stream"])
+@pytest.mark.parametrize("name", ["seed", "neighbours", "one_stream"])
 def test_exports_with_any_number_of_frames(name):
     net = small(**VARIANTS[name] | {"blocks": 1}).eval()
     # PyTorch's own means to keep an LSTM's time axis dynamic.
@@ -291,6 +297,11 @@ def test_exports_with_any_number_of_frames(name):
         ({"n_fft": 511}, "n_fft is 511; it must be even"),
         ({"phase_channels": 1}, "phase_channels is 1"),
         ({"input_share": 1}, "input_share is 1; it must be from 0 to below 1"),
+        ({"filter_kernel": [2, 3]}, r"filter_kernel is \[2, 3\]; .*odd"),
+        (
+            {"filter_kernel": [3, 3], "two_streams": False},
+            r"filter_kernel is \[3, 3\], but there is no phase stream",
+        ),
         ({"amplitude_channels": -4}, "amplitude_channels is -4.*at least 1"),
     ],
 )

@@ -59,6 +59,7 @@ if TYPE_CHECKING:  # what editors and type checkers see; tests compare it
     )
     from phasen_sb.losses.objective import Objective as Objective
     from phasen_sb.losses.pesq import pesq_loss as pesq_loss
+    from phasen_sb.losses.phase import phase_loss as phase_loss
     from phasen_sb.losses.si_snr import si_snr_loss as si_snr_loss
     from phasen_sb.losses.spectral import SpectralLoss as SpectralLoss
     from phasen_sb.models.baselines import (

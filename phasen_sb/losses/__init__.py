@@ -4,6 +4,7 @@ from phasen_sb.losses.compressed_complex import compressed_complex_loss
 from phasen_sb.losses.log_spectral import log_spectral_loss
 from phasen_sb.losses.objective import Objective
 from phasen_sb.losses.pesq import pesq_loss
+from phasen_sb.losses.phase import phase_loss
 from phasen_sb.losses.si_snr import si_snr_loss
 from phasen_sb.losses.spectral import SpectralLoss
 
@@ -13,5 +14,6 @@ __all__ = [
     "compressed_complex_loss",
     "log_spectral_loss",
     "pesq_loss",
+    "phase_loss",
     "si_snr_loss",
 ]

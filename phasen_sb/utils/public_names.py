@@ -23,6 +23,7 @@ HOMES = {
     "losses.log_spectral": ["log_spectral_loss"],
     "losses.objective": ["Objective"],
     "losses.pesq": ["pesq_loss"],
+    "losses.phase": ["phase_loss"],
     "losses.si_snr": ["si_snr_loss"],
     "losses.spectral": ["SpectralLoss"],
     "models.baselines": ["LogMagnitudeNetwork", "WaveformModel"],

@@ -141,6 +141,7 @@ setup(
         "dnsmos": ["speechmos", "onnxruntime", "librosa", "requests"],
         "distillmos": ["distillmos"],  # with its weights
         "asr": ["pocketsphinx"],  # with its English model
+        "scale": ["ray[client]", "pyarrow"],
     },
     entry_points={"console_scripts": ["phasen=phasen_sb.cli:main"]},
 )

@@ -5,11 +5,13 @@ import os
 import shutil
 import sys
 import tempfile
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from phasen_sb.commands.model_options import add_trust
 from phasen_sb.errors import UserError
 from phasen_sb.inference.chunks import ChunkPlan
+from phasen_sb.inference.job_array import parse_shard, select_shard
 
 DESCRIPTION = """\
 Removes noise from the speech in audio files: WAV, FLAC, OGG, Opus, MP3, AIFF
@@ -29,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help="files, folders, patterns in quotes, or - for WAV from stdin",
+        help="files, folders, patterns in quotes, lists of files (.scp, .csv, "
+        ".jsonl, .txt), or - for WAV from stdin",
     )
     parser.add_argument(
         "--model",
@@ -84,9 +87,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs",
         type=int,
-        default=1,
         metavar="N",
-        help="files at a time (default: 1, which uses all cores too)",
+        help="files at a time (default: 1, which uses all cores too; with "
+        "--engine ray one for each GPU, or each core)",
     )
     parser.add_argument(
         "--device",
@@ -107,18 +110,54 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="seconds enhanced at a time; memory grows with it (default: "
         "%(default)s)",
     )
+    archive = parser.add_argument_group("archives")
+    archive.add_argument(
+        "--shard",
+        metavar="i/n",
+        help="enhance the i-th of n shares of the files, from 1/n to n/n: for "
+        "job arrays; which files that are depends on their names alone",
+    )
+    archive.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="ray: workers on this machine or a Ray cluster, one thread or GPU "
+        "each (extra scale; default: %(default)s)",
+    )
+    archive.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="the Ray cluster; auto, ray://HOST:PORT or local (default: "
+        "$RAY_ADDRESS or local)",
+    )
+    archive.add_argument(
+        "--report",
+        metavar="FILE",
+        help="also write a table, .parquet (extra scale) or .csv, with level, "
+        "clipped samples, share of speech, noise and DNSMOS (extra dnsmos) of "
+        "each input",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Enhances the inputs, and names at the end those that failed."""
-    if arguments.jobs < 1:
+    if arguments.jobs is not None and arguments.jobs < 1:
         raise UserError(f"--jobs is {arguments.jobs}; it must be at least 1.")
+    if arguments.address and arguments.engine != "ray":
+        raise UserError("--address is that of a Ray cluster; add --engine ray.")
+    if arguments.shard:
+        parse_shard(arguments.shard)
     if "-" in arguments.inputs:
         if len(arguments.inputs) > 1:
             raise UserError("Give - (stdin) alone, without other inputs.")
         if arguments.output is None:
             arguments.output = "-"
     if "-" in (arguments.inputs[0], arguments.output):
+        if arguments.shard or arguments.report or arguments.engine != "local":
+            raise UserError(
+                "--shard, --engine and --report are for files, not for -; "
+                "leave them out."
+            )
         with tempfile.TemporaryDirectory(prefix="phasen-") as folder:
             _enhance_stream(arguments, Path(folder))
         return
@@ -173,8 +212,7 @@ def _copy(source, target):
 def _enhance_files(arguments, inputs, output):
     # Here, so that --help does not import PyTorch.
     from phasen_sb.audio.finding import describe_others
-    from phasen_sb.inference.enhancer import Enhancer
-    from phasen_sb.inference.jobs import enhance_files
+    from phasen_sb.inference.file_table import FileTable
     from phasen_sb.inference.paths import (
         check_residuals,
         find_inputs,
@@ -187,38 +225,104 @@ def _enhance_files(arguments, inputs, output):
     pairs = name_outputs(found, output, arguments.format)
     if arguments.residual:
         check_residuals(pairs)
-    enhancer = Enhancer.from_pretrained(
-        arguments.model,
-        arguments.device,
-        arguments.precision,
-        arguments.chunk,
-        arguments.trust,
-    )
-    report = enhance_files(
-        enhancer,
-        pairs,
-        arguments.jobs,
-        arguments.overwrite,
-        resume=not names_one_file(inputs),
-        strength=arguments.strength,
-        format=arguments.format,
-        normalize=arguments.normalize,
-        limit=arguments.limit,
-        residual=arguments.residual,
-    )
-    if report.kept:
-        print(
-            f"{len(report.kept)} of {len(pairs)} outputs were there already "
-            "and are kept; --overwrite makes them anew.",
-            file=sys.stderr,
+    if arguments.shard:
+        all_files = len(pairs)
+        places = [place for _, place in found]
+        pairs = select_shard(pairs, places, arguments.shard)
+        _say(f"Share {arguments.shard}: {len(pairs)} of {all_files} files.")
+    del found  # a million names take a gigabyte
+    with ExitStack() as stack:
+        table = None
+        if arguments.report:
+            table = stack.enter_context(FileTable(arguments.report))
+        if arguments.engine == "ray":
+            kept, failed, reasons = _use_ray(arguments, pairs, table)
+        else:
+            resume = bool(arguments.shard) or not names_one_file(inputs)
+            kept, reasons = _use_threads(arguments, pairs, table, resume)
+            failed = len(reasons)
+    if kept:
+        _say(
+            f"{kept} of {len(pairs)} outputs were there already and are kept; "
+            "--overwrite makes them anew."
         )
     if others:
         words = [describe_others(others), hint_at_media(others)]
-        print(f"Left out: {'; '.join(filter(None, words))}.", file=sys.stderr)
-    if report.failed:
+        _say(f"Left out: {'; '.join(filter(None, words))}.")
+    if failed:
         if len(pairs) == 1:
-            raise UserError(*report.failed.values())
+            raise UserError(*reasons)
+        more = failed - len(reasons)
         raise UserError(
-            f"{len(report.failed)} of {len(pairs)} files failed:\n"
-            + "\n".join(report.failed.values())
+            f"{failed} of {len(pairs)} files failed:\n"
+            + "\n".join(reasons)
+            + (f"\nand {more} more, named above." if more else "")
         )
+
+
+def _say(sentence):
+    print(sentence, file=sys.stderr)
+
+
+def _model_options(arguments):
+    return {
+        "source": arguments.model,
+        "device": arguments.device,
+        "precision": arguments.precision,
+        "chunk_seconds": arguments.chunk,
+        "trust": arguments.trust,
+    }
+
+
+def _file_options(arguments):
+    names = ("strength", "format", "normalize", "limit", "residual")
+    return {name: getattr(arguments, name) for name in names}
+
+
+def _use_threads(arguments, pairs, table, resume):
+    from phasen_sb.inference.enhancer import Enhancer
+    from phasen_sb.inference.file_table import tabulate_job
+    from phasen_sb.inference.jobs import enhance_files
+
+    jobs = arguments.jobs or 1
+    report = enhance_files(
+        Enhancer.from_pretrained(**_model_options(arguments)),
+        pairs,
+        jobs,
+        arguments.overwrite,
+        resume=resume,
+        **_file_options(arguments),
+    )
+    if table is not None:
+        tabulate_job(table, pairs, report, jobs)
+    return len(report.kept), list(report.failed.values())
+
+
+def _use_ray(arguments, pairs, table):
+    from phasen_sb.inference.outcomes import FAILED, KEPT
+    from phasen_sb.inference.progress import FileProgress
+    from phasen_sb.inference.ray_engine import (
+        connect,
+        enhance_on_ray,
+        plan_workers,
+    )
+
+    with connect(arguments.address) as cluster:
+        workers, needs = plan_workers(cluster, arguments.jobs, arguments.device)
+        kind = "GPU" if needs["num_gpus"] else "CPU"
+        _say(f"Ray: {workers} workers, {needs['num_cpus']:g} {kind} each.")
+        outcomes = enhance_on_ray(
+            pairs,
+            _model_options(arguments),
+            {**_file_options(arguments), "overwrite": arguments.overwrite},
+            workers,
+            needs,
+            measures=table is not None,
+        )
+        with closing(outcomes), FileProgress(len(pairs)) as progress:
+            for outcome in outcomes:
+                progress.add(outcome)
+                if table is not None:
+                    table.add(outcome)
+    counts = progress.counts
+    return counts[KEPT], counts[FAILED], progress.reasons

@@ -24,7 +24,7 @@ from phasen_sb.errors import UserError
 from phasen_sb.inference.arrays import Wave, from_signal, to_signal
 from phasen_sb.inference.attenuation import apply_limit, write_removed
 from phasen_sb.inference.chunks import ChunkPlan
-from phasen_sb.inference.output_files import OutputFiles
+from phasen_sb.inference.output_files import UNSCALED, OutputFiles
 from phasen_sb.inference.paths import (
     check_output,
     format_by_suffix,
@@ -371,7 +371,7 @@ class Enhancer(WaveformEnhancement):
 
 def _write_scaled(write, target, chosen, enhanced, meter):
     """Writes by way of a float file: the peak is known only at the end."""
-    unscaled = name_partial(target, ".unscaled.w64")
+    unscaled = name_partial(target, UNSCALED)
     try:
         write(unscaled, choose_format(chosen, "w64:DOUBLE"), enhanced)
         gain = 1.0 if meter.peak <= 1.0 else 1.0 / meter.peak

@@ -56,9 +56,7 @@ def enhance_files(
     report = JobReport()
     waiting = []
     for source, target in pairs:
-        done = _is_done(source, target)
-        if options.get("residual"):
-            done = done and _is_done(source, name_residual(target))
+        done = is_done(source, target, options.get("residual", False))
         if resume and not overwrite and done:
             report.kept.append(target)
         else:
@@ -79,7 +77,7 @@ def enhance_files(
 
         for (source, _), outcome in _run(work, waiting, jobs, stop):
             if isinstance(outcome, Exception):
-                report.failed[source] = _explain(source, outcome)
+                report.failed[source] = explain_failure(source, outcome)
                 if len(pairs) > 1:
                     bar.say(report.failed[source])
             else:
@@ -160,14 +158,21 @@ def _summary(result):
     )
 
 
-def _explain(source, error):
+def explain_failure(source: Path, error: Exception) -> str:
+    """Says in a sentence why a file could not be enhanced."""
     if isinstance(error, UserError):
         return str(error)
     logger.debug(f"{source} failed", exc_info=error)
     return f"{source} cannot be enhanced: {type(error).__name__}: {error}"
 
 
-def _is_done(source, target):
+def is_done(source: Path, target: Path, residual: bool = False) -> bool:
+    """Tells whether an earlier run enhanced a file as it is now.
+
+    With ``residual`` that of what was removed must be there, too.
+    """
+    if residual and not is_done(source, name_residual(target)):
+        return False
     try:
         there, needed = target.stat(), source.stat()
     except OSError:

@@ -15,6 +15,11 @@ from phasen_sb.audio.metadata import (
 )
 from phasen_sb.audio.reading import AudioFile, format_of
 from phasen_sb.audio.writing import AudioWriter
+from phasen_sb.inference.paths import name_residual
+from phasen_sb.utils.files import name_partial, remove_partial
+
+#: Ends the hidden file of an output whose peak is not known yet.
+UNSCALED = ".unscaled.w64"
 
 
 class OutputFiles:
@@ -87,3 +92,11 @@ class OutputFiles:
             lambda part: self._metadata.write(part, audio_format),
             self._metadata.size,
         )
+
+
+def remove_partials(target: Path) -> None:
+    """Removes what a process that died over an output left beside it."""
+    unscaled = name_partial(target, UNSCALED)
+    for path in (target, name_residual(target), unscaled):
+        remove_partial(name_partial(path))
+    remove_partial(unscaled)

@@ -16,6 +16,7 @@ from phasen_sb.audio.finding import (
 from phasen_sb.audio.formats import FORMATS, AudioFormat, choose_format
 from phasen_sb.audio.media import can_read_media, import_av
 from phasen_sb.errors import UserError
+from phasen_sb.inference.manifests import is_manifest, read_manifest
 from phasen_sb.utils.file_names import ENHANCED, RESIDUAL
 
 EARLIER_OUTPUT = "output of an earlier run"
@@ -32,12 +33,13 @@ def find_inputs(
     """Finds the audio files that a user means.
 
     The names may be those of files, folders (searched to the bottom, see
-    :func:`phasen_sb.audio.finding.search_folder`) and patterns such as
-    ``calls/*.wav``. Each file comes with its path within the folder it was
-    found in. Outputs do not become inputs: what lies in the folder ``output``
-    or was written beside its input. Returns the files, and what was left out by
-    its kind. Raises UserError if a folder or pattern has no audio in it, or is
-    the output folder.
+    :func:`phasen_sb.audio.finding.search_folder`), patterns such as
+    ``calls/*.wav``, and lists of files, see
+    :func:`phasen_sb.inference.manifests.read_manifest`. Each file comes with
+    its path within the folder it was found in. Outputs do not become inputs:
+    what lies in the folder ``output`` or was written beside its input. Returns
+    the files, and what was left out by its kind. Raises UserError if a folder
+    or pattern has no audio in it, or is the output folder.
     """
     if output is not None:
         output = Path(output).expanduser()
@@ -56,6 +58,8 @@ def find_inputs(
                 raise no_audio(path, more, hint_at_media(more))
             others |= more
             within = [file.relative_to(path) for file in files]
+        elif is_manifest(path):
+            files, within = zip(*read_manifest(path), strict=True)
         elif os.path.exists(path) or not glob.has_magic(name):
             files, within = [path], [Path(path.name)]
         else:
@@ -133,7 +137,8 @@ def names_one_file(names: Sequence[str | os.PathLike]) -> bool:
         return False
     path = Path(names[0]).expanduser()
     is_pattern = glob.has_magic(str(names[0])) and not os.path.exists(path)
-    return not os.path.isdir(path) and not is_pattern
+    is_many = os.path.isdir(path) or is_manifest(path)
+    return not is_many and not is_pattern
 
 
 def name_outputs(

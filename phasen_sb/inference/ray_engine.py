@@ -9,6 +9,7 @@ block's other rows with it.)
 """
 
 import os
+import socket
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -74,6 +75,7 @@ def connect(address: str | None = None) -> Iterator[Cluster]:
         yield Cluster(ray.cluster_resources(), elastic=True)
         return
     options: dict[str, Any] = {}
+    _check_answers(address)
     if address == LOCAL:
         options = {
             "include_dashboard": False,
@@ -82,15 +84,30 @@ def connect(address: str | None = None) -> Iterator[Cluster]:
     try:
         ray.init(address, logging_level="ERROR", log_to_driver=False, **options)
     except (ConnectionError, RuntimeError, ValueError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
-        raise UserError(
-            f"There is no Ray cluster at {address} ({reason}); start one with "
-            "ray start --head, or leave --address out."
-        ) from error
+        raise _no_cluster(address, error) from error
     try:
         yield Cluster(ray.cluster_resources(), address != LOCAL)
     finally:
         ray.shutdown()
+
+
+def _check_answers(address):
+    """Finds out in seconds what Ray would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        try:
+            socket.create_connection((host, int(port)), timeout=20).close()
+        except (OSError, OverflowError) as error:
+            raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address, error):
+    reason = getattr(error, "strerror", None) or str(error)
+    reason = reason.strip().partition("\n")[0].rstrip(".")
+    return UserError(
+        f"There is no Ray cluster at {address} ({reason}); start one with ray "
+        "start --head, or leave --address out."
+    )
 
 
 def plan_workers(

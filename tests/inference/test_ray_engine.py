@@ -144,6 +144,16 @@ def test_a_worker_that_died_after_its_work_is_believed(model_folder, tmp_path):
     assert failed.status == "failed" and "--overwrite" in failed.reason
 
 
+def test_a_wrong_address_gets_a_sentence_in_seconds(tmp_path, capsys):
+    write_noise(tmp_path / "a.wav", 400)
+    command = ["enhance", f"{tmp_path}/a.wav", "--engine", "ray"]
+    assert main([*command, "--address", "127.0.0.1:1"]) == 1
+    message = capsys.readouterr().err
+    assert "no Ray cluster at 127.0.0.1:1 (Connection refused); " in message
+    assert main([*command[:2], "--address", "127.0.0.1:1"]) == 1
+    assert "add --engine ray" in capsys.readouterr().err
+
+
 def test_progress_says_what_remains(capsys):
     with FileProgress(4) as progress:
         progress._bar.start_t -= 10

@@ -61,6 +61,7 @@ setup(
         "phasen_sb.recipes.corpora": ["sources.yaml"],
         "phasen_sb.data": ["sample/*", "sample/*/*"],
         "phasen_sb.leaderboard": ["*.csv", "templates/*"],
+        "phasen_sb.runs": ["templates/*"],
         "phasen_sb": ["py.typed"],
         "phasen_sb.models": ["default/*"],
     },

@@ -27,6 +27,7 @@ COMMANDS = {
     "export": "turn a training run into a folder that loads anywhere",
     "leaderboard": "compare your runs with published results, as a web page",
     "noise": "compute noise without end, to train on or to listen to",
+    "runs": "list training runs, what differs between them, and their curves",
     "score": "score enhanced speech with objective measures, compare systems",
     "select": "pick the clean recordings of a corpus, to train on",
 }

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import torch
 
 from phasen_sb.metrics.checkpoint_selection import SELECTION_METRIC
 from phasen_sb.metrics.metric_report import MetricReport
@@ -24,6 +25,7 @@ from phasen_sb.training.pictures import (
 from phasen_sb.training.summaries import summarise
 from phasen_sb.utils.file_names import RESULTS, SCORES_PER_FILE
 from phasen_sb.utils.files import write_atomically, write_json
+from phasen_sb.utils.hardware import describe_device
 from phasen_sb.utils.provenance import provenance
 
 logger = logging.getLogger(__name__)
@@ -70,6 +72,7 @@ def write_results(
         "seed": brain.hparams.seed,
         "precision": brain.precision,
         "device": str(brain.device),
+        "hardware": describe_device(torch.device(brain.device)),
     } | provenance()
     write_audio(
         folder / "enhanced", brain.test_waves, brain.hparams.sample_rate

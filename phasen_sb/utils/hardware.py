@@ -1,6 +1,8 @@
 """What the machine at hand can compute."""
 
 import os
+import platform
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -43,6 +45,21 @@ def check_compiler() -> None:
             f"--compile needs the C++ compiler {compiler}; install it, name "
             "another in the environment variable CXX, or leave --compile out."
         )
+
+
+def describe_device(device: torch.device) -> str:
+    """Names the GPU, or the CPU with the number of threads that are used."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type != "cpu":
+        return str(device)
+    name = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        found = re.search(r"model name\s*: (.+)", information.read_text())
+        name = found[1] if found else name
+    threads = torch.get_num_threads()
+    return f"{name}, {threads} thread{'s' * (threads > 1)}"
 
 
 def find_free_memory(device: torch.device) -> float:

@@ -151,9 +151,9 @@ class _Counter:
         power = float(self._counts @ powers / sums[-1])
         speech = power / 10 ** (noise / 10) - 1
         return {
-            "noise_dbfs": noise,
+            "noise_dbfs": round(noise, 2),
             "snr_db": _or_none(_decibels(speech)) if speech > 0 else None,
-            "speech_share": float(above / (sums[-1] + self._silent)),
+            "speech_share": round(float(above / (sums[-1] + self._silent)), 4),
         }
 
 
@@ -162,7 +162,7 @@ def _decibels(power):
 
 
 def _or_none(decibels):
-    return float(decibels) if decibels > -200 else None
+    return round(float(decibels), 2) if decibels > -200 else None
 
 
 @functools.cache
@@ -187,7 +187,7 @@ def _rate(file: AudioFile, seconds: float) -> dict[str, float]:
             continue
     if not ratings:
         return {}
-    means = map(float, np.mean(ratings, 0))
+    means = np.mean(ratings, 0).round(3).tolist()
     return dict(zip(DNSMOS_COLUMNS, means, strict=True))
 
 

@@ -103,10 +103,11 @@ def _check_answers(address):
 
 def _no_cluster(address, error):
     reason = getattr(error, "strerror", None) or str(error)
-    reason = reason.strip().partition("\n")[0].rstrip(".")
+    reason = " ".join(reason.split())[:200].rstrip(".")
     return UserError(
-        f"There is no Ray cluster at {address} ({reason}); start one with ray "
-        "start --head, or leave --address out."
+        f"No Ray cluster lets us in at {address} ({reason}); check the address "
+        "and, if it has one, its token (RAY_AUTH_TOKEN), or leave --address "
+        "out to use this machine alone."
     )
 
 

@@ -117,7 +117,7 @@ def describe(cost: Cost, device: str, price: float | None = None) -> str:
     time            50.0 h (2.1 days)
     GPU hours       400 (800 at 2 each)
     loader cores    31
-    storage         2.00 TB
+    storage         2.0 TB
     network         500 MB/s (4.0 Gbit/s) while it runs
     """
     spent = ""
@@ -127,7 +127,9 @@ def describe(cost: Cost, device: str, price: float | None = None) -> str:
         "time": f"{cost.hours:.1f} h ({cost.hours / 24:.1f} days)",
         f"{device} hours": f"{cost.device_hours:,.0f}{spent}",
         "loader cores": f"{-(-cost.loader_cores // 1):.0f}",
-        "storage": f"{cost.storage / 1e12:.2f} TB",
+        "storage": f"{cost.storage / 1e12:.1f} TB"
+        if cost.storage >= 1e12
+        else f"{cost.storage / 1e9:.0f} GB",
         "network": f"{cost.network / 1e6:,.0f} MB/s "
         f"({cost.network * 8 / 1e9:.1f} Gbit/s) while it runs",
     }

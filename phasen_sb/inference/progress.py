@@ -94,10 +94,13 @@ class _Lines:
 
     def __init__(self, stream):
         self._stream = stream
+        self._last = ""
 
     def write(self, text):
-        if text := text.strip("\r\n "):
+        text = text.strip("\r\n ")
+        if text and text != self._last:
             self._stream.write(f"{text}\n")
+            self._last = text
 
     def flush(self):
         self._stream.flush()

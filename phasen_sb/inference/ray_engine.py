@@ -8,6 +8,7 @@ that always kills its worker would be retried for ever there, or take its
 block's other rows with it.)
 """
 
+import logging
 import os
 import socket
 from collections import Counter
@@ -22,6 +23,8 @@ from phasen_sb.errors import UserError
 from phasen_sb.inference.outcomes import FAILED, Outcome
 from phasen_sb.inference.output_files import remove_partials
 from phasen_sb.inference.ray_worker import FileWorker
+
+logger = logging.getLogger(__name__)
 
 #: Workers that may die over a file before it counts as failed.
 ATTEMPTS = 3
@@ -255,11 +258,12 @@ class _Workers:
         return any(pair for _, pair in self._running.values())
 
     def _give_again(self, pair):
+        source, target = pair
         self._deaths[pair] += 1
         if self._deaths[pair] < ATTEMPTS:
             self._again.append(pair)
+            logger.warning(f"A worker died over {source}, which is repeated.")
             return
-        source, target = pair
         remove_partials(target)
         yield Outcome(
             source,

@@ -18,7 +18,10 @@ RUN_OPTIONS = {field.name for field in fields(RunOptions)}
 OF_OTHERS = {"nproc_per_node", "help", "models", "enhance_model", "MaskNet"} | {
     "N_batch",
     "N_epochs",
+    "array",
+    "cpus-per-task",
     "dynamic_mixing",
+    "head",
     "history_portion",
     "mse_weight",
     "number_of_samples",

@@ -36,7 +36,7 @@ def test_command_line(capsys):
     main("archive --hours 1e6 --cores 1000 --format wav".split())
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "time            68.4 h (2.9 days)"
-    assert len(lines) == 4 and lines[2] == "storage         230.40 TB"
+    assert len(lines) == 4 and lines[2] == "storage         230.4 TB"
     for words in (
         "archive",
         "training --hours 0",

@@ -74,11 +74,11 @@ def connect(address: str | None = None) -> Iterator[Cluster]:
             '--engine ray needs Ray; install it with: pip install "phasen_sb'
             '[scale]".'
         ) from error
+    _check_answers(address)
     if ray.is_initialized():  # as in a notebook
         yield Cluster(ray.cluster_resources(), elastic=True)
         return
     options: dict[str, Any] = {}
-    _check_answers(address)
     if address == LOCAL:
         options = {
             "include_dashboard": False,

@@ -82,6 +82,7 @@ class MagnitudeMask(nn.Module):
                 attention=attention,
                 attention_channels=attention_channels,
                 frequency_transform=frequency_transform,
+                initialization=initialization,
             )
             for _ in range(blocks)
         )

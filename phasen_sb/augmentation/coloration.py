@@ -22,9 +22,9 @@ class Coloration(Effect):
         Share of the signals.
     sample_rate : int
         Of the signals (Hz).
-    spread : float
+    spread : float, optional
         Standard deviation of the curve's levels, which are drawn an octave
-        apart (dB).
+        apart (dB); 4 by default.
     limit_probability : float
         Share of the changed signals whose band is limited.
     limit_low, limit_high : float
@@ -44,7 +44,7 @@ class Coloration(Effect):
         self,
         probability: float,
         sample_rate: int = 16000,
-        spread: float = 4.0,
+        spread: float | None = None,
         limit_probability: float = 0.2,
         limit_low: float = 3000.0,
         limit_high: float = 7500.0,
@@ -53,7 +53,7 @@ class Coloration(Effect):
     ):
         super().__init__(probability)
         self.sample_rate = sample_rate
-        self.spread = spread
+        self.spread = 4.0 if spread is None else spread
         self.limit_probability = limit_probability
         self.limit = (limit_low, limit_high)
         self.tilt = (tilt_low, tilt_high)

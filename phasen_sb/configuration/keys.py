@@ -168,6 +168,12 @@ KEYS = {
         "Share of remixed utterances, and of noises, with the timbre of "
         "another voice or microphone."
     ),
+    "coloration_spread": _number(
+        "Standard deviation of the levels that coloration gives to octaves "
+        "(dB); null: 4.",
+        low=0,
+        optional=True,
+    ),
     "reverberation_probability": _remix_share(
         "Share of remixed utterances in a room, which the target keeps."
     ),
@@ -293,7 +299,8 @@ KEYS = {
         "Limits the mask: sigmoid to 1, softplus not at all."
     ),
     "initialization": _text(
-        "identity: the untrained network nearly passes its input; or default."
+        "identity: the untrained network nearly passes its input; steady: so "
+        "it does, and its attention is nearly constant; or default."
     ),
     "input_power": _number(
         "Magnitudes are raised to it before the network sees them.", low=0

@@ -18,7 +18,11 @@ from torch import nn
 from phasen_sb.errors import UserError, choose
 from phasen_sb.network.frame_memory import FrameMemory
 from phasen_sb.network.gate import gate
-from phasen_sb.network.initialization import delta_kernel, open_gate
+from phasen_sb.network.initialization import (
+    delta_kernel,
+    open_gate,
+    steady_attention,
+)
 from phasen_sb.network.layers import (
     Conv2d,
     ConvNormAct,
@@ -54,6 +58,8 @@ class FrequencyTransformBlock(nn.Module):
         Frames that the attention's convolution spans, odd.
     causal : bool
         Whether the attention sees no later frames.
+    initialization : str
+        ``steady``: the attention starts nearly constant; others: PyTorch's.
 
     Raises
     ------
@@ -75,6 +81,7 @@ class FrequencyTransformBlock(nn.Module):
         attention: str = "channel",
         attention_kernel: int = 9,
         causal: bool = False,
+        initialization: str = "default",
     ):
         super().__init__()
         self.attention = choose("attention", attention, ATTENTIONS)
@@ -89,6 +96,9 @@ class FrequencyTransformBlock(nn.Module):
             (attention_kernel, 1),
             FrameConv,
             causal=causal,
+            norm_initializer=(
+                steady_attention if initialization == "steady" else None
+            ),
         )
         self.transform = Linear(n_bins, n_bins, bias=False)
         self.join = ConvNormAct(2 * channels, channels, (1, 1), JointConv)
@@ -148,7 +158,8 @@ class InformationCommunication(nn.Module):
     target_channels : int
         Channels of the stream that is gated.
     initialization : str
-        ``identity``: the gate starts open; ``default``: PyTorch's.
+        ``identity`` or ``steady``: the gate starts open; ``default``:
+        PyTorch's.
 
     Example
     -------
@@ -168,7 +179,7 @@ class InformationCommunication(nn.Module):
             source_channels,
             target_channels,
             (1, 1),
-            initializer=open_gate if initialization == "identity" else None,
+            initializer=None if initialization == "default" else open_gate,
         )
 
     def forward(
@@ -196,12 +207,12 @@ class PhaseConv(nn.Module):
     norm_first : bool
         Normalise before the convolution instead of after it.
     initialization : str
-        ``identity``: two channels pass; ``default``: PyTorch's.
+        ``identity`` or ``steady``: two channels pass; ``default``: PyTorch's.
     causal : bool
         Whether the kernel ends at the frame that it computes, instead of
         being centred there.
     delay : int
-        Frames by which the ``identity`` initialisation delays what passes.
+        Frames by which that initialisation delays what passes.
 
     Raises
     ------
@@ -238,7 +249,7 @@ class PhaseConv(nn.Module):
             )
         self.norm_first = norm_first
         initializer = None
-        if initialization == "identity":
+        if initialization != "default":
             initializer = partial(delta_kernel, delay=delay)
         self.conv = Conv2d(
             in_channels, out_channels, kernel_size, initializer, causal

@@ -38,7 +38,8 @@ class AmplitudeHead(nn.Module):
     activation : str or None
         Of the mask, ``sigmoid`` or ``softplus``; None: complex mask.
     initialization : str
-        ``identity``: the mask starts near one; ``default``: PyTorch's.
+        ``identity`` or ``steady``: the mask starts near one; ``default``:
+        PyTorch's.
     causal : bool
         Whether the recurrence runs forward only.
 
@@ -73,7 +74,7 @@ class AmplitudeHead(nn.Module):
         initializer = None
         if activation is not None:
             choose("mask_activation", activation, tuple(MASK_ACTIVATIONS))
-        if initialization == "identity":
+        if initialization != "default":
             initializer = near_one_complex_mask
             if activation is not None:
                 initializer = NearOneMask(activation)

@@ -7,9 +7,16 @@ nearly constant gates, so that the first estimate of the clean phase is the
 noisy phase. All other weights start at random, some scaled down, so that
 gradients reach them from the first step.
 
+``steady`` does the same, and begins with nearly constant attention. Otherwise
+frequency transformation blocks multiply activations by weights that grow with
+them, so that six of them amplify what is unusual without bound: batch norms
+hide that from the loss in training, but not in evaluation. A training of a few
+dozen steps does not find smaller weights by itself.
+
 Each function changes a layer in place after PyTorch's own initialisation;
-:class:`phasen_sb.network.layers.Conv2d` and
-:class:`phasen_sb.network.layers.Linear` call it at every reset.
+:class:`phasen_sb.network.layers.Conv2d`,
+:class:`phasen_sb.network.layers.Linear` and
+:class:`phasen_sb.network.norms.BatchNorm` call it at every reset.
 """
 
 from collections.abc import Sequence
@@ -28,7 +35,7 @@ GATE_BIAS = 1.5
 #: Of the mask's last layer: sigmoid(3) = 0.953, softplus(0.541) = 1.
 MASK_BIAS = {"sigmoid": 3.0, "softplus": 0.541}
 
-INITIALIZATIONS = ("identity", "default")
+INITIALIZATIONS = ("identity", "steady", "default")
 
 
 @torch.no_grad()
@@ -90,6 +97,13 @@ def open_gate(conv: nn.Conv2d) -> None:
     """Makes ``tanh(conv(x))`` nearly constant, positive and trainable."""
     conv.weight *= LEAK
     conv.bias.fill_(GATE_BIAS)
+
+
+@torch.no_grad()
+def steady_attention(norm: nn.Module) -> None:
+    """Makes the attention, ``relu(norm(x))``, nearly one."""
+    norm.weight *= LEAK
+    norm.bias.fill_(1.0)
 
 
 class NearOneMask:

@@ -257,6 +257,8 @@ class ConvNormAct(nn.Module):
     causal : bool
         Whether the kernel ends at the frame that it computes, instead of
         being centred there.
+    norm_initializer : callable, optional
+        As of :class:`phasen_sb.network.norms.BatchNorm`.
 
     Example
     -------
@@ -275,11 +277,12 @@ class ConvNormAct(nn.Module):
         conv: type[Conv2d] = Conv2d,
         folded: bool = False,
         causal: bool = False,
+        norm_initializer: Callable[[nn.Module], None] | None = None,
     ):
         super().__init__()
         self.folded = folded
         self.conv = conv(in_channels, out_channels, kernel_size, causal=causal)
-        self.norm = BatchNorm(out_channels)
+        self.norm = BatchNorm(out_channels, initializer=norm_initializer)
 
     def forward(
         self,

@@ -5,6 +5,7 @@ Valid frames are those of
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +38,9 @@ class BatchNorm(nn.Module):
         Added to the variance.
     momentum : float
         Weight of the newest batch in the running statistics.
+    initializer : callable, optional
+        Called with the norm at each reset, after scales were set to one and
+        shifts to zero.
 
     Example
     -------
@@ -45,12 +49,19 @@ class BatchNorm(nn.Module):
     torch.Size([2, 4, 10, 17])
     """
 
+    initializer: Callable[[nn.Module], None] | None = None
+
     def __init__(
-        self, num_features: int, eps: float = 1e-5, momentum: float = 0.1
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        initializer: Callable[[nn.Module], None] | None = None,
     ):
         super().__init__()
         self.eps = eps
         self.momentum = momentum
+        self.initializer = initializer
         self.weight = nn.Parameter(torch.empty(num_features))
         self.bias = nn.Parameter(torch.empty(num_features))
         self.register_buffer("running_mean", torch.empty(num_features))
@@ -58,11 +69,16 @@ class BatchNorm(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Sets scale one, shift zero and standard running statistics."""
+        """Sets scale one, shift zero and standard running statistics.
+
+        The initializer, if there is one, may set other scales and shifts.
+        """
         nn.init.ones_(self.weight)
         nn.init.zeros_(self.bias)
         self.running_mean.zero_()
         self.running_var.fill_(1.0)
+        if self.initializer is not None:
+            self.initializer(self)
 
     def forward(
         self, x: torch.Tensor, valid: torch.Tensor | None = None

@@ -109,8 +109,8 @@ class PHASEN(nn.Module):
         Ablation: False leaves the amplitude stream alone, which then predicts
         a complex mask.
     initialization : str
-        ``identity``: untrained, the network returns its input; ``default``:
-        PyTorch's.
+        ``identity``: untrained, the network returns its input; ``steady``:
+        and its attention is nearly constant; ``default``: PyTorch's.
     causal : bool
         Whether no layer sees later frames than ``lookahead_frames`` allow.
     lookahead_frames : int
@@ -250,7 +250,7 @@ class PHASEN(nn.Module):
                     pairwise(channels), phase_stem_kernels, delays, strict=True
                 )
             )
-            delta = delta_kernel if initialization == "identity" else None
+            delta = None if initialization == "default" else delta_kernel
             self.phase_head = Conv2d(
                 phase_channels, 2, (1, 1), initializer=delta
             )

@@ -48,7 +48,7 @@ class TwoStreamBlock(nn.Module):
     phase_to_amplitude : bool
         Whether the phase stream gates the amplitude stream.
     initialization : str
-        ``identity`` or ``default``.
+        ``identity``, ``steady`` or ``default``.
     causal : bool
         Whether no layer sees later frames.
 
@@ -87,6 +87,7 @@ class TwoStreamBlock(nn.Module):
                 attention_channels,
                 attention,
                 causal=causal,
+                initialization=initialization,
             )
 
         def convolution(kernel):

@@ -205,6 +205,24 @@ def test_colours_keep_time_and_limit_the_band():
     assert heard.abs().argmax() == 8000
 
 
+def test_colours_spread_by_4_db_unless_told_otherwise():
+    click = torch.zeros(1, 16000)
+    click[0, 0] = 1
+    usual, wide = (
+        20
+        * torch.fft.rfft(
+            Coloration(1, spread=spread, limit_probability=0)(
+                click, torch.Generator().manual_seed(0)
+            ),
+            32000,
+        )
+        .abs()
+        .log10()
+        for spread in (None, 8.0)
+    )
+    assert torch.allclose(2 * usual, wide, atol=0.3)
+
+
 def test_pauses_keep_a_stretch_around_the_loudest_moment():
     waves = torch.full((64, 16000), 0.5)
     waves[:, 8000] = 1

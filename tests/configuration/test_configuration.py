@@ -260,7 +260,7 @@ def test_key_that_nothing_reads(tmp_path):
         ),
         (
             ["--hiss_probability=0.5", "--remix_probability=0"],
-            "remix_probability is 0, so that hiss_probability would",
+            "remix_probability is 0, so that coloration_probability, hiss_prob",
         ),
         (["--metrics", "[stoi]"], "metrics lacks pesq_wb"),
         (["--metrics", "[pesq_wb, stoy]"], "stoy"),

@@ -41,6 +41,7 @@ VARIANTS = {
     "no_a2p": {"amplitude_to_phase": False},
     "no_p2a": {"phase_to_amplitude": False, "attention": "bin"},
     "no_exchange": {"amplitude_to_phase": False, "phase_to_amplitude": False},
+    "steady": {"initialization": "steady", "input_power": 0.3},
     "neighbours": {"filter_kernel": [3, 5], "phase_norm": "frame"},
     "one_stream": {"two_streams": False},
     "one_stream_gru": {"two_streams": False, "recurrent": "gru"},
@@ -108,7 +109,8 @@ def test_untrained_seed_network_returns_its_input():
 
 
 @pytest.mark.parametrize(
-    "name", ["paper", "paper_global", "softplus", "no_exchange", "one_stream"]
+    "name",
+    ["paper", "paper_global", "softplus", "no_exchange", "steady", "one_stream"],
 )
 def test_untrained_variants_return_their_input(name):
     options = VARIANTS[name]
@@ -116,6 +118,38 @@ def test_untrained_variants_return_their_input(name):
     torch.manual_seed(0)
     net = PHASEN(**{**options, **width, "recurrent_units": 20})
     assert_returns_its_input(net, hop=10 if "paper" in name else 6.25)
+
+
+def amplify(initialization):
+    """How much stronger activations get if the network's input is doubled.
+
+    Measured behind the last block, in evaluation mode, relative to statistics
+    of that input.
+    """
+    torch.manual_seed(0)
+    net = PHASEN(32, 8, 4, initialization=initialization, recurrent_units=4)
+    x = noise(2, 40, 17, 2)
+    norm = net.blocks[-1].amplitude[-1].join.norm
+    seen = []
+    norm.register_forward_pre_hook(lambda _, args: seen.append(args[0].std()))
+    with torch.no_grad():
+        for _ in range(60):
+            net(x)
+        net.eval()(x)
+        net(2 * x)
+    return float(seen[-1] / seen[-2])
+
+
+def test_steady_attention_does_not_amplify_strong_input_without_bound():
+    assert amplify("identity") > 50
+    assert 1.5 < amplify("steady") < 8
+    with torch.no_grad():
+        net = PHASEN(32, 8, 4, initialization="steady", recurrent_units=4)
+        norm = net.blocks[0].amplitude[0].weigh.norm
+        norm.weight.fill_(3.0)
+        norm.reset_parameters()
+    assert torch.equal(norm.weight, torch.full((8,), 0.1))
+    assert torch.equal(norm.bias, torch.ones(8))
 
 
 def test_default_initialisation_is_no_identity():

@@ -27,6 +27,14 @@ OPTIONS = {
     "metrics": "[pesq_wb]",
     "pictured_utterances": 0,
     "number_of_epochs": 2,
+    # sample.yaml's values of that time
+    "lr": 0.0004,
+    "lr_final_share": 0.3,
+    "initialization": "identity",
+    "remix_snr_high": 20,
+    "speed_probability": 0.0,
+    "coloration_probability": 0.0,
+    "coloration_spread": "null",
 }
 
 

@@ -108,10 +108,10 @@ def test_untrained_seed_network_returns_its_input():
     assert_returns_its_input(PHASEN(), hop=6.25)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["paper", "paper_global", "softplus", "no_exchange", "steady", "one_stream"],
-)
+UNTRAINED = "paper paper_global softplus no_exchange steady one_stream"
+
+
+@pytest.mark.parametrize("name", UNTRAINED.split())
 def test_untrained_variants_return_their_input(name):
     options = VARIANTS[name]
     width = {"amplitude_channels": 12, "phase_channels": 6, "dense_units": 60}

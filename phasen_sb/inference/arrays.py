@@ -41,9 +41,14 @@ def to_signal(wave: np.ndarray | torch.Tensor) -> np.ndarray:
 def to_channels(wave: np.ndarray | torch.Tensor) -> np.ndarray:
     """Turns ``[..., samples]`` into ``[channels, samples]`` with full scale 1.
 
-    As :func:`to_signal`, of any shape that has an axis.
+    As :func:`to_signal`, of any shape that has a channel.
     """
     _check_type(wave)
+    if not wave.shape or 0 in wave.shape[:-1]:
+        raise UserError(
+            f"The waveform has the shape {list(wave.shape)}; it needs a "
+            "channel, or at least an axis."
+        )
     dtype = _dtype(wave)
     if dtype not in FULL_SCALE and "float" not in dtype:
         raise UserError(

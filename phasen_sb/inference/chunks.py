@@ -8,11 +8,12 @@ give.
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+
+from phasen_sb.utils.torch_threads import thread_pool
 
 Read = Callable[[int], np.ndarray]
 Process = Callable[[np.ndarray, int], np.ndarray]
@@ -102,13 +103,8 @@ def _process(read, ranges, process, at_a_time):
     chunks = _read_chunks(read, ranges)
     threads = torch.get_num_threads()
     together = len(ranges) - len(ranges) % at_a_time if at_a_time > 1 else 0
-    pool = ThreadPoolExecutor(
-        at_a_time,
-        initializer=torch.set_num_threads,
-        initargs=(max(1, threads // at_a_time),),
-    )
     waiting = deque()
-    try:
+    with thread_pool(at_a_time, max(1, threads // at_a_time)) as pool:
         for number in range(len(ranges)):
             while number + len(waiting) < together and len(waiting) < at_a_time:
                 waiting.append(pool.submit(process, *next(chunks)))
@@ -116,10 +112,6 @@ def _process(read, ranges, process, at_a_time):
                 yield waiting.popleft().result()
             else:
                 yield process(*next(chunks))
-    finally:
-        pool.shutdown(cancel_futures=True)
-        # Threads that torch starts later would inherit the workers' number.
-        torch.set_num_threads(threads)
 
 
 def _read_chunks(read, ranges):

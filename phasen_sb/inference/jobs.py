@@ -6,7 +6,7 @@ import stat
 import sys
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -20,6 +20,7 @@ from phasen_sb.errors import UserError
 from phasen_sb.inference.enhancer import Enhancer
 from phasen_sb.inference.paths import name_residual
 from phasen_sb.inference.reports import EnhancedFile
+from phasen_sb.utils.torch_threads import thread_pool
 
 logger = logging.getLogger(__name__)
 
@@ -100,20 +101,13 @@ def _run(work, pairs, jobs, stop):
         for pair in pairs:
             yield pair, attempt(pair)
         return
-    threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(
-        jobs,
-        initializer=torch.set_num_threads,
-        initargs=(max(1, threads // jobs),),
-    )
-    try:
-        futures = {pool.submit(attempt, pair): pair for pair in pairs}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    finally:
-        stop.set()
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
+    with thread_pool(jobs, max(1, torch.get_num_threads() // jobs)) as pool:
+        try:
+            futures = {pool.submit(attempt, pair): pair for pair in pairs}
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            stop.set()
 
 
 class _Bar:

@@ -7,6 +7,7 @@ Global layer norms, if it has any, are given the recording's statistics
 
 from collections.abc import Callable, Iterator
 from copy import copy
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -72,7 +73,7 @@ class RecordingEnhancer:
         """
         channels = len(statistics.levels.overall)
         seconds = CHUNK_LIMIT // (rate * channels) - 2 * plan.context
-        plan = ChunkPlan(max(1, min(plan.step, seconds)), plan.context)
+        plan = replace(plan, step=max(1, min(plan.step, seconds)))
         at_a_time = 1
         if self._on_cpu and not self._divides_time:
             at_a_time = min(torch.get_num_threads(), MOST_CHUNKS)

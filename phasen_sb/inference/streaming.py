@@ -11,6 +11,7 @@ from phasen_sb.errors import UserError
 from phasen_sb.inference.arrays import Wave, from_signal, to_channels
 from phasen_sb.models.enhancer import RUNNING, PhasenEnhancer
 from phasen_sb.signals.streaming_stft import StreamingISTFT, StreamingSTFT
+from phasen_sb.utils.hardware import choose_hardware
 
 
 class StreamingEnhancer:
@@ -66,7 +67,7 @@ class StreamingEnhancer:
                 "was trained with a causal network and with normalize: "
                 "running, such as hparams/phasen_live.yaml."
             )
-        if block_samples < 1 or block_samples != int(block_samples):
+        if not (block_samples >= 1 and block_samples % 1 == 0):
             raise UserError(
                 f"block_samples is {block_samples}; it must be a whole "
                 "number, at least 1."
@@ -104,8 +105,10 @@ class StreamingEnhancer:
         Raises
         ------
         phasen_sb.errors.UserError
-            If there is no such model, or it needs the whole utterance.
+            If there is no such model or device, or the model needs the whole
+            utterance.
         """
+        device = choose_hardware(device, "fp32")["device"]
         model = PhasenEnhancer.from_pretrained(source, trust)
         return cls(model.to(device), block_samples)
 
@@ -167,9 +170,7 @@ class StreamingEnhancer:
             those of the last block.
         """
         wave = to_channels(block)
-        if self._like is None:
-            self._like = block[..., :0]
-        elif block.shape[:-1] != self._like.shape[:-1]:
+        if self._like is not None and block.shape[:-1] != self._like.shape[:-1]:
             raise UserError(
                 f"The block has the shape {list(block.shape)}, but the "
                 f"streams are {list(self._like.shape[:-1])}; call reset() "
@@ -180,6 +181,8 @@ class StreamingEnhancer:
                 f"The block has {wave.shape[1]} samples; they must be a "
                 f"multiple of block_samples, {self.block_samples}."
             )
+        if self._like is None:
+            self._like = block[..., :0]
         wave = np.nan_to_num(wave, posinf=0.0, neginf=0.0)
         window = self.model.stft.window
         x = torch.from_numpy(wave).to(self._device(), window.dtype)

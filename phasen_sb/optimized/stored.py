@@ -110,16 +110,8 @@ class StoredFloat24(Stored):
     """A stream of fp32, stored as 24-bit floats: three quarters of the memory.
 
     Values have 16 significant bits instead of 24. That changes the network's
-    results about as much as another order of summation does.
-
-    Arguments
-    ---------
-    grid : Grid
-        The tiles.
-    bins : int
-        Frequency bins, F.
-    channels : int
-        Channels, C.
+    results about as much as another order of summation does. Arguments are
+    those of :class:`phasen_sb.optimized.stored.Stored`, but for the type.
     """
 
     def __init__(self, grid: Grid, bins: int, channels: int):
@@ -134,14 +126,7 @@ class StoredFloat24(Stored):
 class Float24Part(StoredPart):
     """A part of a stream of 24-bit floats.
 
-    Arguments
-    ---------
-    stored : StoredFloat24
-        The stream.
-    part : Part
-        The part.
-    reach : int
-        Frames on either side of the part that are read, too, as they are now.
+    Arguments are those of :class:`phasen_sb.optimized.stored.StoredPart`.
     """
 
     def __init__(self, stored: StoredFloat24, part: Part, reach: int):

@@ -3,14 +3,16 @@
 PyTorch's own threads divide each layer, thousands of times a second, and wait
 for each other each time. Where other work takes a core from one of them, all
 wait. Here each thread computes its part of the recording through many layers,
-with no parallel region inside, and who waits sleeps.
+with no parallel region inside, and threads that wait sleep.
 """
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import torch
+
+from phasen_sb.utils.torch_threads import set_own_threads, thread_pool
 
 
 class Workers:
@@ -36,21 +38,19 @@ class Workers:
         self._pool = None
 
     def __enter__(self):
-        if self.before > 1:
-            torch.set_num_threads(1)
-        if self.count > 1:
-            self._pool = ThreadPoolExecutor(
-                self.count - 1,
-                initializer=torch.set_num_threads,
-                initargs=(1,),
-            )
+        with ExitStack() as stack:
+            if self.before > 1:
+                stack.callback(set_own_threads, self.before)
+                set_own_threads(1)
+            if self.count > 1:
+                self._pool = stack.enter_context(
+                    thread_pool(self.count - 1, threads=1)
+                )
+            self._exit = stack.pop_all()
         return self
 
-    def __exit__(self, *_):
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-        if self.before > 1:
-            torch.set_num_threads(self.before)
+    def __exit__(self, *error):
+        self._exit.__exit__(*error)
 
     def map(self, function: Callable, items: Iterable) -> list[Any]:
         """Calls a function with each item; returns the results in order."""
@@ -60,7 +60,7 @@ class Workers:
         inference = torch.is_inference_mode_enabled()
 
         def call(item):
-            # What PyTorch records is a matter of the thread.
+            # Each thread has a mode of its own.
             with torch.inference_mode(inference), torch.no_grad():
                 return function(item)
 

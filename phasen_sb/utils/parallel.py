@@ -1,10 +1,10 @@
 """Work on many files at once."""
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
-import torch
 from speechbrain.utils.parallel import get_available_cpu_count, parallel_map
+
+from phasen_sb.utils.torch_threads import thread_pool
 
 
 def process_files(
@@ -22,12 +22,8 @@ def process_files(
     bar. The results are in the order of the items.
     """
     jobs = get_available_cpu_count() if jobs is None else max(1, int(jobs))
-    threads = torch.get_num_threads()
-    # One thread of torch each, so that they do not compete for CPUs.
-    pool = ThreadPoolExecutor(
-        jobs, initializer=torch.set_num_threads, initargs=(1,)
-    )
-    try:
+    # So that threads of PyTorch do not compete for CPUs.
+    with thread_pool(jobs, threads=1) as pool:
         return list(
             parallel_map(
                 function,
@@ -41,7 +37,3 @@ def process_files(
                 },
             )
         )
-    finally:
-        pool.shutdown(cancel_futures=True)
-        # Threads that torch starts later would inherit the workers' number.
-        torch.set_num_threads(threads)

@@ -132,11 +132,18 @@ def test_wrong_blocks_are_named():
     model = build("speechbrain")
     with pytest.raises(ValueError, match="block_samples is 0"):
         StreamingEnhancer(model, 0)
+    with pytest.raises(ValueError, match="block_samples is nan"):
+        StreamingEnhancer(model, float("nan"))
+    with pytest.raises(ValueError, match="device 'gpu' cannot be used"):
+        StreamingEnhancer.from_pretrained("model", "gpu")
     stream = StreamingEnhancer(model, 64)
     with pytest.raises(ValueError, match="no signal yet"):
         stream.flush()
+    for shape in ((), (0, 64)):
+        with pytest.raises(ValueError, match="needs a channel"):
+            stream.process(np.zeros(shape))
     with pytest.raises(ValueError, match="65 samples.*block_samples, 64"):
-        stream.process(noise(2, 65))
-    stream.process(noise(2, 64))
+        stream.process(noise(1, 65))
+    stream.process(noise(2, 64))  # what was refused did not begin
     with pytest.raises(ValueError, match=r"\[3, 64\], but .* \[2\]; call"):
         stream.process(noise(3, 64))

@@ -1,6 +1,7 @@
 """The tiled network computes what the plain network computes."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -83,17 +84,31 @@ def with_threads(model, x, threads):
 
 @torch.inference_mode()
 def test_threads_compute_without_parallel_regions(monkeypatch):
-    tiled, seen = TiledPHASEN(trained(), tile_frames=[32]), set()
+    tiled, seen = TiledPHASEN(trained(), tile_frames=[32]), {}
     moments = tiled.operations.moments
+    together = threading.Barrier(3, timeout=60)
 
     def observed(tile):
-        seen.add((threading.get_ident(), torch.get_num_threads()))
+        if threading.get_ident() not in seen:
+            seen[threading.get_ident()] = torch.get_num_threads()
+            together.wait()  # fails unless three compute at once
         return moments(tile)
 
     monkeypatch.setattr(tiled.operations, "moments", observed)
     with_threads(tiled, torch.randn(1, 201, 17, 2), 3)
-    assert len({thread for thread, _ in seen}) == 3
-    assert {threads for _, threads in seen} == {1}
+    assert list(seen.values()) == [1, 1, 1]
+
+
+def test_threads_started_meanwhile_are_not_limited():
+    def count(_=None):
+        return torch.get_num_threads()
+
+    def enhance(_):
+        with Workers(2) as workers, ThreadPoolExecutor(1) as other:
+            assert workers.map(count, range(2)) == [1, 1]
+            assert other.submit(count).result() == 3
+
+    with_threads(enhance, None, 3)
 
 
 def test_an_error_in_a_thread_is_raised_and_threads_restored():
@@ -211,6 +226,10 @@ def test_the_environment_chooses_kernels(monkeypatch):
     list_kinds = library.list_kinds.__wrapped__
     monkeypatch.setenv("PHASEN_KERNELS", "none")
     assert list_kinds() == ()
+    monkeypatch.setenv("PHASEN_KERNELS", "")
+    empty = list_kinds()
+    monkeypatch.delenv("PHASEN_KERNELS")
+    assert list_kinds() == empty
     monkeypatch.setenv("PHASEN_KERNELS", "off")
     with pytest.raises(UserError, match="PHASEN_KERNELS is 'off'; set it to"):
         list_kinds()

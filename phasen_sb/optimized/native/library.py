@@ -161,7 +161,7 @@ def list_kinds() -> tuple[Kind, ...]:
     wanted = os.environ.get("PHASEN_KERNELS")
     if wanted == "none":
         return ()
-    if wanted is None:
+    if not wanted:  # a variable that is empty is as good as unset
         kinds = [kind for choice in CHOICES.values() for kind in choice]
         return tuple(kind for kind in kinds if is_supported(kind))
     if wanted not in CHOICES:

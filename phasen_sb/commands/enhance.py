@@ -88,13 +88,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--jobs",
         type=int,
         metavar="N",
-        help="files at a time (default: 1, which uses all cores too; with "
-        "--engine ray one for each GPU, or each core)",
+        help="files at a time (default: 1 on a CPU, which uses all cores too, "
+        "32 for each GPU; with --engine ray one for each GPU, or each core)",
     )
     parser.add_argument(
         "--device",
         metavar="NAME",
-        help="cpu, cuda, cuda:1, ... (default: CUDA if there is any)",
+        help="cpu, cuda, cuda:1, ..., or several GPUs: cuda:0,cuda:1 "
+        "(default: CUDA if there is any)",
     )
     parser.add_argument(
         "--precision",

@@ -61,19 +61,20 @@ def process_in_chunks(
     process: Process,
     plan: ChunkPlan,
     at_a_time: int = 1,
+    divides_threads: bool = True,
 ) -> Iterator[np.ndarray]:
     """Processes a signal that is read from front to back.
 
     ``read(n)`` returns the next ``[n, channels]``; ``process`` maps such a
     chunk, and the index of its first sample, to a result of the same shape;
     ``rate`` is in Hz. So many chunks are processed at a time, by threads that
-    share the number of threads of PyTorch. Yields consecutive parts of the
-    result, ``samples`` long in all. Where overlapping chunks agree, the result
-    is exactly theirs.
+    share the number of threads of PyTorch, unless ``divides_threads`` is false
+    because others compute. Yields consecutive parts of the result, ``samples``
+    long in all. Where overlapping chunks agree, the result is exactly theirs.
     """
     half = round(plan.fade * rate / 2)
     ranges = list(plan.ranges(samples, rate))
-    results = _process(read, ranges, process, at_a_time)
+    results = _process(read, ranges, process, at_a_time, divides_threads)
     tail = None
     for number, ((start, _), result) in enumerate(
         zip(ranges, results, strict=True)
@@ -94,17 +95,23 @@ def process_in_chunks(
         tail = result[end - start : end - start + 2 * half]
 
 
-def _process(read, ranges, process, at_a_time):
+def _process(read, ranges, process, at_a_time, divides_threads):
     """Yields the results of all chunks in order.
 
-    Those that are left over are processed one after the other, with all
-    threads.
+    If they divide threads, those that are left over are processed one after the
+    other, with all threads.
     """
     chunks = _read_chunks(read, ranges)
-    threads = torch.get_num_threads()
-    together = len(ranges) - len(ranges) % at_a_time if at_a_time > 1 else 0
+    together, threads = len(ranges), 1
+    if divides_threads:
+        together -= together % at_a_time
+        threads = max(1, torch.get_num_threads() // at_a_time)
+    at_a_time = min(at_a_time, together)
+    if at_a_time <= 1:
+        yield from (process(*chunk) for chunk in chunks)
+        return
     waiting = deque()
-    with thread_pool(at_a_time, max(1, threads // at_a_time)) as pool:
+    with thread_pool(at_a_time, threads) as pool:
         for number in range(len(ranges)):
             while number + len(waiting) < together and len(waiting) < at_a_time:
                 waiting.append(pool.submit(process, *next(chunks)))

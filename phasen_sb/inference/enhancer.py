@@ -38,7 +38,11 @@ from phasen_sb.models.enhancer import RUNNING, PhasenEnhancer
 from phasen_sb.models.loading import read_model
 from phasen_sb.signals.level import measure_level
 from phasen_sb.utils.files import name_partial, remove_partial
-from phasen_sb.utils.hardware import choose_hardware
+from phasen_sb.utils.hardware import choose_devices
+
+#: Files at a time, for each device that enhances batches: while some wait for
+#: it, others are read and written.
+FILES_OF_DEVICE = 32
 
 
 class Enhancer(WaveformEnhancement):
@@ -54,8 +58,9 @@ class Enhancer(WaveformEnhancement):
     ---------
     *args, **kwargs
         Of ``WaveformEnhancement``: ``modules`` with the ``enhance_model``,
-        ``hparams`` with its ``sample_rate`` (Hz), ``run_opts`` with ``device``
-        and ``precision``.
+        ``hparams`` with its ``sample_rate`` (Hz) and, optionally, several
+        ``devices`` that share the work, ``run_opts`` with ``device`` (the first
+        of them) and ``precision``.
 
     Example
     -------
@@ -77,7 +82,7 @@ class Enhancer(WaveformEnhancement):
         self._recordings = RecordingEnhancer(
             self.mods.enhance_model,
             self.sample_rate,
-            self.device,
+            getattr(self.hparams, "devices", (self.device,)),
             self.precision,
         )
 
@@ -85,6 +90,13 @@ class Enhancer(WaveformEnhancement):
     def sample_rate(self) -> int:
         """The model's sample rate (Hz)."""
         return self.hparams.sample_rate
+
+    @property
+    def files_at_a_time(self) -> int:
+        """How many files are best enhanced at a time: on GPUs, batches."""
+        if not self._recordings.has_batches:
+            return 1
+        return FILES_OF_DEVICE * len(self._recordings.devices)
 
     @classmethod
     def from_pretrained(
@@ -104,8 +116,8 @@ class Enhancer(WaveformEnhancement):
             training run, or a model's name on the Hugging Face hub. By
             default the model that ships with the package.
         device : str, optional
-            ``cpu``, ``cuda``, ``cuda:1``, ``mps``; by default CUDA if there
-            is any.
+            ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or several, such as
+            ``cuda:0,cuda:1``; by default CUDA if there is any.
         precision : str
             ``fp32``, ``bf16``, or ``auto``: bf16 where hardware computes it.
         chunk_seconds : int
@@ -130,7 +142,7 @@ class Enhancer(WaveformEnhancement):
         >>> enhancer.enhance(np.random.randn(16000), sample_rate=16000).shape
         (16000,)
         """
-        options = choose_hardware(device, precision)
+        devices, precision = choose_devices(device, precision)
         if chunk_seconds < 1:
             raise UserError(
                 f"chunk_seconds is {chunk_seconds}; it must be at least 1."
@@ -141,9 +153,10 @@ class Enhancer(WaveformEnhancement):
             {"enhance_model": model.build()},
             {
                 "sample_rate": rate,
+                "devices": devices,
                 "audio_normalizer": AudioNormalizer(rate),
             },
-            options,
+            {"device": devices[0], "precision": precision},
         )
         enhancer.source = model.source if source is None else str(source)
         enhancer.plan = ChunkPlan(int(chunk_seconds))

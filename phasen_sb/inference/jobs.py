@@ -39,7 +39,7 @@ class JobReport:
 def enhance_files(
     enhancer: Enhancer,
     pairs: Sequence[tuple[Path, Path]],
-    jobs: int = 1,
+    jobs: int | None = None,
     overwrite: bool = False,
     progress: bool | None = None,
     resume: bool = True,
@@ -48,10 +48,11 @@ def enhance_files(
     """Enhances files; one that fails does not stop the others.
 
     ``pairs`` are inputs and outputs, ``jobs`` is how many files are enhanced at
-    a time, and ``options`` are those of
-    :meth:`phasen_sb.Enhancer.enhance_file`. An output that exists and is no
-    older than its input is kept, unless ``overwrite``; without ``resume`` an
-    output that exists is an error. By default a progress bar is shown on
+    a time, by default one on a CPU and many on GPUs, longer ones first, and
+    ``options`` are those of :meth:`phasen_sb.Enhancer.enhance_file`. An output
+    that exists and is no older than its input is kept, unless ``overwrite``;
+    without ``resume`` an output that exists is an error. By default a progress
+    bar is shown on
     terminals only.
     """
     report = JobReport()
@@ -62,9 +63,13 @@ def enhance_files(
             report.kept.append(target)
         else:
             waiting.append((source, target))
+    seconds = {source: _seconds(source) for source, _ in waiting}
+    jobs = min(jobs or enhancer.files_at_a_time, max(1, len(waiting)))
+    if jobs > 1:  # files of similar length share batches
+        waiting.sort(key=lambda pair: -seconds[pair[0]])
     stop = threading.Event()
     disable = None if progress is None else not progress
-    with _Bar(sum(_seconds(source) for source, _ in waiting), disable) as bar:
+    with _Bar(sum(seconds.values()), disable) as bar:
 
         def advance(seconds):
             if stop.is_set():

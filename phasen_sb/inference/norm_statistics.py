@@ -8,7 +8,7 @@ chunk.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ from torch import nn
 
 from phasen_sb.network.norms import GlobalLayerNorm
 from phasen_sb.optimized.norms import GlobalMoments
+from phasen_sb.signals.padding import clear_padded_frames
 
 
 @dataclass
@@ -61,7 +62,7 @@ class NormStatistics:
     >>> moments = {}
     >>> with statistics.measure(moments), torch.no_grad():
     ...     _ = norm(torch.tensor([0.0, 2.0]).view(1, 1, 1, 2))
-    >>> with statistics.use(moments), torch.no_grad():
+    >>> with statistics.use([moments]), torch.no_grad():
     ...     norm(torch.full((1, 1, 1, 2), 3.0)).flatten()
     tensor([2., 2.])
     """
@@ -85,14 +86,18 @@ class NormStatistics:
     def measure(self, moments: dict[str, Moments]) -> Iterator[None]:
         """Adds the statistics of each call and normalises by those so far.
 
-        ``moments`` are those of one recording, empty at its start.
+        ``moments`` are those of one recording, empty at its start; calls have
+        one waveform.
         """
-        with self._with(moments, measuring=True):
+        with self._with([moments], measuring=True):
             yield
 
     @contextmanager
-    def use(self, moments: dict[str, Moments]) -> Iterator[None]:
-        """Normalises by measured moments, or by each call's own if empty."""
+    def use(self, moments: Sequence[dict[str, Moments]]) -> Iterator[None]:
+        """Normalises by measured moments, or by each call's own if empty.
+
+        There is one dict for each waveform of a batch; all are empty, or none.
+        """
         with self._with(moments, measuring=False):
             yield
 
@@ -116,7 +121,9 @@ class NormStatistics:
             moments = self._moments(name, measured)
             if moments is None:
                 return None
-            return _normalise(module, x, moments).to(output.dtype)
+            valid = inputs[1] if len(inputs) > 1 else None
+            out = clear_padded_frames(_normalise(module, x, moments), valid)
+            return out.to(output.dtype)
 
         return normalise
 
@@ -125,24 +132,35 @@ class NormStatistics:
             moments = self._moments(name, lambda: output)
             if moments is None:
                 return None
+            (moments,) = moments  # waveforms are enhanced one by one
             return moments.count, moments.mean, moments.var
 
         return replace
 
     def _moments(self, name, measured):
-        """The recording's moments at a norm; None: a call's own are used."""
-        recording = getattr(self._thread, "moments", None)
-        if recording is None:
+        """The recordings' moments at a norm; None: a call's own are used."""
+        recordings = getattr(self._thread, "moments", None)
+        if not recordings:
             return None
         if self._thread.measuring:
-            recording.setdefault(name, Moments()).add(*measured())
-        return recording.get(name)
+            recordings[0].setdefault(name, Moments()).add(*measured())
+        if name not in recordings[0]:
+            return None
+        return [recording[name] for recording in recordings]
 
 
 def _normalise(module, x, moments):
-    spread = moments.var
-    if module.unbiased:
-        spread *= moments.count / (moments.count - 1)
-    scale = module.weight * (spread + module.eps) ** -0.5
-    x = (x - moments.mean) * scale[:, None, None]
+    factors = []
+    for one in moments:
+        spread = one.var
+        if module.unbiased:
+            spread *= one.count / (one.count - 1)
+        factors.append((spread + module.eps) ** -0.5)
+    mean, factor = (
+        torch.tensor(values, dtype=x.dtype)
+        .to(x.device, non_blocking=True)
+        .view(-1, 1, 1, 1)
+        for values in ([one.mean for one in moments], factors)
+    )
+    x = (x - mean) * (factor * module.weight[:, None, None])
     return x + module.bias[:, None, None]

@@ -1,11 +1,15 @@
 """Enhances a recording of any rate, channel count and length.
 
-All that is assumed of the model: it maps ``[1, samples]`` at its own rate.
+All that is assumed of the model: it maps ``[1, samples]`` at its own rate. On
+devices other than the CPU a PHASEN enhances chunks in batches, see
+:mod:`phasen_sb.inference.batching`.
 Global layer norms, if it has any, are given the recording's statistics
 (:class:`phasen_sb.inference.norm_statistics.NormStatistics`).
 """
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 
@@ -13,9 +17,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from phasen_sb.inference.batching import BatchedModel
 from phasen_sb.inference.chunks import ChunkPlan, process_in_chunks
+from phasen_sb.inference.device_model import DeviceModel
 from phasen_sb.inference.model_rate import run_at_model_rate
-from phasen_sb.inference.norm_statistics import NormStatistics
 from phasen_sb.inference.recording_statistics import (
     RecordingStatistics,
     replace_non_finite,
@@ -25,27 +30,37 @@ from phasen_sb.optimized import is_optimizable, optimize
 #: Most samples of a chunk, all channels together: 64 channels at 192 kHz get
 #: shorter chunks than mono speech.
 CHUNK_LIMIT = 2**25
-#: Most chunks that are enhanced at a time, which take memory each.
+#: Most chunks that a CPU enhances at a time, which take memory each.
 MOST_CHUNKS = 2
+#: Chunks that wait for each device, of all recordings together, where there are
+#: batches, and the audio (s) of a batch at most.
+CHUNKS_OF_DEVICE = 16
+BATCH_SECONDS = 240
 
 
 class RecordingEnhancer:
     """Runs a model over recordings, a chunk at a time.
 
-    The model is on ``device``, has the sample rate ``sample_rate`` (Hz) and
-    maps waveforms ``[B, samples]`` to a tuple that begins with the enhanced
-    ones. The precision is ``fp32`` or ``bf16``.
+    The model is on the first of the ``devices``, has the sample rate
+    ``sample_rate`` (Hz) and maps waveforms ``[B, samples]`` to a tuple that
+    begins with the enhanced ones. The precision is ``fp32`` or ``bf16``.
     """
 
     def __init__(
-        self, model: nn.Module, sample_rate: int, device: str, precision: str
+        self,
+        model: nn.Module,
+        sample_rate: int,
+        devices: Sequence[str],
+        precision: str,
     ):
         self.sample_rate = sample_rate
-        self.device = device
-        self.precision = precision
-        self._on_cpu = torch.device(device).type == "cpu"
+        self.devices = tuple(devices)
+        #: Whether chunks are enhanced in batches.
+        self.has_batches = self.devices != ("cpu",)
+        self._active = 0  # recordings
+        self._lock = threading.Lock()
         # The threads of an optimized model share a chunk.
-        self._divides_time = self._on_cpu and is_optimizable(model)
+        self._divides_time = not self.has_batches and is_optimizable(model)
         if self._divides_time:
             model = optimize(model, precision)
         self._normalize = getattr(model, "normalize", False) is True
@@ -53,8 +68,20 @@ class RecordingEnhancer:
             # The level is that of the whole recording, not of a chunk.
             model = copy(model)
             model.normalize = False
-        self._model = model
-        self._norms = NormStatistics(model)
+        # Without centering no frame contains the end.
+        stft = getattr(model, "stft", None)
+        self._padding = 0
+        if stft is not None and not stft.center:
+            self._padding = stft.win_length
+        self._model = self._place(model, precision)
+
+    def _place(self, model, precision) -> DeviceModel | BatchedModel:
+        if not self.has_batches:
+            return DeviceModel(model, "cpu", precision, copies=False)
+        return BatchedModel(
+            [DeviceModel(model, name, precision) for name in self.devices],
+            BATCH_SECONDS * self.sample_rate,
+        )
 
     def enhance(
         self,
@@ -74,13 +101,10 @@ class RecordingEnhancer:
         channels = len(statistics.levels.overall)
         seconds = CHUNK_LIMIT // (rate * channels) - 2 * plan.context
         plan = replace(plan, step=max(1, min(plan.step, seconds)))
-        at_a_time = 1
-        if self._on_cpu and not self._divides_time:
-            at_a_time = min(torch.get_num_threads(), MOST_CHUNKS)
         may_repeat = _may_repeat(statistics)
         moments = [{} for _ in range(channels)]
         whole = len(list(plan.ranges(statistics.samples, rate))) == 1
-        if self._norms and not whole and strength != 0:
+        if self._model.has_global_norms and not whole and strength != 0:
             moments = self._measure_norms(statistics, plan)
 
         def read_finite(count):
@@ -96,21 +120,45 @@ class RecordingEnhancer:
                 if may_repeat[i] and np.array_equal(channel, chunk[:, i - 1]):
                     result[:, i] = result[:, i - 1]
                     continue
-                with self._norms.use(moments[i]):
-                    change = run_at_model_rate(
-                        lambda low, i=i: self._compute_change(
-                            low, statistics.levels, i, start
-                        ),
-                        channel,
-                        rate,
-                        self.sample_rate,
-                    )
+                change = run_at_model_rate(
+                    lambda low, i=i: self._compute_change(
+                        low, statistics.levels, i, start, moments[i]
+                    ),
+                    channel,
+                    rate,
+                    self.sample_rate,
+                )
                 result[:, i] = channel + strength * change
             return result
 
-        yield from process_in_chunks(
-            read_finite, statistics.samples, rate, process, plan, at_a_time
-        )
+        with self._count_active() as active:
+            yield from process_in_chunks(
+                read_finite,
+                statistics.samples,
+                rate,
+                process,
+                plan,
+                self._choose_at_a_time(active),
+                divides_threads=not self.has_batches,
+            )
+
+    @contextmanager
+    def _count_active(self):
+        """Counts the recordings that are enhanced at this moment."""
+        with self._lock:
+            self._active += 1
+        try:
+            yield self._active
+        finally:
+            with self._lock:
+                self._active -= 1
+
+    def _choose_at_a_time(self, active):
+        if self.has_batches:
+            return max(1, CHUNKS_OF_DEVICE * len(self.devices) // active)
+        if self._divides_time:
+            return 1
+        return min(torch.get_num_threads(), MOST_CHUNKS)
 
     def _measure_norms(self, statistics, plan):
         """Measures the moments of the norms' inputs, for each channel."""
@@ -128,10 +176,11 @@ class RecordingEnhancer:
                 )
                 for number, excerpt in enumerate(statistics.excerpts[..., i])
             ]
-            with self._norms.measure(moments[i]):
-                for group in range(groups):
-                    # Each group has excerpts from all over the recording.
-                    self._run(np.concatenate(parts[group::groups]))
+            for group in range(groups):
+                # Each group has excerpts from all over the recording.
+                wave = np.concatenate(parts[group::groups])
+                if wave.any():
+                    self._model.measure_norms(self._load(wave), moments[i])
         return moments
 
     def _condition(self, wave, levels, channel, start):
@@ -142,39 +191,29 @@ class RecordingEnhancer:
         wave, _ = levels.split_audible(wave, channel)
         return wave / levels.curve(channel, start, len(wave))
 
-    def _compute_change(self, wave, levels, channel, start):
+    def _compute_change(self, wave, levels, channel, start, moments):
         """What enhancement adds to ``[samples]`` at the model's rate."""
         if not self._normalize:
-            return self._run(wave)
+            return self._run(wave, moments)
         wave, infrasound = levels.split_audible(wave, channel)
         scale = levels.curve(channel, start, len(wave))
-        change = self._run(wave / scale) * scale
+        change = self._run(wave / scale, moments) * scale
         offsets = levels.reject_noise(channel, start, wave, wave + change)
         if offsets is not None:
             scale = levels.curve(channel, start, len(wave), offsets)
-            change = self._run(wave / scale) * scale
+            change = self._run(wave / scale, moments) * scale
         return change - infrasound
 
-    def _run(self, wave):
+    def _run(self, wave, moments):
         """What the model adds to ``[samples]``."""
         if not wave.any():
             return np.zeros_like(wave)
-        x = torch.from_numpy(wave.astype(np.float32))[None]
-        stft = getattr(self._model, "stft", None)
-        if stft is not None and not stft.center:
-            # Without centering no frame contains the end.
-            x = torch.nn.functional.pad(x, (0, stft.win_length))
-        precision = torch.autocast(
-            torch.device(self.device).type,
-            torch.bfloat16,
-            enabled=self.precision == "bf16",
-        )
-        with torch.inference_mode(), precision:
-            x = x.to(self.device)
-            # Relative to the model's own input, in its precision: exactly
-            # zero where it changes nothing.
-            change = (self._model(x)[0] - x)[0, : len(wave)]
-        return change.double().cpu().numpy()
+        change = self._model.enhance(self._load(wave), moments)
+        return change[: len(wave)].double().numpy()
+
+    def _load(self, wave):
+        x = torch.from_numpy(wave.astype(np.float32))
+        return torch.nn.functional.pad(x, (0, self._padding))
 
 
 def _may_repeat(statistics):

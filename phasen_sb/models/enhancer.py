@@ -6,15 +6,18 @@ end and network and drops into SpeechBrain's ``WaveformEnhancement``.
 
 import math
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
+from speechbrain.processing import features
 from torch import nn
 
 from phasen_sb.errors import UserError, choose
 from phasen_sb.models.loading import read_model
-from phasen_sb.signals.istft import ISTFT
+from phasen_sb.signals.conv_stft import ConvISTFT
+from phasen_sb.signals.istft import ISTFT, overlap_add
 from phasen_sb.signals.level import measure_level
 from phasen_sb.signals.padding import clear_padding, count_frames, count_samples
 from phasen_sb.signals.running_level import (
@@ -240,7 +243,7 @@ class PhasenEnhancer(nn.Module):
     def _synthesise(self, spectrogram, frames, counts, samples):
         if counts is None:
             return self._inverse(spectrogram, samples)
-        if spectrogram.device.type != "cpu" and isinstance(self.istft, ISTFT):
+        if spectrogram.device.type != "cpu" and self._find_overlap_add():
             return self._synthesise_at_once(
                 spectrogram, frames, counts, samples
             )
@@ -257,10 +260,18 @@ class PhasenEnhancer(nn.Module):
         """The same without a loop, which would synchronise with the GPU."""
         index = torch.arange(spectrogram.shape[1], device=frames.device)
         valid = (index < frames[:, None])[..., None]
+        add = self._find_overlap_add()
         with torch.autocast(spectrogram.device.type, enabled=False):
-            wave = self.istft.overlap_add(spectrogram.float(), samples, valid)
+            wave = add(spectrogram.float(), samples, valid)
         index = torch.arange(samples, device=counts.device)
         return wave.masked_fill(index >= counts[:, None], 0.0)
+
+    def _find_overlap_add(self):
+        if isinstance(self.istft, (ISTFT, ConvISTFT)):
+            return self.istft.overlap_add
+        if type(self.istft) is features.ISTFT:
+            return partial(overlap_add, self.istft)
+        return None
 
     def _inverse(self, spectrogram, samples):
         with torch.autocast(spectrogram.device.type, enabled=False):

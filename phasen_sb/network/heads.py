@@ -11,6 +11,7 @@ from phasen_sb.errors import choose
 from phasen_sb.network.frame_memory import FrameMemory
 from phasen_sb.network.initialization import NearOneMask, near_one_complex_mask
 from phasen_sb.network.layers import ConvNormAct, Linear
+from phasen_sb.network.unpacked_recurrence import UnpackedRecurrence
 
 RECURRENT_LAYERS = {"lstm": nn.LSTM, "gru": nn.GRU}
 MASK_ACTIVATIONS = {"sigmoid": torch.sigmoid, "softplus": nn.Softplus()}
@@ -132,11 +133,23 @@ class AmplitudeHead(nn.Module):
             return x
         return MASK_ACTIVATIONS[self.activation](x)
 
+    def avoid_packing(self) -> None:
+        """Prepares padded batches that do not wait for a GPU.
+
+        Results are the same. The weights are copied: for a network that is not
+        trained any more.
+        """
+        if self.recurrent.bidirectional:
+            self.unpacked = UnpackedRecurrence(self.recurrent)
+            self.unpacked.to(self.recurrent.weight_ih_l0.device)
+
     def _recur(self, x, valid, memory):
         if memory is not None:
             return memory.recur(self.recurrent, x)
         if valid is None or not self.recurrent.bidirectional:
             return self.recurrent(x)[0]
+        if hasattr(self, "unpacked"):
+            return self.unpacked(x, valid)
         # Packed, so that the backward direction starts at each utterance's
         # own last frame.
         packed = pack_padded_sequence(

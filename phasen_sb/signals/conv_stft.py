@@ -222,12 +222,27 @@ class ConvISTFT(_ConvFourier):
         torch.Tensor
             ``[B, samples]``
         """
-        frames = x.shape[1]
+        return self.overlap_add(x, sig_length)
+
+    def overlap_add(
+        self,
+        x: torch.Tensor,
+        sig_length: int | None = None,
+        valid: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Does what ``forward`` does, for utterances of different lengths.
+
+        Of ``valid`` (``[B, T, 1]``), True are the frames that an utterance
+        has. Neither the others nor their windows are added.
+        """
         with torch.autocast(x.device.type, enabled=False):
+            square = self.window.square()[None, None]
+            ones = square.new_ones(1, 1, x.shape[1])
+            if valid is not None:
+                x = x.masked_fill(~valid[..., None], 0.0)
+                ones = valid.transpose(1, 2).to(square.dtype)
             x = torch.cat(x.float().unbind(-1), dim=2).transpose(1, 2)
             wave = F.conv_transpose1d(x, self.weight, stride=self.hop_length)
-            square = self.window.square()[None, None]
-            ones = square.new_ones(1, 1, frames)
             envelope = F.conv_transpose1d(ones, square, stride=self.hop_length)
             wave = (wave / (envelope + self.epsilon)).squeeze(1)
         wave = wave[:, self._pad_left :]

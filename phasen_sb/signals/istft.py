@@ -28,7 +28,7 @@ class ISTFT(features.ISTFT):
     def forward(
         self, x: torch.Tensor, sig_length: int | None = None
     ) -> torch.Tensor:
-        """Synthesises waveforms; see :meth:`phasen_sb.ISTFT.overlap_add`."""
+        """Synthesises waveforms, on a GPU by ``overlap_add``."""
         if x.device.type == "cpu" or x.dim() != 4 or not self.onesided:
             return super().forward(x, sig_length)
         return self.overlap_add(x, sig_length)
@@ -41,61 +41,82 @@ class ISTFT(features.ISTFT):
     ) -> torch.Tensor:
         """Does on any device what ``forward`` does on a GPU.
 
-        Arguments
-        ---------
-        x : torch.Tensor
-            ``[B, T, F, 2]``, real and imaginary part.
-        sig_length : int, optional
-            Samples to return: cut, or filled with zeros, at the end.
-        valid : torch.Tensor, optional
-            ``[B, T, 1]``, True on the frames that an utterance has. Neither
-            the others nor their windows are added.
-
-        Returns
-        -------
-        torch.Tensor
-            ``[B, samples]``
-
-        Raises
-        ------
-        ValueError
-            If ``n_fft`` does not match the bins, or is shorter than the
-            window.
+        See :func:`phasen_sb.signals.istft.overlap_add`.
         """
-        n_fft = self.n_fft or 2 * (x.shape[2] - 1)
-        if x.shape[2] != n_fft // 2 + 1 or self.win_length > n_fft:
-            raise ValueError(
-                f"n_fft is {n_fft}; it must be {2 * (x.shape[2] - 1)} for the "
-                f"{x.shape[2]} bins of the spectrogram, and at least as long "
-                f"as the window, {self.win_length}."
-            )
-        left = (n_fft - self.win_length) // 2
-        right = n_fft - self.win_length - left
-        window = F.pad(self.window.to(x.device), (left, right))
-        frames = torch.fft.irfft(torch.complex(x[..., 0], x[..., 1]), n_fft)
-        squares = window.square().expand(1, x.shape[1], n_fft)
-        if valid is not None:
-            frames = frames.masked_fill(~valid, 0.0)
-            squares = squares * valid
-        length = n_fft + (x.shape[1] - 1) * self.hop_length
-        wave, envelope = (
-            F.fold(
-                values.transpose(1, 2),
-                output_size=(1, length),
-                kernel_size=(1, n_fft),
-                stride=(1, self.hop_length),
-            )[:, 0, 0]
-            for values in (frames * window, squares)
+        return overlap_add(self, x, sig_length, valid)
+
+
+def overlap_add(
+    istft: features.ISTFT,
+    x: torch.Tensor,
+    sig_length: int | None = None,
+    valid: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Synthesises waveforms as SpeechBrain's ``ISTFT`` does, on any device.
+
+    Arguments
+    ---------
+    istft : speechbrain.processing.features.ISTFT
+        The inverse STFT, one-sided.
+    x : torch.Tensor
+        ``[B, T, F, 2]``, real and imaginary part.
+    sig_length : int, optional
+        Samples to return: cut, or filled with zeros, at the end.
+    valid : torch.Tensor, optional
+        ``[B, T, 1]``, True on the frames that an utterance has. Neither the
+        others nor their windows are added.
+
+    Returns
+    -------
+    torch.Tensor
+        ``[B, samples]``
+
+    Raises
+    ------
+    ValueError
+        If ``n_fft`` does not match the bins, or is shorter than the window.
+
+    Example
+    -------
+    >>> stft, istft = features.STFT(16000), features.ISTFT(16000)
+    >>> x = torch.randn(2, 12345)
+    >>> torch.allclose(overlap_add(istft, stft(x), 12345), x, atol=1e-5)
+    True
+    """
+    n_fft = istft.n_fft or 2 * (x.shape[2] - 1)
+    if x.shape[2] != n_fft // 2 + 1 or istft.win_length > n_fft:
+        raise ValueError(
+            f"n_fft is {n_fft}; it must be {2 * (x.shape[2] - 1)} for the "
+            f"{x.shape[2]} bins of the spectrogram, and at least as long "
+            f"as the window, {istft.win_length}."
         )
-        margin = n_fft // 2 if self.center else 0
-        inside = slice(margin, length - margin)
-        if sig_length is not None:
-            inside = slice(margin, margin + sig_length)
-        # torch.istft refuses to divide by less.
-        wave = wave[:, inside] / envelope[:, inside].clamp(min=1e-11)
-        if sig_length is None:
-            return wave
-        return F.pad(wave, (0, sig_length - wave.shape[1]))
+    left = (n_fft - istft.win_length) // 2
+    right = n_fft - istft.win_length - left
+    window = F.pad(istft.window.to(x.device), (left, right))
+    frames = torch.fft.irfft(torch.complex(x[..., 0], x[..., 1]), n_fft)
+    squares = window.square().expand(1, x.shape[1], n_fft)
+    if valid is not None:
+        frames = frames.masked_fill(~valid, 0.0)
+        squares = squares * valid
+    length = n_fft + (x.shape[1] - 1) * istft.hop_length
+    wave, envelope = (
+        F.fold(
+            values.transpose(1, 2),
+            output_size=(1, length),
+            kernel_size=(1, n_fft),
+            stride=(1, istft.hop_length),
+        )[:, 0, 0]
+        for values in (frames * window, squares)
+    )
+    margin = n_fft // 2 if istft.center else 0
+    inside = slice(margin, length - margin)
+    if sig_length is not None:
+        inside = slice(margin, margin + sig_length)
+    # torch.istft refuses to divide by less.
+    wave = wave[:, inside] / envelope[:, inside].clamp(min=1e-11)
+    if sig_length is None:
+        return wave
+    return F.pad(wave, (0, sig_length - wave.shape[1]))
 
 
 def synthesise_frames(

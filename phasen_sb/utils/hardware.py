@@ -95,6 +95,36 @@ def choose_hardware(device: str | None, precision: str) -> dict[str, str]:
     return {"device": device, "precision": precision}
 
 
+def choose_devices(
+    devices: str | None, precision: str
+) -> tuple[tuple[str, ...], str]:
+    """Chooses devices, and the precision that all of them compute.
+
+    ``devices`` names one or, with commas, several. Otherwise this is
+    :func:`choose_hardware`; it also raises a UserError if the devices differ
+    in kind.
+
+    Example
+    -------
+
+    >>> choose_devices("cpu,cpu", "fp32")
+    (('cpu', 'cpu'), 'fp32')
+    """
+    names = [None]
+    if devices is not None:
+        names = [name.strip() for name in str(devices).split(",")]
+    chosen = [choose_hardware(name, precision) for name in names]
+    found = tuple(options["device"] for options in chosen)
+    if len({name.partition(":")[0] for name in found}) > 1:
+        raise UserError(
+            f"The devices {devices!r} are of different kinds; give several of "
+            "one, such as cuda:0,cuda:1."
+        )
+    precisions = {options["precision"] for options in chosen}
+    # What one of them cannot compute, none does.
+    return found, "fp32" if "fp32" in precisions else precisions.pop()
+
+
 def _device(name):
     if name is None:
         return "cuda:0" if torch.cuda.is_available() else "cpu"

@@ -4,7 +4,14 @@ import pytest
 import torch
 from speechbrain.processing import features
 
-from phasen_sb import ISTFT, PHASEN, PhasenEnhancer, sqrt_hann_window
+from phasen_sb import (
+    ISTFT,
+    PHASEN,
+    ConvISTFT,
+    ConvSTFT,
+    PhasenEnhancer,
+    sqrt_hann_window,
+)
 
 
 @pytest.mark.parametrize("samples", [None, 4000, 4321, 5000])
@@ -41,11 +48,20 @@ def test_overlap_add_is_torchs(options, samples):
         assert torch.allclose(*pair, rtol=1e-9, atol=1e-12)
 
 
-def test_padded_batch_at_once():
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        (features.STFT, ISTFT),
+        (features.STFT, features.ISTFT),
+        (ConvSTFT, ConvISTFT),
+    ],
+    ids=["ours", "speechbrain", "convolutions"],
+)
+def test_padded_batch_at_once(kinds):
     torch.manual_seed(0)
     # This window begins with a zero.
     options = {"n_fft": 400, "window_fn": sqrt_hann_window}
-    front_end = features.STFT(16000, **options), ISTFT(16000, **options)
+    front_end = [kind(16000, **options) for kind in kinds]
     network = PHASEN(400, 4, 2, 1, recurrent_units=4, dense_units=8)
     enhancer = PhasenEnhancer(*front_end, network).eval()
     padded = (
@@ -62,7 +78,7 @@ def test_padded_batch_at_once():
         torch.autograd.grad(wave.square().sum(), padded[0])[0]
         for wave in (together, plain)
     ]
-    assert torch.allclose(*gradients, atol=1e-6)
+    assert torch.allclose(*gradients, atol=1e-5)
 
 
 def test_sizes_that_do_not_fit_are_refused():

@@ -161,7 +161,8 @@ class SpeechLevelMeter:
         self._filters = [_HighPass(f, rate, channels) for f in _BANDS]
         self._frame = _count_frame(rate)
         self._rest = np.zeros((0, channels))
-        self._steps = []
+        # Powers of frames that later windows begin with.
+        self._powers = np.zeros((0, channels))
         self._windows = []
 
     def add(self, block: np.ndarray) -> None:
@@ -178,15 +179,19 @@ class SpeechLevelMeter:
     def _add_piece(self, block):
         audible, speech = (band.filter(block) for band in self._filters)
         self._audible += np.square(audible).sum(0)
-        self._rest = np.concatenate([self._rest, speech])
+        speech = np.concatenate([self._rest, speech])
         step = self._frame * FRAMES_PER_STEP
-        while len(self._rest) >= step:
-            frames = self._rest[:step].reshape(FRAMES_PER_STEP, self._frame, -1)
-            self._rest = self._rest[step:]
-            self._steps.append(np.square(frames).mean(1) + SILENCE_RMS**2)
-            if len(self._steps) == STEPS_PER_WINDOW:
-                self._windows.append(_speech_level(np.concatenate(self._steps)))
-                del self._steps[0]
+        steps = len(speech) // step
+        self._rest = speech[steps * step :]
+        frames = speech[: steps * step].reshape(-1, self._frame, len(speech.T))
+        powers = np.square(frames).mean(1) + SILENCE_RMS**2
+        powers = np.concatenate([self._powers, powers])
+        window = FRAMES_PER_STEP * STEPS_PER_WINDOW
+        starts = range(0, len(powers) - window + 1, FRAMES_PER_STEP)
+        if starts:
+            windows = np.stack([powers[i : i + window] for i in starts])
+            self._windows.extend(_speech_levels(windows))
+        self._powers = powers[FRAMES_PER_STEP * len(starts) :]
 
     def finish(self) -> SpeechLevels:
         """Returns the levels of what was added."""
@@ -218,13 +223,17 @@ class _HighPass:
         return block
 
 
-def _speech_level(powers):
-    """Level (dB) of speech in frames ``[frames, channels]``; NaN if none."""
+def _speech_levels(powers):
+    """Levels (dB) of speech, ``[windows, channels]``; NaN where there is none.
+
+    The powers of frames are ``[windows, frames, channels]``.
+    """
     levels = 10 * np.log10(powers)
-    low, high = np.percentile(levels, (10, 85), axis=0)
+    low, high = np.percentile(levels, (10, 85), axis=1, keepdims=True)
     active = levels > (low + high) / 2
-    count = np.maximum(active.sum(0), 1)
-    level = 10 * np.log10((powers * active).sum(0) / count + SILENCE_RMS**2)
+    low, high = low[:, 0], high[:, 0]
+    count = np.maximum(active.sum(1), 1)
+    level = 10 * np.log10((powers * active).sum(1) / count + SILENCE_RMS**2)
     return np.where(high - low < LEAST_RANGE, np.nan, level - PAUSES)
 
 

@@ -48,6 +48,9 @@ from phasen_sb.utils.hardware import (
 )
 from phasen_sb.utils.provenance import provenance
 
+#: Audio in a folder that a GPU enhances (s).
+FOLDER_SECONDS = 2000
+
 
 def run_in_own_process(device: str, function: Callable, *arguments):
     """Calls a function in a fresh process, so that its memory can be measured.
@@ -81,6 +84,9 @@ def plan_workloads(
         for seconds in options.seconds:
             planned += [("enhance", engine, seconds) for engine in engines]
             planned.append(("enhance in chunks", in_chunks, seconds))
+            if not on_cpu:
+                files = max(1, round(FOLDER_SECONDS / seconds))
+                planned.append(("enhance a folder", in_chunks, seconds, files))
         if options.train_batch:
             planned += [("train", engine, *training) for engine in trained]
         rows += [

@@ -54,8 +54,8 @@ def draw_growth(rows: Sequence[Mapping], path: Path) -> None:
     for row in rows:
         if row["task"] in ("train", "load") or row["threads"] != threads:
             continue
-        in_chunks = " in chunks" if row["task"] != "enhance" else ""
-        name = f"{row['engine']}{in_chunks}, {row['precision']}"
+        way = row["task"].removeprefix("enhance")
+        name = f"{row['engine']}{way}, {row['precision']}"
         groups.setdefault(name, []).append(row)
     for name, group in sorted(groups.items()):
         group.sort(key=lambda row: row["seconds"])

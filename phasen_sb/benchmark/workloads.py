@@ -16,13 +16,14 @@ from phasen_sb.benchmark.loading import measure_loading
 from phasen_sb.configuration.recipe import Recipe
 from phasen_sb.errors import UserError
 from phasen_sb.inference.enhancer import Enhancer
+from phasen_sb.inference.jobs import enhance_files
 from phasen_sb.losses.compressed_complex import compressed_complex_loss
 from phasen_sb.losses.objective import Objective
 from phasen_sb.optimized import optimize
 from phasen_sb.signals.conv_stft import ConvSTFT
 from phasen_sb.signals.level import measure_level
 from phasen_sb.training.compilation import compile_network
-from phasen_sb.utils.hardware import PRECISIONS
+from phasen_sb.utils.hardware import PRECISIONS, choose_hardware
 
 SAMPLE_RATE = 16000
 #: A measurement is repeated until it has taken this long (s) ...
@@ -37,8 +38,8 @@ class Workload(NamedTuple):
     """One line of the benchmark."""
 
     #: ``enhance`` (a whole waveform), ``enhance in chunks`` (a file, as
-    #: ``phasen enhance`` does it), ``train`` (a step, forward to update) or
-    #: ``load`` (training data)
+    #: ``phasen enhance`` does it), ``enhance a folder`` (of ``batch`` files),
+    #: ``train`` (a step, forward to update) or ``load`` (training data)
     task: str
     #: ``plain`` modules, ``optimized``, ``compiled`` (in training), ``other``
     #: (the model of a file that the user gives), or ``1 worker`` that loads
@@ -159,8 +160,9 @@ def measure(
         model = optimize(model, workload.precision)
     if workload.task == "enhance":
         return _time(_whole(model, noisy, workload), device)
+    task = _chunked if workload.task == "enhance in chunks" else _folder
     with tempfile.TemporaryDirectory() as folder:
-        return _time(_chunked(model, noisy, workload, Path(folder)), device)
+        return _time(task(model, noisy, workload, Path(folder)), device)
 
 
 def _autocast(workload):
@@ -178,18 +180,38 @@ def _whole(model, noisy, workload):
 
 
 def _chunked(model, noisy, workload, folder):
-    wave = noisy[0].cpu().numpy()
-    soundfile.write(folder / "noisy.wav", wave, SAMPLE_RATE)
-    enhancer = Enhancer(
+    ((source, target),) = _write(noisy, folder)
+    enhancer = _make_enhancer(model, workload)
+    return lambda: enhancer.enhance_file(source, target, overwrite=True)
+
+
+def _folder(model, noisy, workload, folder):
+    pairs = _write(noisy, folder)
+    enhancer = _make_enhancer(model, workload)
+
+    def enhance():
+        report = enhance_files(enhancer, pairs, overwrite=True, progress=False)
+        if report.failed:
+            raise RuntimeError(next(iter(report.failed.values())))
+
+    return enhance
+
+
+def _write(noisy, folder):
+    """Writes files; returns them, each with one for what becomes of it."""
+    pairs = []
+    for number, wave in enumerate(noisy.cpu().numpy()):
+        source = folder / f"{number}.wav"
+        soundfile.write(source, wave, SAMPLE_RATE)
+        pairs.append((source, source.with_suffix(".enhanced.wav")))
+    return pairs
+
+
+def _make_enhancer(model, workload):
+    return Enhancer(
         {"enhance_model": model},
         {"sample_rate": SAMPLE_RATE},
-        run_opts={
-            "device": workload.device,
-            "precision": workload.precision,
-        },
-    )
-    return lambda: enhancer.enhance_file(
-        folder / "noisy.wav", folder / "enhanced.wav", overwrite=True
+        run_opts=choose_hardware(workload.device, workload.precision),
     )
 
 

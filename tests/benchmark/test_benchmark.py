@@ -39,6 +39,7 @@ def small(tmp_path):
         ("enhance", "plain"),
         ("enhance", "optimized"),
         ("enhance in chunks", "optimized"),
+        ("enhance a folder", "plain"),
         ("train", "plain"),
         ("load", "1 worker"),
         ("load", "corpus on device"),
@@ -219,10 +220,12 @@ def test_gpu_has_lines_of_its_own(monkeypatch):
         ("enhance", "plain", "cuda"),
         ("enhance", "other", "cuda"),
         ("enhance in chunks", "plain", "cuda"),
+        ("enhance a folder", "plain", "cuda"),
         ("train", "plain", "cuda"),
         ("train", "compiled", "cuda"),
         ("train", "other", "cuda"),
     ]
+    assert [row.batch for row in rows][:4] == [1, 1, 1, 500]
     assert load == ("load", "1 worker", "cpu")
     assert placed == ("load", "corpus on device", "cuda")
 

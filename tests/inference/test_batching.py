@@ -45,7 +45,7 @@ def build(front_end="speechbrain", center=True, normalize=True, **options):
     }
     network = PHASEN(**settings | options)
     for name, parameter in network.named_parameters():
-        if "norm" in name:
+        if "norm" in name or "filter" in name:  # else nothing to be seen
             nn.init.uniform_(parameter, 0.5, 1.5)
     return PhasenEnhancer(stft, istft, network, normalize).eval()
 
@@ -109,7 +109,8 @@ def enhance_together(batched, waves, gate):
     [
         {},
         {"front_end": "convolutions", "phase_norm": "frame"},
-        {"recurrent": "gru", "phase_norm": "global_unbiased"},
+        {"recurrent": "gru", "phase_norm": "global_unbiased"}
+        | {"filter_kernel": (3, 3)},
         {"two_streams": False, "center": False, "front_end": "convolutions"},
         {"causal": True, "lookahead_frames": 2, "phase_norm": "frame"}
         | {"normalize": "running"},
@@ -129,6 +130,25 @@ def test_a_batch_equals_its_waveforms_alone(options):
         found = changes.read(row, len(wave))
         assert torch.allclose(found, change, atol=2e-5)
     assert not hasattr(model.network.amplitude_head, "unpacked")
+
+
+def test_each_waveform_has_the_norms_of_its_recording():
+    model = build(phase_norm="global_unbiased", two_streams=True)
+    alone = DeviceModel(model, "cpu", "fp32", copies=False)
+    together = DeviceModel(model, "cpu", "fp32")
+    recordings = [noise(5000), noise(5000) ** 3]
+    recordings = [torch.from_numpy(wave).float() for wave in recordings]
+    moments = [{}, {}]
+    for recording, found in zip(recordings, moments, strict=True):
+        together.measure_norms(recording, found)
+    waves = [recordings[0][:4000], recordings[1][:3000]]
+    changes = together.enhance_batch(waves, 4096, moments)
+    for row, wave in enumerate(waves):
+        expected = alone.enhance(wave, moments[row])
+        found = changes.read(row, len(wave))
+        assert torch.allclose(found, expected, atol=2e-5)
+        other = alone.enhance(wave, moments[1 - row])
+        assert not torch.allclose(other, expected, atol=1e-3)
 
 
 def test_what_waits_becomes_a_batch(monkeypatch):

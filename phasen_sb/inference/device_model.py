@@ -150,7 +150,7 @@ class DeviceModel:
         if not self._is_cuda:
             return Changes(changes.cpu(), None)
         changes = changes.to("cpu", non_blocking=True)
-        copied = torch.cuda.Event(blocking=True)  # who waits sleeps
+        copied = torch.cuda.Event(blocking=True)  # waiting threads sleep
         copied.record(torch.cuda.current_stream(self.device))
         self._ends.append(copied)
         return Changes(changes, copied)

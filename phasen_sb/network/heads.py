@@ -134,10 +134,10 @@ class AmplitudeHead(nn.Module):
         return MASK_ACTIVATIONS[self.activation](x)
 
     def avoid_packing(self) -> None:
-        """Prepares padded batches that do not wait for a GPU.
+        """Makes padded batches not synchronise with a GPU.
 
-        Results are the same. The weights are copied: for a network that is not
-        trained any more.
+        Results are the same. The recurrent layer's weights are copied, so this
+        is for a network that is no longer trained.
         """
         if self.recurrent.bidirectional:
             self.unpacked = UnpackedRecurrence(self.recurrent)

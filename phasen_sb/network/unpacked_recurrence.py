@@ -11,8 +11,8 @@ class UnpackedRecurrence(nn.Module):
     """A bidirectional LSTM or GRU that ignores padding.
 
     PyTorch packs padded sequences for these layers, so that the backward
-    direction starts at each sequence's own end. Packing reads the lengths, for
-    which a GPU is waited for. Here a further input, one where frames are
+    direction starts at each sequence's own end. Packing reads the lengths,
+    which synchronises with a GPU. Here a further input, one where frames are
     padded, closes the gate by which a frame enters the state: the backward
     direction reaches the last valid frame with a state of zero.
 

@@ -60,8 +60,9 @@ class ShortOrTiled(Fixed):
 def add_plain(network: PHASEN, tiled: TiledPHASEN) -> Fixed:
     """Adds the plain modules to a tiled network if they may be faster.
 
-    They never are with compiled kernels, nor known to be in bf16; and global
-    layer norms take the statistics of a recording from one of the two alone.
+    With compiled kernels tiles are always faster, in bf16 that has not been
+    measured, and the statistics of a recording, which global layer norms may
+    use, are measured in one of the two networks alone.
 
     Example
     -------

@@ -285,17 +285,16 @@ def _use_threads(arguments, pairs, table, resume):
     from phasen_sb.inference.file_table import tabulate_job
     from phasen_sb.inference.jobs import enhance_files
 
-    jobs = arguments.jobs or 1
     report = enhance_files(
         Enhancer.from_pretrained(**_model_options(arguments)),
         pairs,
-        jobs,
+        arguments.jobs,
         arguments.overwrite,
         resume=resume,
         **_file_options(arguments),
     )
     if table is not None:
-        tabulate_job(table, pairs, report, jobs)
+        tabulate_job(table, pairs, report, arguments.jobs or 1)
     return len(report.kept), list(report.failed.values())
 
 

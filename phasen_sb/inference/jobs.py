@@ -52,8 +52,7 @@ def enhance_files(
     ``options`` are those of :meth:`phasen_sb.Enhancer.enhance_file`. An output
     that exists and is no older than its input is kept, unless ``overwrite``;
     without ``resume`` an output that exists is an error. By default a progress
-    bar is shown on
-    terminals only.
+    bar is shown on terminals only.
     """
     report = JobReport()
     waiting = []

@@ -124,7 +124,7 @@ def test_command_with_shares_and_a_report(tmp_path, capsys):
         assert sentence in capsys.readouterr().err
 
 
-def test_levels_of_a_known_recording(tmp_path):
+def test_levels_of_a_known_recording(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     wave = 0.001 * rng.standard_normal((64000, 2))
     wave[16000:32000] += 0.1 * rng.standard_normal((16000, 2))
@@ -139,6 +139,8 @@ def test_levels_of_a_known_recording(tmp_path):
     assert found["noise_dbfs"] == pytest.approx(-60.5, abs=0.5)
     # 50 frames of the burst, one or two of the clicks.
     assert found["speech_share"] == pytest.approx(51 / 200, abs=0.006)
+    monkeypatch.setattr("phasen_sb.audio.reading.BLOCK_SAMPLES", 1010)
+    assert measure_file(tmp_path / "a.wav") == pytest.approx(found)
     sf.write(tmp_path / "b.wav", np.zeros(800), 16000)
     silent = measure_file(tmp_path / "b.wav")
     assert silent["level_dbfs"] is silent["noise_dbfs"] is None

@@ -47,7 +47,7 @@ if TYPE_CHECKING:  # what editors and type checkers see; tests compare it
     from phasen_sb.augmentation.vocal_tract import VocalTract as VocalTract
     from phasen_sb.data.datasets import make_datasets as make_datasets
     from phasen_sb.data.prepare import prepare_data as prepare_data
-    from phasen_sb.inference.enhancer import Enhancer as Enhancer
+    from phasen_sb.inference.speechbrain_enhancer import Enhancer as Enhancer
     from phasen_sb.inference.streaming import (
         StreamingEnhancer as StreamingEnhancer,
     )

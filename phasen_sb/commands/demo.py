@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
         ) from error
     # Here, so that --help does not import PyTorch.
     from phasen_sb.commands.demo_page import make_page
-    from phasen_sb.inference.enhancer import Enhancer
+    from phasen_sb.inference.speechbrain_enhancer import Enhancer
 
     enhancer = Enhancer.from_pretrained(
         arguments.model, arguments.device, trust=arguments.trust

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from phasen_sb.commands.model_options import add_trust
 from phasen_sb.errors import UserError
-from phasen_sb.inference.chunks import ChunkPlan
+from phasen_sb.inference.chunk_plan import ChunkPlan
 from phasen_sb.inference.job_array import parse_shard, select_shard
+from phasen_sb.utils.start_up import importing
 
 DESCRIPTION = """\
 Removes noise from the speech in audio files: WAV, FLAC, OGG, Opus, MP3, AIFF
@@ -212,15 +213,16 @@ def _copy(source, target):
 
 def _enhance_files(arguments, inputs, output):
     # Here, so that --help does not import PyTorch.
-    from phasen_sb.audio.finding import describe_others
-    from phasen_sb.inference.file_table import FileTable
-    from phasen_sb.inference.paths import (
-        check_residuals,
-        find_inputs,
-        hint_at_media,
-        name_outputs,
-        names_one_file,
-    )
+    with importing():
+        from phasen_sb.audio.finding import describe_others
+        from phasen_sb.inference.file_table import FileTable
+        from phasen_sb.inference.paths import (
+            check_residuals,
+            find_inputs,
+            hint_at_media,
+            name_outputs,
+            names_one_file,
+        )
 
     found, others = find_inputs(inputs, output)
     pairs = name_outputs(found, output, arguments.format)
@@ -281,12 +283,12 @@ def _file_options(arguments):
 
 
 def _use_threads(arguments, pairs, table, resume):
-    from phasen_sb.inference.enhancer import Enhancer
+    from phasen_sb.inference.enhancer import FileEnhancer
     from phasen_sb.inference.file_table import tabulate_job
     from phasen_sb.inference.jobs import enhance_files
 
     report = enhance_files(
-        Enhancer.from_pretrained(**_model_options(arguments)),
+        FileEnhancer.from_pretrained(**_model_options(arguments)),
         pairs,
         arguments.jobs,
         arguments.overwrite,

@@ -1,17 +1,20 @@
-"""Enhancer: clean speech from waveforms and files, of any length and rate."""
+"""Clean speech from waveforms and files, of any length and rate.
+
+``phasen enhance`` uses the class here. The public
+:class:`phasen_sb.Enhancer` is also a class of SpeechBrain, which takes longer
+to import than a short file takes to enhance.
+"""
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
-import torch
-from speechbrain.dataio.preprocess import AudioNormalizer
-from speechbrain.inference.enhancement import WaveformEnhancement
+from torch import nn
 
 from phasen_sb.audio.formats import choose_format
 from phasen_sb.audio.reading import (
@@ -23,7 +26,7 @@ from phasen_sb.audio.reading import (
 from phasen_sb.errors import UserError
 from phasen_sb.inference.arrays import Wave, from_signal, to_signal
 from phasen_sb.inference.attenuation import apply_limit, write_removed
-from phasen_sb.inference.chunks import ChunkPlan
+from phasen_sb.inference.chunk_plan import ChunkPlan
 from phasen_sb.inference.output_files import UNSCALED, OutputFiles
 from phasen_sb.inference.paths import (
     check_output,
@@ -34,9 +37,7 @@ from phasen_sb.inference.paths import (
 from phasen_sb.inference.recording import RecordingEnhancer
 from phasen_sb.inference.recording_statistics import measure_recording
 from phasen_sb.inference.reports import EnhancedFile, PeakMeter
-from phasen_sb.models.enhancer import RUNNING, PhasenEnhancer
 from phasen_sb.models.loading import read_model
-from phasen_sb.signals.level import measure_level
 from phasen_sb.utils.files import name_partial, remove_partial
 from phasen_sb.utils.hardware import choose_devices
 
@@ -44,52 +45,61 @@ from phasen_sb.utils.hardware import choose_devices
 #: it, others are read and written.
 FILES_OF_DEVICE = 32
 
+Kind = TypeVar("Kind", bound="FileEnhancer")
 
-class Enhancer(WaveformEnhancement):
+
+class FileEnhancer:
     """Removes noise from the speech in waveforms and audio files.
 
     Of any sample rate, any number of channels (each enhanced by itself) and
     any length, in constant memory; rate, channels, level and length are kept.
-    :meth:`from_pretrained` loads one. ``enhance_batch``, inherited from
-    SpeechBrain's ``WaveformEnhancement``, enhances a batch at the model's rate
-    as a whole.
+    :meth:`from_pretrained` loads one.
 
     Arguments
     ---------
-    *args, **kwargs
-        Of ``WaveformEnhancement``: ``modules`` with the ``enhance_model``,
-        ``hparams`` with its ``sample_rate`` (Hz) and, optionally, several
-        ``devices`` that share the work, ``run_opts`` with ``device`` (the first
-        of them) and ``precision``.
+    model : torch.nn.Module
+        Maps waveforms ``[B, samples]`` to a tuple that begins with the
+        enhanced ones. It is on the first device, in evaluation mode.
+    sample_rate : int
+        The model's (Hz).
+    devices : sequence of str
+        Such as ``cpu``; several share the work.
+    precision : str
+        ``fp32`` or ``bf16``.
 
     Example
     -------
-    >>> from phasen_sb import PHASEN, ConvISTFT, ConvSTFT
+    >>> from phasen_sb import PHASEN, ConvISTFT, ConvSTFT, PhasenEnhancer
     >>> network = PHASEN(recurrent_units=8, dense_units=8)
     >>> model = PhasenEnhancer(ConvSTFT(16000), ConvISTFT(16000), network)
-    >>> enhancer = Enhancer({"enhance_model": model}, {"sample_rate": 16000})
+    >>> enhancer = FileEnhancer(model.eval(), 16000)
     >>> enhancer.enhance(np.random.randn(2, 1234), 44100).shape
     (2, 1234)
     """
 
-    HPARAMS_NEEDED = ["sample_rate"]
-    MODULES_NEEDED = ["enhance_model"]
+    #: Where the model comes from.
+    source = "untitled model"
+    plan = ChunkPlan()
 
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self.source = "untitled model"
-        self.plan = ChunkPlan()
+    def __init__(
+        self,
+        model: nn.Module,
+        sample_rate: int,
+        devices: Sequence[str] = ("cpu",),
+        precision: str = "fp32",
+    ):
         self._recordings = RecordingEnhancer(
-            self.mods.enhance_model,
-            self.sample_rate,
-            getattr(self.hparams, "devices", (self.device,)),
-            self.precision,
+            model, sample_rate, devices, precision
         )
 
     @property
     def sample_rate(self) -> int:
         """The model's sample rate (Hz)."""
-        return self.hparams.sample_rate
+        return self._recordings.sample_rate
+
+    @classmethod
+    def _of_model(cls, model, sample_rate, devices, precision):
+        return cls(model.to(devices[0]), sample_rate, devices, precision)
 
     @property
     def files_at_a_time(self) -> int:
@@ -100,13 +110,13 @@ class Enhancer(WaveformEnhancement):
 
     @classmethod
     def from_pretrained(
-        cls,
+        cls: type[Kind],
         source: str | os.PathLike | None = None,
         device: str | None = None,
         precision: str = "auto",
         chunk_seconds: int = ChunkPlan.step,
         trust: bool = False,
-    ) -> "Enhancer":
+    ) -> Kind:
         """Loads a model.
 
         Arguments
@@ -129,6 +139,7 @@ class Enhancer(WaveformEnhancement):
         Returns
         -------
         Enhancer
+            Or the class that it is called of.
 
         Raises
         ------
@@ -138,7 +149,7 @@ class Enhancer(WaveformEnhancement):
 
         Example
         -------
-        >>> enhancer = Enhancer.from_pretrained(device="cpu")
+        >>> enhancer = FileEnhancer.from_pretrained(device="cpu")
         >>> enhancer.enhance(np.random.randn(16000), sample_rate=16000).shape
         (16000,)
         """
@@ -148,15 +159,8 @@ class Enhancer(WaveformEnhancement):
                 f"chunk_seconds is {chunk_seconds}; it must be at least 1."
             )
         model = read_model(source, trust)
-        rate = model.description.sample_rate
-        enhancer = cls(
-            {"enhance_model": model.build()},
-            {
-                "sample_rate": rate,
-                "devices": devices,
-                "audio_normalizer": AudioNormalizer(rate),
-            },
-            {"device": devices[0], "precision": precision},
+        enhancer = cls._of_model(
+            model.build(), model.description.sample_rate, devices, precision
         )
         enhancer.source = model.source if source is None else str(source)
         enhancer.plan = ChunkPlan(int(chunk_seconds))
@@ -353,34 +357,6 @@ class Enhancer(WaveformEnhancement):
             remarks=tuple(remarks),
         )
 
-    def mask(self, wave: np.ndarray) -> np.ndarray | None:
-        """Computes the mask that the network estimates for a waveform.
-
-        Arguments
-        ---------
-        wave : np.ndarray
-            ``[samples]`` at the model's sample rate.
-
-        Returns
-        -------
-        np.ndarray or None
-            Magnitude ``[frames, bins]``; None if the model has no mask.
-        """
-        model = self.mods.enhance_model
-        if not isinstance(model, PhasenEnhancer):
-            return None
-        x = torch.from_numpy(wave.astype(np.float32))[None].to(self.device)
-        with torch.inference_mode():
-            if model.normalize is True:
-                x = x / measure_level(x)
-            spectrogram = model.stft(x)
-            if model.normalize == RUNNING:
-                spectrogram = spectrogram / model.follow_level(spectrogram)[0]
-            mask = model.network(spectrogram).mask[0]
-        if mask.dim() == 3:  # complex
-            mask = mask.square().sum(-1).sqrt()
-        return mask.float().cpu().numpy()
-
 
 def _write_scaled(write, target, chosen, enhanced, meter):
     """Writes by way of a float file: the peak is known only at the end."""
@@ -393,3 +369,12 @@ def _write_scaled(write, target, chosen, enhanced, meter):
     finally:
         remove_partial(unscaled)
     return gain
+
+
+def __getattr__(name):
+    """Finds ``Enhancer`` in the module where it once was."""
+    if name == "Enhancer":
+        from phasen_sb.inference.speechbrain_enhancer import Enhancer
+
+        return Enhancer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from phasen_sb.audio.media import measure_seconds
 from phasen_sb.audio.reading import open_audio
 from phasen_sb.errors import UserError
-from phasen_sb.inference.enhancer import Enhancer
+from phasen_sb.inference.enhancer import FileEnhancer
 from phasen_sb.inference.paths import name_residual
 from phasen_sb.inference.reports import EnhancedFile
 from phasen_sb.utils.torch_threads import thread_pool
@@ -37,7 +37,7 @@ class JobReport:
 
 
 def enhance_files(
-    enhancer: Enhancer,
+    enhancer: FileEnhancer,
     pairs: Sequence[tuple[Path, Path]],
     jobs: int | None = None,
     overwrite: bool = False,

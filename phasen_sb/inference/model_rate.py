@@ -15,7 +15,8 @@ from collections.abc import Callable
 
 import numpy as np
 import soxr
-from scipy.signal import butter, sosfilt
+
+from phasen_sb.signals.high_pass import HighPass
 
 QUALITY = "VHQ"
 FRAME_SECONDS = 0.01
@@ -63,11 +64,11 @@ def highest_octave_gain(
     Both signals are ``[samples]``, with ``rate`` in Hz. Each frame has one
     gain, from 0 to 1; it is 1 where nothing changed.
     """
-    high_pass = butter(4, rate / 4, "highpass", fs=rate, output="sos")
     frame = max(1, round(rate * FRAME_SECONDS))
 
     def energy(signal):
-        squares = sosfilt(high_pass, signal) ** 2
+        high_pass = HighPass(4, rate / 4, rate, channels=1)
+        squares = high_pass.filter(signal[:, None])[:, 0] ** 2
         squares = np.pad(squares, (0, -len(squares) % frame))
         frames = squares.reshape(-1, frame).sum(1)
         return np.convolve(frames, [1, 2, 1])[1:-1]

@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import Any
 
 from phasen_sb.errors import UserError
-from phasen_sb.inference.enhancer import Enhancer
+from phasen_sb.inference.enhancer import FileEnhancer
 from phasen_sb.inference.file_measures import try_to_measure
 from phasen_sb.inference.jobs import explain_failure, is_done
 from phasen_sb.inference.outcomes import ENHANCED, FAILED, KEPT, Outcome
@@ -43,7 +43,7 @@ class FileWorker:
     def load(self) -> str | None:
         """Loads the model; returns a sentence if that is not possible."""
         try:
-            self._enhancer = Enhancer.from_pretrained(**self._loading)
+            self._enhancer = FileEnhancer.from_pretrained(**self._loading)
         except UserError as error:
             return f"On {socket.gethostname()}: {error}"
         return None

@@ -16,8 +16,8 @@ active frames, after ITU-T P.56 ("active speech level"), in windows of 2 s.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import butter, sosfilt, sosfiltfilt
 
+from phasen_sb.signals.high_pass import HighPass, design_high_pass
 from phasen_sb.signals.level import SILENCE_RMS
 
 FRAME_SECONDS = 0.02
@@ -101,7 +101,7 @@ class SpeechLevels:
         raised = self.offsets[first : first + count, channel] < 0
         if not raised.any():
             return None
-        high_pass = _HighPass(SPEECH_BAND, self.rate, 2)
+        high_pass = HighPass(2, SPEECH_BAND, self.rate, 2)
         powers = self._measure_frames(
             high_pass.filter(np.stack([before, after], 1))
         )
@@ -135,7 +135,9 @@ class SpeechLevels:
         wave = wave - self.mean[channel]
         if not self.infrasound[channel]:
             return wave, 0.0
-        sos = butter(2, INFRASOUND, "highpass", fs=self.rate, output="sos")
+        from scipy.signal import sosfiltfilt  # slow to import, seldom needed
+
+        sos = design_high_pass(2, INFRASOUND, self.rate)
         audible = sosfiltfilt(sos, wave, padlen=min(len(wave) - 1, 9))
         return audible, wave - audible
 
@@ -158,7 +160,7 @@ class SpeechLevelMeter:
         self._sum = np.zeros(channels)
         self._squares = np.zeros(channels)
         self._audible = np.zeros(channels)
-        self._filters = [_HighPass(f, rate, channels) for f in _BANDS]
+        self._filters = [HighPass(2, f, rate, channels) for f in _BANDS]
         self._frame = _count_frame(rate)
         self._rest = np.zeros((0, channels))
         # Powers of frames that later windows begin with.
@@ -209,18 +211,6 @@ class SpeechLevelMeter:
 
 
 _BANDS = (INFRASOUND, SPEECH_BAND)
-
-
-class _HighPass:
-    """A filter that keeps its state from block to block."""
-
-    def __init__(self, frequency, rate, channels):
-        self._sos = butter(2, frequency, "highpass", fs=rate, output="sos")
-        self._state = np.zeros((len(self._sos), 2, channels))
-
-    def filter(self, block):
-        block, self._state = sosfilt(self._sos, block, 0, self._state)
-        return block
 
 
 def _speech_levels(powers):

@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISREG
 
-import huggingface_hub
 import torch
-from speechbrain.utils.checkpoints import Checkpointer
 from yaml import YAMLError
 
 from phasen_sb.errors import UserError
@@ -125,6 +123,9 @@ def read_run(folder: Path, trust: bool = False) -> StoredModel:
         )
     if not trust:
         check_files(folder)
+    # Exported models load without SpeechBrain, which is slow to import.
+    from speechbrain.utils.checkpoints import Checkpointer
+
     try:
         best = Checkpointer(folder / CHECKPOINTS).find_checkpoint(
             max_key=SELECTION_METRIC
@@ -213,6 +214,8 @@ def _find_folder(source):
     hint = f"did you mean {near}?" if near else "check the path."
     if folder.parent.exists() or not HUB_NAME.fullmatch(str(source)):
         raise UserError(f"There is no folder {folder}; {hint}")
+    import huggingface_hub  # slow to import, and seldom needed
+
     try:
         return Path(
             huggingface_hub.snapshot_download(

@@ -6,7 +6,6 @@ takes a third of the time of a direct convolution and its gradients in fp32.
 """
 
 import torch
-from scipy.fft import next_fast_len
 from torch.autograd.function import once_differentiable
 
 
@@ -29,6 +28,8 @@ class SpectralConvolution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, weight, bias):
+        from scipy.fft import next_fast_len  # enhancing starts without SciPy
+
         taps = weight.shape[3]
         # What wraps around comes from zeros.
         size = max(taps, x.shape[3] + taps // 2)

@@ -3,35 +3,116 @@
 After each synchronisation a GPU is idle until it is given new work.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
-from speechbrain.processing import features
+from torch import nn
+
+from phasen_sb.signals.stft import to_samples
 
 
-class ISTFT(features.ISTFT):
+class ISTFT(nn.Module):
     """SpeechBrain's ``ISTFT``, which on a GPU does not synchronise.
 
     ``torch.istft`` checks whether the summed windows vanish somewhere, for
     which it waits until the GPU has computed them.
 
-    Arguments, shapes and values are SpeechBrain's. Only where the summed
-    windows vanish, a CPU raises ``torch.istft``'s error and a GPU does not.
+    Shapes and values are SpeechBrain's. Only where the summed windows vanish,
+    a CPU raises ``torch.istft``'s error and a GPU does not.
+
+    Arguments
+    ---------
+    sample_rate : int
+        In Hz.
+    n_fft : int, optional
+        Length of the FFT (samples); by default it follows from the bins.
+    win_length, hop_length : float
+        In ms.
+    window_fn : callable
+        Makes the window of so many samples.
+    normalized_stft : bool
+        Ignored, as SpeechBrain does.
+    center : bool
+        Frames are centred on multiples of the hop; else they begin there.
+    onesided : bool
+        The negative frequencies are left out.
+    epsilon : float
+        Ignored, as SpeechBrain does.
 
     Example
     -------
-    >>> stft = features.STFT(16000)
+    >>> from speechbrain.processing.features import STFT
+    >>> stft = STFT(16000)
     >>> x = torch.randn(2, 12345)
     >>> torch.allclose(ISTFT(16000)(stft(x), sig_length=12345), x, atol=1e-5)
     True
     """
 
+    def __init__(
+        self,
+        sample_rate: int,
+        n_fft: int | None = None,
+        win_length: float = 25,
+        hop_length: float = 10,
+        window_fn: Callable[[int], torch.Tensor] = torch.hamming_window,
+        normalized_stft: bool = False,
+        center: bool = True,
+        onesided: bool = True,
+        epsilon: float = 1e-12,
+    ):
+        super().__init__()
+        self.sample_rate = sample_rate
+        self.n_fft = n_fft
+        self.win_length = to_samples(win_length, sample_rate)
+        self.hop_length = to_samples(hop_length, sample_rate)
+        self.normalized_stft = normalized_stft
+        self.center = center
+        self.onesided = onesided
+        self.epsilon = epsilon
+        self.window = window_fn(self.win_length)
+
     def forward(
         self, x: torch.Tensor, sig_length: int | None = None
     ) -> torch.Tensor:
-        """Synthesises waveforms, on a GPU by ``overlap_add``."""
+        """Synthesises waveforms, on a GPU by ``overlap_add``.
+
+        Arguments
+        ---------
+        x : torch.Tensor
+            ``[B, T, F, 2]`` or ``[B, T, F, 2, channels]``, real and imaginary
+            part.
+        sig_length : int, optional
+            Samples to return: cut, or filled with zeros, at the end.
+
+        Returns
+        -------
+        torch.Tensor
+            ``[B, samples]`` or ``[B, samples, channels]``
+        """
         if x.device.type == "cpu" or x.dim() != 4 or not self.onesided:
-            return super().forward(x, sig_length)
+            return self._invert(x, sig_length)
         return self.overlap_add(x, sig_length)
+
+    def _invert(self, x, sig_length):
+        """By ``torch.istft``."""
+        spectrogram = torch.complex(x[:, :, :, 0], x[:, :, :, 1])
+        if x.dim() == 5:
+            spectrogram = spectrogram.movedim(-1, 1).flatten(0, 1)
+        bins = x.shape[2]
+        wave = torch.istft(
+            spectrogram.transpose(1, 2),
+            self.n_fft or (2 * (bins - 1) if self.onesided else bins),
+            self.hop_length,
+            self.win_length,
+            self.window.to(x.device),
+            self.center,
+            onesided=self.onesided,
+            length=sig_length,
+        )
+        if x.dim() == 4:
+            return wave
+        return wave.unflatten(0, (x.shape[0], -1)).transpose(1, 2)
 
     def overlap_add(
         self,
@@ -47,7 +128,7 @@ class ISTFT(features.ISTFT):
 
 
 def overlap_add(
-    istft: features.ISTFT,
+    istft: nn.Module,
     x: torch.Tensor,
     sig_length: int | None = None,
     valid: torch.Tensor | None = None,
@@ -56,8 +137,8 @@ def overlap_add(
 
     Arguments
     ---------
-    istft : speechbrain.processing.features.ISTFT
-        The inverse STFT, one-sided.
+    istft : torch.nn.Module
+        SpeechBrain's ``ISTFT`` or the one above, one-sided.
     x : torch.Tensor
         ``[B, T, F, 2]``, real and imaginary part.
     sig_length : int, optional
@@ -78,7 +159,8 @@ def overlap_add(
 
     Example
     -------
-    >>> stft, istft = features.STFT(16000), features.ISTFT(16000)
+    >>> from speechbrain.processing.features import ISTFT, STFT
+    >>> stft, istft = STFT(16000), ISTFT(16000)
     >>> x = torch.randn(2, 12345)
     >>> torch.allclose(overlap_add(istft, stft(x), 12345), x, atol=1e-5)
     True
@@ -120,7 +202,7 @@ def overlap_add(
 
 
 def synthesise_frames(
-    istft: features.ISTFT, spectrogram: torch.Tensor
+    istft: nn.Module, spectrogram: torch.Tensor
 ) -> torch.Tensor:
     """Computes the windowed frames that an inverse STFT overlaps and adds.
 

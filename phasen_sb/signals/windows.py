@@ -1,7 +1,6 @@
 """Windows of the STFT, and the device that they are on."""
 
 import torch
-from speechbrain.processing import features
 from torch import nn
 
 
@@ -45,11 +44,13 @@ def move_windows(module: nn.Module, device: torch.device | str) -> None:
 
     Example
     -------
-    >>> stft = features.STFT(16000)
+    >>> from speechbrain.processing.features import STFT
+    >>> stft = STFT(16000)
     >>> move_windows(stft, "meta")
     >>> stft.window.device
     device(type='meta')
     """
     for part in module.modules():
-        if isinstance(part, (features.STFT, features.ISTFT)):
-            part.window = part.window.to(device)
+        window = vars(part).get("window")
+        if isinstance(window, torch.Tensor):
+            part.window = window.to(device)

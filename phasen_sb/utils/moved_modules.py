@@ -38,7 +38,7 @@ MOVED = {
         "signals.padding",
     ],
     "heads": ["network.heads"],
-    "inference.pretrained": ["inference.enhancer"],
+    "inference.pretrained": ["inference.speechbrain_enhancer"],
     "initialization": ["network.initialization"],
     "istft": ["signals.istft"],
     "layers": ["network.layers"],

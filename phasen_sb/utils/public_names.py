@@ -17,7 +17,7 @@ HOMES = {
     "augmentation.vocal_tract": ["VocalTract"],
     "data.datasets": ["make_datasets"],
     "data.prepare": ["prepare_data"],
-    "inference.enhancer": ["Enhancer"],
+    "inference.speechbrain_enhancer": ["Enhancer"],
     "inference.streaming": ["StreamingEnhancer"],
     "losses.compressed_complex": ["compressed_complex_loss"],
     "losses.log_spectral": ["log_spectral_loss"],

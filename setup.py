@@ -1,12 +1,16 @@
 """Installs phasen_sb."""
 
+import os
 import platform
 import re
 import sys
+import sysconfig
 import zlib
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
 
 KERNELS = Path("phasen_sb/optimized/native")
 SOURCES = sorted([*KERNELS.glob("*.cpp"), *KERNELS.glob("*.hpp")])
@@ -23,12 +27,16 @@ X86 = {
         "-mamx-bf16",
     ],
 }
+# Of another machine, where a wheel is compiled for that.
+MACHINE = os.environ.get("_PYTHON_HOST_PLATFORM", platform.machine())
 INSTRUCTIONS = {
     "x86_64": X86,
     "amd64": X86,
     "aarch64": {"neon": []},
     "arm64": {"neon": []},
-}.get(platform.machine().lower(), {})
+}.get(MACHINE.lower().rpartition("-")[2], {})
+# PESQ is C code that PyPI has no wheels of. Enhancing does without it.
+SCORES = [] if os.environ.get("PHASEN_WITHOUT_PESQ") else ["pesq"]
 # The YAMLs and the recipes live at the top level, where people look for them,
 # and are installed inside the package, where they can be found.
 PACKAGE_DIR = {
@@ -42,6 +50,23 @@ if "editable_wheel" in sys.argv:
     # three are found in the checkout (phasen_sb/utils/moved_modules.py).
     PACKAGES = PACKAGES[: -len(PACKAGE_DIR)]
     PACKAGE_DIR = {"": "."}
+
+
+class BuildLibraries(build_ext):
+    """Names libraries alike for all versions of Python: they call none."""
+
+    def get_ext_filename(self, fullname):
+        path = super().get_ext_filename(fullname)
+        suffix = sysconfig.get_config_var("EXT_SUFFIX")
+        return path.removesuffix(suffix) + Path(suffix).suffix
+
+
+class BuildWheel(bdist_wheel):
+    """Makes one wheel a platform, for all versions of Python."""
+
+    def get_tag(self):
+        return "py3", "none", super().get_tag()[2]
+
 
 setup(
     name="phasen_sb",
@@ -65,6 +90,7 @@ setup(
         "phasen_sb": ["py.typed"],
         "phasen_sb.models": ["default/*"],
     },
+    cmdclass={"build_ext": BuildLibraries, "bdist_wheel": BuildWheel},
     ext_modules=[
         Extension(
             f"phasen_sb.optimized.native._kernels_{name}",
@@ -98,7 +124,7 @@ setup(
         "torchaudio==2.11.*",
         "speechbrain>=1.1,<1.2",
         "hyperpyyaml>=1.2.3",
-        "pesq",
+        *SCORES,
         "pystoi",
         "soundfile",
         "mutagen",
@@ -109,7 +135,7 @@ setup(
         "jinja2",
         "pillow",
         "markupsafe",
-        "ruamel.yaml",
+        "ruamel.yaml>=0.18,<0.19",  # HyperPyYAML fails with 0.19
         "pyyaml",
         "tabulate",
         "tqdm",
@@ -117,6 +143,7 @@ setup(
         "huggingface_hub>=0.20",
     ],
     extras_require={
+        "pesq": ["pesq"],  # where it was left out, see above
         "dev": [
             "pytest",
             "ruff==0.17.*",

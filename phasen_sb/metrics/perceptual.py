@@ -2,6 +2,7 @@
 
 import warnings
 
+from phasen_sb.errors import UserError
 from phasen_sb.metrics.checks import NO_SPEECH, TOO_SHORT, MetricError, as_pair
 
 
@@ -27,6 +28,8 @@ def pesq(clean, estimate, sample_rate: int = 16000, mode: str = "wb") -> float:
 
     Raises
     ------
+    UserError
+        If the package ``pesq`` is not installed.
     MetricError
         If the signals are silent, without speech, not finite, shorter than
         0.25 s or of different lengths.
@@ -38,8 +41,13 @@ def pesq(clean, estimate, sample_rate: int = 16000, mode: str = "wb") -> float:
     >>> round(pesq(clean, clean), 2)
     4.64
     """
-    import pesq as itu  # the other measures work without the package
-
+    try:  # late: the other measures work without the package
+        import pesq as itu
+    except ImportError as error:
+        raise UserError(
+            "PESQ needs the package pesq, which is compiled by a C compiler; "
+            "install it with: pip install pesq."
+        ) from error
     if mode == "wb" and sample_rate != 16000:
         raise ValueError(
             f"Wide-band PESQ is defined at 16000 Hz, not {sample_rate} Hz."

@@ -130,6 +130,9 @@ EXTRAS = {
     "distillmos": "phasen_sb[distillmos]",
 }
 
+#: What else installing a package needs.
+COMPILED = {"pesq": " (it is compiled by a C compiler)"}
+
 #: What readers look for, in the order of model cards.
 USUAL_METRICS = (
     *("pesq_wb", "pesq_nb", "stoi", "estoi", "si_sdr"),
@@ -174,9 +177,12 @@ def resolve(names: Iterable[str]) -> tuple[str, ...]:
     for package in sorted({METRICS[name].package for name in names} - {""}):
         if importlib.util.find_spec(package) is None:
             extra = EXTRAS.get(package, package)
+            needing = [m for m in METRICS if METRICS[m].package == package]
             raise UserError(
-                f"The chosen metrics need the package {package}; install it "
-                f'with: pip install "{extra}".'
+                "To measure "
+                f"{', '.join(name for name in needing if name in names)} "
+                f'install the package {package}: pip install "{extra}"'
+                f"{COMPILED.get(package, '')}; or choose other metrics."
             )
     return tuple(name for name in METRICS if name in names)
 

@@ -96,8 +96,10 @@ def load_library(name: str) -> ctypes.CDLL | None:
     True
     """
     folder = Path(__file__).parent
+    # The last suffix is without Python's version, as they are named now.
     paths = [
-        folder / f"_kernels_{name}{suffix}" for suffix in EXTENSION_SUFFIXES
+        folder / f"_kernels_{name}{suffix}"
+        for suffix in reversed(EXTENSION_SUFFIXES)
     ]
     found = [path for path in paths if path.exists()]
     if not found:

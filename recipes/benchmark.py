@@ -9,7 +9,9 @@ all run in one, on a GPU, where products in fp32 are computed in TF32.
 ``--other`` also measures somebody else's model: a Python file whose ``load()``
 returns a module that maps waveforms ``[batch, samples]``. Results are written
 after each workload, so that those of a stopped benchmark are kept; a workload
-that fails, for want of memory for example, is named and left out.
+that fails, for want of memory for example, is named and left out. On the CPU
+one workload runs beside busy neighbours: as many processes as it has threads,
+each of which would keep a core busy by itself.
 """
 
 import os
@@ -94,6 +96,12 @@ def plan_workloads(
             for task, engine, *sizes in planned
             for precision in options.precisions
         ]
+    if on_cpu:
+        # How much slower it is where each core has other work, too.
+        threads = options.threads[-1]
+        chunks = in_chunks, options.precisions[-1], threads
+        busy = Workload("enhance in chunks", *chunks, min(options.seconds))
+        rows.append(busy._replace(neighbours=threads))
     rows = [row._replace(device=options.device) for row in rows]
     if options.train_batch:
         load = Workload("load", "1 worker", "-", 1, *training)
@@ -220,6 +228,7 @@ def add_speedups(rows: list[dict]) -> None:
             and other["threads"] == row["threads"]
             and other["seconds"] == row["seconds"]
             and other["precision"] == "fp32"
+            and not other["neighbours"]
         ]
         baseline = [r for r in same if r["engine"] == "other"] or [
             r for r in same if r["engine"] == "plain"

@@ -13,6 +13,7 @@ COLUMNS = {
     "precision": ("precision", "{}"),
     "device": ("device", "{}"),
     "threads": ("threads", "{}"),
+    "neighbours": ("busy neighbours", "{}"),
     "seconds": ("audio (s)", "{:g}"),
     "rtf": ("time per second of audio", "{:.4f}"),
     "speedup": ("speed", "{:.2f}x"),
@@ -31,7 +32,7 @@ def to_markdown(rows: Sequence[Mapping]) -> str:
     -------
     >>> row = dict.fromkeys(COLUMNS) | {"rtf": 0.25}
     >>> to_markdown([row]).splitlines()[2].replace(" ", "")
-    '|-|-|-|-|-|-|0.2500|-|-|-|-|'
+    '|-|-|-|-|-|-|-|0.2500|-|-|-|-|'
     """
     cells = (
         [
@@ -53,6 +54,8 @@ def draw_growth(rows: Sequence[Mapping], path: Path) -> None:
     groups = {}
     for row in rows:
         if row["task"] in ("train", "load") or row["threads"] != threads:
+            continue
+        if row["neighbours"]:
             continue
         way = row["task"].removeprefix("enhance")
         name = f"{row['engine']}{way}, {row['precision']}"

@@ -5,13 +5,20 @@ import importlib
 import json
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
 from helpers.recipe_process import RECIPE
 
 from phasen_sb.benchmark.report import to_markdown
-from phasen_sb.benchmark.workloads import Workload, load_other, measure
+from phasen_sb.benchmark.workloads import (
+    Workload,
+    keep_busy,
+    load_other,
+    measure,
+)
 from phasen_sb.errors import UserError
 
 OTHER = """
@@ -50,6 +57,23 @@ def test_measures_time_and_memory(task, engine, small, monkeypatch):
     found = measure(Workload(task, engine, "bf16", 1, 0.2), small)
     assert 1e-5 < found.time < 60
     assert found.memory is None or found.memory >= 0
+
+
+def count_ticks(pid):
+    """Hundredths of a second that a process has computed (Linux)."""
+    stat = Path(f"/proc/{pid}/stat").read_text()
+    return int(stat.rpartition(")")[2].split()[11])
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc")
+def test_neighbours_keep_cores_busy_and_end():
+    with keep_busy(2) as neighbours:
+        deadline = time.monotonic() + 30
+        while any(count_ticks(process.pid) < 10 for process in neighbours):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert len(neighbours) == 2
+    assert all(process.returncode is not None for process in neighbours)
 
 
 def test_measures_other_models_and_says_what_they_lack(tmp_path):
@@ -166,9 +190,11 @@ def test_command_writes_table_numbers_and_plot(tmp_path, small):
         "optimized",
         "optimized",
         "plain",
+        "optimized",  # beside a busy neighbour
         "1 worker",
         "corpus on device",
     ]
+    assert [row["neighbours"] for row in rows] == [0, 0, 0, 0, 1, 0, 0]
     assert rows[0]["speedup"] == 1.0
     assert rows[1]["speedup"] == rows[0]["rtf"] / rows[1]["rtf"]
     assert to_markdown(rows) in done.stdout

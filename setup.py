@@ -106,6 +106,7 @@ setup(
             extra_compile_args=[
                 "-std=c++17",
                 "-O3",
+                "-g0",
                 "-ffp-contract=fast",  # multiply and add at once
                 "-Wno-psabi",
                 "-Wno-uninitialized",

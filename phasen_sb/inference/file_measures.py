@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import soxr
-from scipy.signal import butter, sosfilt
 
 from phasen_sb.audio.reading import (
     AudioFile,
@@ -19,6 +18,7 @@ from phasen_sb.inference.recording_statistics import replace_non_finite
 from phasen_sb.inference.speech_level import FRAME_SECONDS, SPEECH_BAND
 from phasen_sb.metrics.checks import MetricError
 from phasen_sb.metrics.dnsmos import dnsmos
+from phasen_sb.signals.high_pass import HighPass
 
 #: A sample of at least this magnitude counts as clipped; full scale is 1.
 CLIPPED = 0.999
@@ -99,12 +99,9 @@ class _Counter:
     def __init__(self, rate, channels):
         self._rate, self._channels = rate, channels
         self._frame = max(1, round(FRAME_SECONDS * rate))
-        self._sos = None
+        self._high_pass = None
         if rate > 2 * SPEECH_BAND:
-            self._sos = butter(
-                2, SPEECH_BAND, "highpass", fs=rate, output="sos"
-            )
-            self._state = np.zeros((len(self._sos), 2, channels))
+            self._high_pass = HighPass(2, SPEECH_BAND, rate, channels)
         self._rest = np.zeros((0, channels))
         self._samples = self._clipped = self._silent = 0
         self._squares = self._peak = 0.0
@@ -116,8 +113,8 @@ class _Counter:
         magnitude = np.abs(block)
         self._peak = max(self._peak, float(magnitude.max(initial=0.0)))
         self._clipped += int((magnitude >= CLIPPED).sum())
-        if self._sos is not None:
-            block, self._state = sosfilt(self._sos, block, 0, self._state)
+        if self._high_pass is not None:
+            block = self._high_pass.filter(block)
         block = np.concatenate([self._rest, block])
         whole = len(block) // self._frame * self._frame
         self._rest = block[whole:]

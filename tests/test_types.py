@@ -55,7 +55,7 @@ def test_a_users_script_is_checked_strictly(tmp_path):
         tensor,
         f"tuple[{tensor}, {tensor}]",
         tensor,
-        "phasen_sb.inference.enhancer.Enhancer",
+        "phasen_sb.inference.speechbrain_enhancer.Enhancer",
         "numpy.",
         tensor,
         "pathlib.Path",

@@ -6,12 +6,12 @@ end and network and drops into SpeechBrain's ``WaveformEnhancement``.
 
 import math
 import os
+import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from speechbrain.processing import features
 from torch import nn
 
 from phasen_sb.errors import UserError, choose
@@ -269,7 +269,9 @@ class PhasenEnhancer(nn.Module):
     def _find_overlap_add(self):
         if isinstance(self.istft, (ISTFT, ConvISTFT)):
             return self.istft.overlap_add
-        if type(self.istft) is features.ISTFT:
+        # Slow to import: only if SpeechBrain's can be there.
+        features = sys.modules.get("speechbrain.processing.features")
+        if features and type(self.istft) is features.ISTFT:
             return partial(overlap_add, self.istft)
         return None
 

@@ -166,6 +166,7 @@ setup(
         "demo": ["gradio"],
         "media": ["av>=17.1"],  # with FFmpeg in its wheels
         "tensorboard": ["tensorboard"],
+        "scale": ["webdataset>=1"],
         # speechmos declares none of what it imports.
         "dnsmos": ["speechmos", "onnxruntime", "librosa", "requests"],
         "distillmos": ["distillmos"],  # with its weights

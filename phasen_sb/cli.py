@@ -30,6 +30,7 @@ COMMANDS = {
     "runs": "list training runs, what differs between them, and their curves",
     "score": "score enhanced speech with objective measures, compare systems",
     "select": "pick the clean recordings of a corpus, to train on",
+    "shard": "pack a large corpus into tar archives, to train on",
 }
 
 

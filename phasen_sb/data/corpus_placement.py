@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import torch
+from speechbrain.utils.distributed import ddp_broadcast
 from speechbrain.utils.logger import get_logger
 from torch.utils.data import Dataset
 
@@ -90,7 +91,8 @@ def has_place(size: int, device: torch.device, wanted: bool | str) -> bool:
     Logs the decision. ``wanted`` is True or ``"auto"``; raises UserError if it
     is True and the corpus does not fit.
     """
-    free = find_free_memory(device)
+    # Of the first process, so that all of them decide alike.
+    free = ddp_broadcast(find_free_memory(device))
     takes = f"The training corpus takes {size / 1e6:,.0f} MB"
     limit = f"the {free / 1e6:,.0f} MB that are free on {device}"
     if size > free and wanted != "auto":

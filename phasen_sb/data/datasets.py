@@ -14,6 +14,8 @@ from speechbrain.dataio.dataset import DynamicItemDataset
 
 from phasen_sb.data.manifest import read_manifest, read_record
 from phasen_sb.data.mixing import MixLoader, OtherNoiseLoader, PairLoader
+from phasen_sb.data.shard_stream import ShardDataset
+from phasen_sb.data.shards import Shard
 from phasen_sb.errors import UserError
 from phasen_sb.utils.seeding import seeded_generator
 
@@ -27,7 +29,7 @@ def make_datasets(
     seed: int = 0,
     epoch_counter=None,
     corpus_on_device: bool | str = False,
-) -> dict[str, "PairDataset"]:
+) -> dict[str, "PairDataset | ShardDataset"]:
     """Makes the three data sets from what a prepare function wrote.
 
     Training utterances are cropped at random, or taken whole where they are
@@ -58,7 +60,8 @@ def make_datasets(
     dict
         ``train``, ``valid`` and ``test``, each with the output keys ``id``,
         ``noisy_sig`` and ``clean_sig``: float32 tensors ``[samples]`` of equal
-        length.
+        length. ``train`` of shards is a
+        :class:`phasen_sb.data.shard_stream.ShardDataset`.
 
     Raises
     ------
@@ -119,6 +122,11 @@ def make_datasets(
                 takes.remove("noisy_wav")
         else:
             load = PairLoader(sample_rate, crop_here, draw)
+        if train and "train_shards" in record:
+            datasets[split] = _make_shard_dataset(
+                record, crop, draw, corpus_on_device
+            )
+            continue
         datasets[split] = PairDataset(
             read_manifest(save_folder, split, root),
             load,
@@ -126,6 +134,29 @@ def make_datasets(
             corpus_on_device if train else False,
         )
     return datasets
+
+
+def _make_shard_dataset(record, crop, draw, corpus_on_device):
+    if corpus_on_device is True:
+        raise UserError(
+            "corpus_on_device is True, but shards are read while training; "
+            "give --corpus_on_device False."
+        )
+    shards = {
+        kind: [Shard(**facts) for facts in listed]
+        for kind, listed in record["train_shards"].items()
+    }
+    load = PairLoader(record["sample_rate"], crop, draw)
+    if "noise" in shards:
+        load = MixLoader(
+            record["sample_rate"],
+            crop,
+            draw,
+            [],  # another one for each utterance
+            record["snr_low"],
+            record["snr_high"],
+        )
+    return ShardDataset(shards, load, draw.seed, draw.epoch_counter)
 
 
 class PairDataset(DynamicItemDataset):

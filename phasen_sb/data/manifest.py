@@ -53,6 +53,7 @@ def write_manifests(
     promised_rates: dict[Path, int] | None = None,
     extra: dict[str, dict] | None = None,
     jobs: int | None = None,
+    summaries: dict[str, dict] | None = None,
 ) -> dict:
     """Writes the manifests of lists of files, unless they exist already.
 
@@ -63,7 +64,8 @@ def write_manifests(
     data; they are kept in the record, which is returned. ``promised_rates``
     (Hz) are those that the source of a file promises; any other is a problem.
     ``extra`` has further entries of the manifest by utterance id. ``jobs`` is
-    the number of parallel workers; by default one for each CPU.
+    the number of parallel workers; by default one for each CPU. ``summaries``
+    are what the record says of splits whose manifests are there already.
 
     Raises a :class:`phasen_sb.errors.UserError` if any file cannot be used;
     all of them are named, with the ``problems`` that were found before.
@@ -144,7 +146,8 @@ def write_manifests(
             "MD5 over one line '<id> <MD5 of the samples as little-endian "
             "float32>' per file, sorted by id; 'used' is after resampling"
         ),
-        "splits": {
+        "splits": (summaries or {})
+        | {
             split: _summarise_split(items, originals, facts)
             for split, items in splits.items()
         },

@@ -1,6 +1,7 @@
 """Reads pairs of noisy and clean speech, or mixes them on the fly."""
 
 import math
+from io import BytesIO
 
 import soundfile as sf
 import torch
@@ -150,16 +151,17 @@ def _draw_integer(limit: int, generator: torch.Generator) -> int:
     return int(torch.randint(limit, (), generator=generator))
 
 
-def _read(path: str, start: int, count: int) -> torch.Tensor:
-    samples, _ = sf.read(
-        native_path(path), frames=count, start=start, dtype="float32"
-    )
+def _read(path: str | BytesIO, start: int, count: int) -> torch.Tensor:
+    source = path if isinstance(path, BytesIO) else native_path(path)
+    samples, _ = sf.read(source, frames=count, start=start, dtype="float32")
     if len(samples) != count:
         raise changed_file_error(path, start, count)
     return torch.from_numpy(samples)
 
 
-def changed_file_error(path: str, start: int, count: int) -> UserError:
+def changed_file_error(
+    path: str | BytesIO, start: int, count: int
+) -> UserError:
     """Makes the error of a file that lacks samples it had when prepared."""
     return UserError(
         f"{path} has changed since it was prepared: samples {start} to "

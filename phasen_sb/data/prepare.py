@@ -6,6 +6,8 @@ from pathlib import Path
 from phasen_sb.data.extra_data import ExtraData
 from phasen_sb.data.pairs import prepare_pairs
 from phasen_sb.data.sample_corpus import sample_corpus
+from phasen_sb.data.shard_preparation import prepare_shards
+from phasen_sb.data.shards import is_shards
 from phasen_sb.data.speech_and_noise import prepare_mix
 from phasen_sb.data.voicebank import prepare_voicebank
 from phasen_sb.errors import UserError
@@ -39,9 +41,14 @@ def prepare_data(
     ``clean_folder`` and ``noise_folder``     mixed while training
     ========================================  ==========================
 
+    ``data_folder``, or ``clean_folder`` and ``noise_folder``, may be names of
+    shards, such as ``speech-{000000..000127}.tar``, also on a server; their
+    splits were made when they were packed.
+
     See :func:`phasen_sb.data.voicebank.prepare_voicebank`,
-    :func:`phasen_sb.data.pairs.prepare_pairs` and
-    :func:`phasen_sb.data.speech_and_noise.prepare_mix`.
+    :func:`phasen_sb.data.pairs.prepare_pairs`,
+    :func:`phasen_sb.data.speech_and_noise.prepare_mix` and
+    :func:`phasen_sb.data.shard_preparation.prepare_shards`.
 
     Arguments
     ---------
@@ -98,6 +105,10 @@ def prepare_data(
         "test_fraction": test_fraction,
         "group_regex": group_regex,
     }
+    if packed := [name for name in given if is_shards(folders[name])]:
+        return _prepare_packed(
+            folders, given, packed, extra, save_folder, sample_rate, jobs
+        )
     if not given:
         given, data_folder = ["data_folder"], sample_corpus()
     if given == ["data_folder"]:
@@ -130,4 +141,31 @@ def prepare_data(
         f"{wrong}; give data_folder alone, or "
         "noisy_folder with clean_folder, or clean_folder with noise_folder, "
         "or none of them for the sample corpus."
+    )
+
+
+def _prepare_packed(
+    folders, given, packed, extra, save_folder, sample_rate, jobs
+):
+    kinds = {
+        ("data_folder",): {"pairs": folders["data_folder"]},
+        ("clean_folder", "noise_folder"): {
+            "speech": folders["clean_folder"],
+            "noise": folders["noise_folder"],
+        },
+    }
+    if given != packed or tuple(given) not in kinds:
+        raise UserError(
+            f"{' and '.join(packed)} {'are' if packed[1:] else 'is'} shards; "
+            "give shards of pairs as data_folder alone, or clean_folder and "
+            "noise_folder, both of shards."
+        )
+    if extra.clean_folder or extra.noise_folder:
+        raise UserError(
+            "extra_clean_folder and extra_noise_folder do not go with shards; "
+            "pack these recordings, too."
+        )
+    snrs = extra.snr_low, extra.snr_high
+    return prepare_shards(
+        kinds[tuple(given)], save_folder, sample_rate, *snrs, jobs
     )

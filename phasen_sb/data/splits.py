@@ -37,7 +37,7 @@ def split_items(
             f"{test_fraction} leave nothing to train on; make them smaller."
         )
     groups = {name: _find_group(name, group_regex) for name in items}
-    position = {group: _hash_to_position(group) for group in groups.values()}
+    position = {group: hash_to_position(group) for group in groups.values()}
     ordered = sorted(position, key=lambda group: (position[group], group))
     if len(ordered) < 3:
         kind = "groups of files" if group_regex else "files"
@@ -78,7 +78,7 @@ def _find_group(name: str, group_regex: str | None) -> str:
     return match.group(1 if match.re.groups else 0) or ""
 
 
-def _hash_to_position(group: str) -> float:
+def hash_to_position(group: str) -> float:
     """A number in [0, 1) that depends on the name alone."""
     digest = hashlib.sha256(group.encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

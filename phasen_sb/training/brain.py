@@ -293,7 +293,7 @@ class EnhancementBrain(SafeStepsBrain):
             self.train_stats = (
                 {"loss": self.avg_train_loss}
                 | self.take_terms()
-                | {"skipped_steps": self.skipped_steps}
+                | self.count_skipped()
             )
             return
         loss, report = processes.gather_report(

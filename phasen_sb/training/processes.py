@@ -33,6 +33,15 @@ def broadcast(tensors: Iterable[torch.Tensor]) -> None:
             dist.broadcast(tensor, src=0)
 
 
+def add_up(counts: Mapping[str, int]) -> dict[str, int]:
+    """Adds up the counts of all processes, by name."""
+    parts = [counts]
+    if world_size() > 1:
+        parts = [None] * world_size()
+        dist.all_gather_object(parts, counts)
+    return {name: sum(part[name] for part in parts) for name in counts}
+
+
 def gather_report(
     loss: float, report: MetricReport
 ) -> tuple[float, MetricReport]:

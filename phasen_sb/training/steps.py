@@ -16,7 +16,9 @@ from speechbrain.utils.checkpoints import (
 from speechbrain.utils.distributed import ddp_broadcast
 from torch.utils.data import DataLoader
 
+from phasen_sb.data.shard_stream import ShardDataset, ShardLoader
 from phasen_sb.errors import UserError
+from phasen_sb.training import processes
 from phasen_sb.training.buffers import copy_buffers, restore_buffers
 from phasen_sb.training.optimizers import can_skip, step_if
 
@@ -73,6 +75,7 @@ class SafeStepsBrain(sb.Brain):
         self.skipped_in_a_row = 0
         self.term_sums = {}
         self.term_batches = 0
+        self.shard_loader = None
 
     def on_step(self, taken: torch.Tensor | None = None):
         """Gets called after each step.
@@ -91,9 +94,17 @@ class SafeStepsBrain(sb.Brain):
         self, dataset, stage, ckpt_prefix="dataloader-", **loader_kwargs
     ):
         """Makes a loader; counts its batches if it is for training."""
-        loader = super().make_dataloader(
-            dataset, stage, ckpt_prefix, **loader_kwargs
-        )
+        if isinstance(dataset, ShardDataset):
+            loader_kwargs.pop("shuffle", None)  # it always is
+            loader = self.shard_loader = ShardLoader(dataset, **loader_kwargs)
+            if self.checkpointer is not None and ckpt_prefix is not None:
+                self.checkpointer.add_recoverable(
+                    ckpt_prefix + stage.name, loader
+                )
+        else:
+            loader = super().make_dataloader(
+                dataset, stage, ckpt_prefix, **loader_kwargs
+            )
         if stage == sb.Stage.TRAIN:
             self._count_batches(loader)
         return loader
@@ -283,6 +294,13 @@ class SafeStepsBrain(sb.Brain):
         }
         self.term_sums, self.term_batches = {}, 0
         return means
+
+    def count_skipped(self) -> dict[str, int]:
+        """Counts skipped steps, and shards and samples of all processes."""
+        counts = {"skipped_steps": self.skipped_steps}
+        if self.shard_loader is not None:
+            counts |= processes.add_up(self.shard_loader.count_skipped())
+        return counts
 
     def _should_save_intra_epoch_ckpt(self, last_ckpt_time, steps_since_ckpt):
         # Checkpoints do not hold gradients that are being accumulated.

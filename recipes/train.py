@@ -34,8 +34,14 @@ from phasen_sb.errors import UserError
 from phasen_sb.metrics.checkpoint_selection import SELECTION_METRIC
 from phasen_sb.models.loading import read_model
 from phasen_sb.models.weights import load_initial_state
+from phasen_sb.network.norms import synchronize_norms
 from phasen_sb.training.brain import EnhancementBrain
 from phasen_sb.training.pictures import transform_matrices
+from phasen_sb.training.processes import (
+    LOST,
+    explain_termination,
+    is_lost_process,
+)
 from phasen_sb.training.results import write_results
 from phasen_sb.training.run_record import (
     check_same_run,
@@ -75,6 +81,10 @@ def main(arguments: list[str]) -> None:
     # Load weights of an earlier training, if the recipe names one
     untrained = transform_matrices(hparams["enhancer"].network)
     start_from(hparams, str(recipe.path))
+
+    # Let the batch norms of several processes share their statistics
+    if hparams.get("sync_batch_norm"):
+        synchronize_norms(hparams["enhancer"])
 
     # Initialise the Brain
     brain = EnhancementBrain(
@@ -119,9 +129,15 @@ def start_from(hparams: Mapping, recipe: str) -> None:
 
 if __name__ == "__main__":
     try:
+        explain_termination()
         main(sys.argv[1:])
     except (UserError, OSError) as error:
-        sys.exit(f"Error: {error}")
+        # Of a loader's worker it has a traceback before the sentence.
+        sys.exit(f"Error: {str(error).rpartition('.UserError: ')[2].strip()}")
+    except RuntimeError as error:
+        if not is_lost_process(error):
+            raise
+        sys.exit(f"Error: {LOST}")
     except KeyboardInterrupt:
         print(
             "Stopped; the same command goes on from the last checkpoint.",

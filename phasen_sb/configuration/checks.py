@@ -43,7 +43,7 @@ def check_keys(path: Path, tree: Mapping, used: Container[str]) -> None:
     for key in sorted(required - set(tree)):
         near = suggest(key, set(tree) - required)
         raise UserError(f"{path} lacks the key {key!r}{near}")
-    options = RunOptions().as_dict()
+    options = RunOptions().as_dict().keys() | keys_with("read")
     for key in tree:
         hidden = key.startswith("__")  # evaluated, not kept
         if not (hidden or key in required or key in used or key in options):

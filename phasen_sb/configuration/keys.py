@@ -27,6 +27,8 @@ class Key:
     optional: bool = False  #: whether it may be null
     #: ``recipes/train.py`` or the Brain reads it, so every recipe has it.
     required: bool = False
+    #: They read it from recipes that have it.
+    read: bool = False
     #: A resumed run may change it: it says where files are, does not enter
     #: the weights, or only lengthens the training.
     may_change: bool = False
@@ -231,6 +233,10 @@ KEYS = {
         "fp32, bf16, fp16 or auto: bf16 where the device computes it, else "
         "fp32.",
         may_change=True,
+    ),
+    "sync_batch_norm": _switch(
+        "Whether the batch norms of several processes share their statistics.",
+        read=True,
     ),
     "activation_memory_budget": _share(
         "Share of the activations that --compile keeps for the backward pass.",

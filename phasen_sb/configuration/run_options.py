@@ -191,6 +191,11 @@ def settle_run_options(run_opts: RunOptions, hparams: Mapping) -> RunOptions:
         )
     if option("compile"):
         check_compiler()
+        if hparams.get("sync_batch_norm"):
+            raise UserError(
+                "sync_batch_norm is True, which cannot be compiled; give "
+                "--sync_batch_norm False, or leave --compile out."
+            )
         if hparams.get("crop_seconds", 1) is None:
             raise UserError(
                 "crop_seconds is null, so that each batch has its own shape, "

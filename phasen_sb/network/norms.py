@@ -8,13 +8,28 @@ import math
 from collections.abc import Callable
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 from torch.autograd.function import once_differentiable
 
+from phasen_sb.errors import UserError
 from phasen_sb.network.convolution import has_own_backward
 from phasen_sb.network.memory_layout import swap_axes, time_innermost
 from phasen_sb.signals.padding import clear_padded_frames
+
+
+def _add_nothing(sums):
+    """There is one process."""
+    return sums
+
+
+def _add_processes(sums):
+    """Adds the sums of all processes; gradients flow back to all of them."""
+    # Not every build of PyTorch has it.
+    from torch.distributed.nn.functional import all_reduce
+
+    return all_reduce(sums)
 
 
 class BatchNorm(nn.Module):
@@ -28,7 +43,9 @@ class BatchNorm(nn.Module):
 
     This is deliberately not a ``torch.nn.BatchNorm2d``: under DDP SpeechBrain
     turns those into ``SyncBatchNorm``, which refuses CPU tensors and cannot
-    exclude padding. Under DDP each process normalises its own batch.
+    exclude padding. Under DDP each process normalises its own batch, unless
+    :func:`synchronize_norms` has set ``synchronized``: then the statistics are
+    those of the batches of all processes.
 
     Arguments
     ---------
@@ -50,6 +67,7 @@ class BatchNorm(nn.Module):
     """
 
     initializer: Callable[[nn.Module], None] | None = None
+    synchronized = False
 
     def __init__(
         self,
@@ -97,6 +115,10 @@ class BatchNorm(nn.Module):
         torch.Tensor
             ``[B, C, T, F]``; what padded frames hold is of no meaning.
         """
+        if self.training and self.synchronized and dist.is_initialized():
+            if valid is None:
+                valid = x.new_ones(len(x), 1, x.shape[2], 1, dtype=torch.float)
+            return self._normalize_valid(x, valid, _add_processes)
         if valid is None or not self.training:
             return self._normalize(x)
         if torch.compiler.is_compiling() or x.device.type != "cpu":
@@ -113,22 +135,26 @@ class BatchNorm(nn.Module):
         )
 
     def _normalize_valid(
-        self, x: torch.Tensor, valid: torch.Tensor
+        self,
+        x: torch.Tensor,
+        valid: torch.Tensor,
+        add_up: Callable[[torch.Tensor], torch.Tensor] = _add_nothing,
     ) -> torch.Tensor:
         """Normalises by the statistics of valid frames, without joining them.
 
         That is slower on a CPU. But sizes that depend on values cannot be
-        compiled, and reading the values synchronises with a GPU.
+        compiled, and reading the values synchronises with a GPU. ``add_up``
+        adds sums of several processes.
         """
         over = (0, 2, 3)
-        count = valid.sum() * x.shape[3]
-        mean = (x * valid).sum(over, keepdim=True) / count
+        count = add_up(valid.sum()) * x.shape[3]
+        mean = add_up((x * valid).sum(over, keepdim=True)) / count
         # In the input's precision, since it is kept for the backward pass.
         centred = ((x - mean) * valid).to(x.dtype)
         norm = torch.linalg.vector_norm(
             centred, dim=over, keepdim=True, dtype=torch.float32
         )
-        variance = norm.square() / count
+        variance = add_up(norm.square()) / count
         with torch.no_grad():
             unbiased = variance * count / (count - 1).clamp(min=1)
             for kept, newest in (
@@ -155,6 +181,35 @@ class BatchNorm(nn.Module):
             self.eps,
         )
         return out if planar else swap_axes(out)
+
+
+def synchronize_norms(model: nn.Module) -> None:
+    """Lets the batch norms of a model share their statistics under DDP.
+
+    Arguments
+    ---------
+    model : torch.nn.Module
+        Its modules of :class:`BatchNorm` are changed, on CPUs and GPUs.
+        Others are left to SpeechBrain, which synchronises those of PyTorch on
+        GPUs.
+
+    Raises
+    ------
+    UserError
+        If it has none.
+
+    Example
+    -------
+    >>> synchronize_norms(nn.Sequential(BatchNorm(4)))
+    """
+    norms = [each for each in model.modules() if isinstance(each, BatchNorm)]
+    if not norms:
+        raise UserError(
+            "sync_batch_norm is True, but the network has no batch norm of "
+            "phasen_sb; set it to False."
+        )
+    for norm in norms:
+        norm.synchronized = True
 
 
 class _LayerNorm(nn.Module):

@@ -3,12 +3,45 @@
 Every function also works in a run of one process, where it changes nothing.
 """
 
+import os
+import signal
 from collections.abc import Iterable, Mapping
 
 import torch
 import torch.distributed as dist
 
 from phasen_sb.metrics.metric_report import MetricReport
+
+LOST = (
+    "Another process of this run has ended, so this one stops; the same "
+    "command goes on from the last checkpoint."
+)
+
+
+def is_lost_process(error: Exception) -> bool:
+    """Tells whether an error means that another process has ended.
+
+    Example
+    -------
+    >>> is_lost_process(RuntimeError("[gloo] Connection closed by peer"))
+    True
+    """
+    return isinstance(error, dist.DistError) or "gloo" in str(error)
+
+
+def explain_termination() -> None:
+    """Lets this process say why ``torchrun`` ends it: another has ended."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return
+    main = os.getpid()
+
+    def end(number, frame):
+        if os.getpid() == main:  # not a worker of a loader
+            os.write(2, f"Error: {LOST}\n".encode())
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def world_size() -> int:

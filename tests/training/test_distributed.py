@@ -143,6 +143,43 @@ def test_no_process_overtakes_a_checkpoint(tmp_path, voicebank):
         assert running.wait(60) == 0, running.text()
 
 
+def test_batch_norm_of_both_processes(tmp_path):
+    script = tmp_path / "norms.py"
+    script.write_text(
+        "import torch, torch.distributed as dist\n"
+        "from phasen_sb import BatchNorm\n"
+        "from phasen_sb.network.norms import synchronize_norms\n"
+        "dist.init_process_group('gloo')\n"
+        "rank = dist.get_rank()\n"
+        "torch.manual_seed(0)\n"
+        "x, weights = torch.randn(2, 3, 2, 7, 5).unbind()\n"
+        "x = x * torch.tensor([1.0, 2.0, 5.0])[:, None, None, None] + 3\n"
+        "valid = torch.ones(3, 1, 7, 1)\n"
+        "valid[1, :, 4:] = valid[2, :, 2:] = 0\n"
+        "def run(norm, part):\n"
+        "    mine = x[part].clone().requires_grad_()\n"
+        "    here = valid[part]\n"
+        "    # The second process has a whole batch, without padding.\n"
+        "    out = norm(mine, None if here.all() else here) * here\n"
+        "    (out * weights[part]).sum().backward()\n"
+        "    return out, mine.grad * here\n"
+        "alone, both = BatchNorm(2), BatchNorm(2)\n"
+        "wanted = run(alone, slice(None))\n"
+        "synchronize_norms(both)\n"
+        "part = slice(1, 3) if rank == 0 else slice(0, 1)\n"
+        "for got, all_of_it in zip(run(both, part), wanted):\n"
+        "    torch.testing.assert_close(got, all_of_it[part])\n"
+        "for name, buffer in both.named_buffers():\n"
+        "    torch.testing.assert_close(buffer, alone.get_buffer(name))\n"
+        "for mine, all_of_it in zip(both.parameters(), alone.parameters()):\n"
+        "    dist.all_reduce(mine.grad)\n"
+        "    torch.testing.assert_close(mine.grad, all_of_it.grad)\n"
+        "dist.destroy_process_group()\n"
+    )
+    for running in run_two(tmp_path, script=script):
+        assert running.wait() == 0, running.text()
+
+
 def test_torchrun_trains(tmp_path, voicebank):
     options = OPTIONS | {"data_folder": voicebank, "num_workers": 1}
     launcher = [sys.executable, "-m", "torch.distributed.run"]

@@ -1,9 +1,14 @@
 """Two processes train, share the evaluation, and write once."""
 
+import os
+import signal
 import socket
 import subprocess
 import sys
+import time
+from pathlib import Path
 
+import pytest
 import soundfile
 import torch
 from helpers.recipe_process import (
@@ -15,6 +20,9 @@ from helpers.recipe_process import (
     results,
 )
 
+from phasen_sb.data.shard_folders import shard_folders
+from phasen_sb.training.processes import LOST
+
 OPTIONS = {
     "batch_size": 2,
     "number_of_epochs": 1,
@@ -24,8 +32,8 @@ OPTIONS = {
 FLAGS = ("--distributed_backend=gloo",)
 
 
-def run_two(folder, *flags, script=RECIPE, **options):
-    """Both processes of a run, started as torchrun does."""
+def run_two(folder, *flags, script=RECIPE, count=2, **options):
+    """The processes of a run, started as torchrun does."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -36,13 +44,13 @@ def run_two(folder, *flags, script=RECIPE, **options):
             {
                 "RANK": str(rank),
                 "LOCAL_RANK": str(rank),
-                "WORLD_SIZE": "2",
+                "WORLD_SIZE": str(count),
                 "MASTER_ADDR": "127.0.0.1",
                 "MASTER_PORT": str(port),
             },
             script,
         )
-        for rank in range(2)
+        for rank in range(count)
     ]
     return runs
 
@@ -67,8 +75,11 @@ def test_evaluation_is_shared_and_the_same(tmp_path, voicebank):
     assert len(waves) == 3
     finish(tmp_path, "--test_only", **OPTIONS, data_folder=voicebank)
     alone = results(folder)
-    for key in ("test", "valid", "epoch", "optimizer_steps", "seed"):
-        assert alone[key] == trained[key], key
+    # One process of four has nothing to validate on, nor to test on.
+    finish_two(tmp_path, "--test_only", count=4, data_folder=voicebank)
+    for found in (alone, results(folder)):
+        for key in ("test", "valid", "epoch", "optimizer_steps", "seed"):
+            assert found[key] == trained[key], key
     for path, wave in waves.items():
         assert (soundfile.read(path)[0] == wave).all()
 
@@ -180,20 +191,82 @@ def test_batch_norm_of_both_processes(tmp_path):
         assert running.wait() == 0, running.text()
 
 
-def test_torchrun_trains(tmp_path, voicebank):
-    options = OPTIONS | {"data_folder": voicebank, "num_workers": 1}
-    launcher = [sys.executable, "-m", "torch.distributed.run"]
-    answer = subprocess.run(
-        [*launcher, "--nproc_per_node=2", "--standalone", str(RECIPE)]
-        + command(*FLAGS, **options),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=200,
+@pytest.fixture
+def shards(tmp_path, speech_and_noise):
+    """Options that train on shards, in the middle of whose epochs it stops."""
+    folder = tmp_path / "shards"
+    shard_folders(
+        folder,
+        clean=speech_and_noise / "speech",
+        noise=speech_and_noise / "noise",
+        shard_minutes=1.5 / 60,
     )
-    assert answer.returncode == 0, answer.stderr
-    folder = output_folder(tmp_path)
-    assert results(folder)["test"]["enhanced"]["pesq_wb"] > 1
-    [checkpoint] = (folder / "save").glob("CKPT+*")
+    last = {
+        kind: len(list(folder.glob(f"{kind}-*.tar"))) - 1
+        for kind in ("speech", "noise")
+    }
+    return {
+        "clean_folder": f"{folder}/speech-{{000000..{last['speech']:06d}}}.tar",
+        "noise_folder": f"{folder}/noise-{{000000..{last['noise']:06d}}}.tar",
+        "batch_size": 1,
+        "num_workers": 1,
+        "precision": "bf16",
+        "number_of_epochs": 25,
+        "validate_every": 25,
+        "sync_batch_norm": True,
+    }
+
+
+def wait_for_checkpoint(folder, seconds=60):
+    """Waits until there is another one."""
+    before = set(folder.glob("results/*/*/save/CKPT+*"))
+    for _ in range(10 * seconds):
+        if set(folder.glob("results/*/*/save/CKPT+*")) - before:
+            return
+        time.sleep(0.1)
+    raise TimeoutError(folder)
+
+
+def test_killed_processes_do_not_matter(tmp_path, shards):
+    flags = ("--grad_accumulation_factor=2", "--ckpt_interval_steps=2")
+    whole = finish_two(tmp_path / "whole", *flags, **shards)
+
+    # torchrun ends the other process when one is killed.
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    with subprocess.Popen(
+        [*launcher, "--nproc_per_node=2", str(RECIPE)]
+        + command(*FLAGS, *flags, **(OPTIONS | shards)),
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as launched:
+        wait_for_checkpoint(folder)
+        children = Path(f"/proc/{launched.pid}/task/{launched.pid}/children")
+        victim = children.read_text().split()[1]
+        os.kill(int(victim), signal.SIGKILL)
+        said = launched.communicate(timeout=60)[1]
+    assert launched.returncode != 0
+    assert f"Error: {LOST}" in said
+
+    # Without it, the other one finds out by itself.
+    other, victim = run_two(folder, *flags, **shards)
+    wait_for_checkpoint(folder)
+    victim.kill()
+    assert other.wait(60) == 1
+    assert other.text().strip().splitlines()[-1] == f"Error: {LOST}"
+
+    both = run_two(folder, *flags, **shards)
+    wait_for_checkpoint(folder)
+    for running in both:
+        running.kill()
+
+    resumed = results(finish_two(folder, *flags, **shards))
+    for key in ("test", "valid", "epoch", "optimizer_steps"):
+        assert resumed[key] == results(whole)[key], key
+    [checkpoint] = (output_folder(folder) / "save").glob("CKPT+*")
     weights = torch.load(checkpoint / "averaged.ckpt")
     assert not any("module.module" in name for name in weights)
+    assert "skipped_shards: 0" in (whole / "train_log.txt").read_text()

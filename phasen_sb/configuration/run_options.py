@@ -111,6 +111,12 @@ def _take_texts(arguments, options):
                 f"--{name} has no value, perhaps for a variable that is not "
                 "set; give one, or leave the option out."
             )
+        if len(words) > 1 and words[1].endswith(".tar"):
+            raise UserError(
+                f"--{name} got {len(words)} names of shards, which the shell "
+                "made of one; put it in quotes, such as "
+                '"speech-{000000..000127}.tar".'
+            )
         if len(words) > 1:
             raise UserError(
                 f"{words[1]!r} on the command line belongs to no option; put "

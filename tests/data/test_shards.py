@@ -326,6 +326,8 @@ def test_mistakes_get_a_sentence(corpus, packed, tmp_path):
     ):
         with pytest.raises(UserError, match=reason):
             prepare_data(tmp_path, **folders)
+    with pytest.raises(UserError, match="put it in quotes"):
+        parse_arguments(["a.yaml", "--data_folder", "a-0.tar", "a-1.tar"])
     with pytest.raises(UserError, match="are at 16000 Hz"):
         find_shards(speech, "speech", 8000)
     with pytest.raises(UserError, match="--noisy cannot be packed"):

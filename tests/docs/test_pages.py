@@ -25,6 +25,18 @@ OF_OTHERS = {"nproc_per_node", "help", "models", "enhance_model", "MaskNet"} | {
     "history_portion",
     "mse_weight",
     "number_of_samples",
+    # torchrun and sbatch
+    "cpus-per-task",
+    "gpus-per-node",
+    "nnodes",
+    "nodes",
+    "ntasks-per-node",
+    "open-mode",
+    "rdzv_backend",
+    "rdzv_endpoint",
+    "rdzv_id",
+    "requeue",
+    "standalone",
 }
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=page_name)

@@ -211,8 +211,8 @@ def shards(tmp_path, speech_and_noise):
         "batch_size": 1,
         "num_workers": 1,
         "precision": "bf16",
-        "number_of_epochs": 25,
-        "validate_every": 25,
+        "number_of_epochs": 12,
+        "validate_every": 12,
         "sync_batch_norm": True,
     }
 

@@ -14,6 +14,7 @@ from helpers.corpora import RATE
 from speechbrain.dataio.batch import PaddedBatch
 
 from phasen_sb.cli import main
+from phasen_sb.configuration.run_options import parse_arguments
 from phasen_sb.data import (
     make_datasets,
     prepare_data,

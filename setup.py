@@ -166,12 +166,11 @@ setup(
         "demo": ["gradio"],
         "media": ["av>=17.1"],  # with FFmpeg in its wheels
         "tensorboard": ["tensorboard"],
-        "scale": ["webdataset>=1"],
         # speechmos declares none of what it imports.
         "dnsmos": ["speechmos", "onnxruntime", "librosa", "requests"],
         "distillmos": ["distillmos"],  # with its weights
         "asr": ["pocketsphinx"],  # with its English model
-        "scale": ["ray[client]", "pyarrow"],
+        "scale": ["webdataset>=1", "ray[client]", "pyarrow"],
     },
     entry_points={"console_scripts": ["phasen=phasen_sb.cli:main"]},
 )

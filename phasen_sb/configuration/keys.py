@@ -27,8 +27,7 @@ class Key:
     optional: bool = False  #: whether it may be null
     #: ``recipes/train.py`` or the Brain reads it, so every recipe has it.
     required: bool = False
-    #: They read it from recipes that have it.
-    read: bool = False
+    read: bool = False  #: They read it from recipes that have it.
     #: A resumed run may change it: it says where files are, does not enter
     #: the weights, or only lengthens the training.
     may_change: bool = False
@@ -92,12 +91,12 @@ KEYS = {
         required=True,
     ),
     # Data
-    "data_folder": _data("VoiceBank-DEMAND, or a folder laid out like it."),
+    "data_folder": _data("VoiceBank-DEMAND, one like it, or shards of pairs."),
     "noisy_folder": _data("Noisy recordings, with clean_folder."),
     "clean_folder": _data(
         "Clean speech, with noisy_folder or noise_folder, which is mixed in."
     ),
-    "noise_folder": _data("Noises to mix with clean_folder."),
+    "noise_folder": _data("Noises for clean_folder; both may be shards."),
     "extra_clean_folder": _place("More speech to train on.", optional=True),
     "extra_noise_folder": _place("More noise to train on.", optional=True),
     "sample_rate": _whole(
@@ -107,8 +106,7 @@ KEYS = {
         required=True,
     ),
     "valid_speakers": Key(
-        TEXT_OR_LIST,
-        "Speakers of data_folder to validate on.",
+        TEXT_OR_LIST, "Speakers of data_folder to validate on."
     ),
     "valid_fraction": _share("Share of your own files to validate on."),
     "test_fraction": _share("Share of your own files to test on."),
@@ -235,8 +233,7 @@ KEYS = {
         may_change=True,
     ),
     "sync_batch_norm": _switch(
-        "Whether the batch norms of several processes share their statistics.",
-        read=True,
+        "Whether batch norms of several processes share statistics.", read=True
     ),
     "activation_memory_budget": _share(
         "Share of the activations that --compile keeps for the backward pass.",

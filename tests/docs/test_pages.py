@@ -26,7 +26,6 @@ OF_OTHERS = {"nproc_per_node", "help", "models", "enhance_model", "MaskNet"} | {
     "mse_weight",
     "number_of_samples",
     # torchrun and sbatch
-    "cpus-per-task",
     "gpus-per-node",
     "nnodes",
     "nodes",

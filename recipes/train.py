@@ -137,7 +137,7 @@ if __name__ == "__main__":
     except RuntimeError as error:
         if not is_lost_process(error):
             raise
-        sys.exit(f"Error: {LOST}")
+        sys.exit(f"Error: {LOST} ({str(error).splitlines()[0]})")
     except KeyboardInterrupt:
         print(
             "Stopped; the same command goes on from the last checkpoint.",

@@ -87,7 +87,7 @@ class ShardDataset(IterableDataset):
         speech = self._stream(
             self.shards, text, before, rank + ranks * worker, ranks * workers
         )
-        noises = itertools.repeat(None)
+        noises: Iterator[Sample | None] = itertools.repeat(None)
         if self.noises:
             text = f"{text} {rank} {worker} noise"
             noises = self._stream(self.noises, text, before)
@@ -214,6 +214,8 @@ class ShardLoader(LoopedLoader):
         )
 
     def __iter__(self) -> "ShardLoader":
+        if self.iterator is not None:  # not resumed
+            self.step = 0
         self.loader.dataset.batches_before = self.step
         self.iterator = iter(self.loader)
         return self

@@ -135,8 +135,9 @@ def write_shards(
     def pack(number):
         split, pieces = plans[number]
         path = address.with_name(f"{kind}-{number:06d}.tar")
-        shard = _pack(path, split, pieces, sample_rate, audio_format, left_out)
+        shard, bad = _pack(path, split, pieces, sample_rate, audio_format)
         with lock:
+            left_out.update(bad)
             facts = asdict(shard)
             del facts["url"]
             index["shards"][path.name] = facts
@@ -231,8 +232,9 @@ def _take_over(index: dict, address: Path) -> None:
             index["shards"][name] = facts
 
 
-def _pack(path, split, pieces, sample_rate, audio_format, left_out):
-    """Writes one shard; returns what the index says of it."""
+def _pack(path, split, pieces, sample_rate, audio_format):
+    """Writes one shard; returns it, and the files that it leaves out."""
+    left_out = {}
     content = io.BytesIO()
     samples, seconds = 0, 0.0
     # Without times, so that the same recordings give the same bytes.
@@ -257,14 +259,11 @@ def _pack(path, split, pieces, sample_rate, audio_format, left_out):
             seconds += piece.seconds
     data = content.getvalue()
     write_atomically(path, data)
-    return Shard(
-        str(path),
-        split,
-        samples,
-        round(seconds, 3),
-        len(data),
-        hashlib.sha256(data).hexdigest(),
+    checksum = hashlib.sha256(data).hexdigest()
+    shard = Shard(
+        str(path), split, samples, round(seconds, 3), len(data), checksum
     )
+    return shard, left_out
 
 
 def _read_signals(piece, sample_rate):

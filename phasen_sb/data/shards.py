@@ -119,7 +119,7 @@ def find_shards(
 
     try:
         urls = list(braceexpand.braceexpand(str(pattern)))
-    except (ValueError, braceexpand.UnbalancedBracesError) as error:
+    except ValueError as error:
         raise UserError(
             f"{pattern} is not a pattern of shards ({error}); write it like "
             f"{kind}-{{000000..000127}}.tar."

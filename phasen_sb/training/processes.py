@@ -13,7 +13,7 @@ import torch.distributed as dist
 from phasen_sb.metrics.metric_report import MetricReport
 
 LOST = (
-    "Another process of this run has ended, so this one stops; the same "
+    "Another process of this run has ended, or the run was cancelled; the same "
     "command goes on from the last checkpoint."
 )
 

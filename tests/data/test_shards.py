@@ -322,6 +322,7 @@ def test_mistakes_get_a_sentence(corpus, packed, tmp_path):
         ({"data_folder": f"{packed}/pairs-000000.tar"}, "no shard of the"),
         ({"data_folder": f"{packed}/pairs-{{0..9}}.tar"}, "does not list"),
         ({"data_folder": f"{packed}/none-000000.tar"}, "cannot be read"),
+        ({"data_folder": f"{packed}/pairs-{{0..9.tar"}, "is not a pattern"),
         ({"data_folder": "pipe://rm-0.tar"}, "must be a path, or start"),
         ({"data_folder": "http://127.0.0.1:9/a-0.tar"}, "cannot be read"),
     ):

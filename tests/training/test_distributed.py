@@ -211,8 +211,8 @@ def shards(tmp_path, speech_and_noise):
         "batch_size": 1,
         "num_workers": 1,
         "precision": "bf16",
-        "number_of_epochs": 12,
-        "validate_every": 12,
+        "number_of_epochs": 8,
+        "validate_every": 8,
         "sync_batch_norm": True,
     }
 
@@ -256,7 +256,8 @@ def test_killed_processes_do_not_matter(tmp_path, shards):
     wait_for_checkpoint(folder)
     victim.kill()
     assert other.wait(60) == 1
-    assert other.text().strip().splitlines()[-1] == f"Error: {LOST}"
+    assert f"Error: {LOST}" in other.text().splitlines()[-1]
+    assert "Traceback" not in other.text()
 
     both = run_two(folder, *flags, **shards)
     wait_for_checkpoint(folder)

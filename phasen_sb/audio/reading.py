@@ -12,7 +12,12 @@ import soundfile as sf
 from phasen_sb.audio.containers import MEDIA_SUFFIXES
 from phasen_sb.audio.formats import AudioFormat
 from phasen_sb.audio.lengths import find_contents
-from phasen_sb.audio.media import MediaFile, can_read_media, looks_like_media
+from phasen_sb.audio.media import (
+    MediaFile,
+    can_read_media,
+    looks_like_media,
+    measure_seconds,
+)
 from phasen_sb.audio.pieces import PiecedFile
 from phasen_sb.errors import UserError
 from phasen_sb.utils.files import native_path
@@ -227,6 +232,16 @@ def read_blocks(file: AudioFile) -> Iterator[np.ndarray]:
     count = max(1, BLOCK_SAMPLES // file.channels)
     while len(block := read_samples(file, count)):
         yield block
+
+
+def estimate_samples(file: AudioFile) -> int:
+    """How many samples a file has by its header; 0 if that is not known.
+
+    FFmpeg guesses where the header does not say it, as of AAC.
+    """
+    if 0 < file.frames < 2**62:
+        return file.frames
+    return round(measure_seconds(file.name) * file.samplerate)
 
 
 def check_whole(file: AudioFile, samples: int) -> None:

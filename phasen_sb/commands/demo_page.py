@@ -12,7 +12,7 @@ from phasen_sb.audio.media import MediaFile
 from phasen_sb.audio.reading import open_audio, read_blocks, read_samples
 from phasen_sb.errors import UserError
 from phasen_sb.inference.model_rate import resample
-from phasen_sb.inference.recording_statistics import replace_non_finite
+from phasen_sb.inference.sample_reader import replace_non_finite
 from phasen_sb.inference.speechbrain_enhancer import Enhancer
 from phasen_sb.signals.decibels import spectrogram_decibels
 from phasen_sb.utils.figures import new_figure

@@ -7,7 +7,7 @@ import numpy as np
 from phasen_sb.audio.reading import AudioFile, read_samples
 from phasen_sb.audio.writing import AudioWriter
 from phasen_sb.errors import UserError
-from phasen_sb.inference.recording_statistics import replace_non_finite
+from phasen_sb.inference.sample_reader import replace_non_finite
 
 
 def apply_limit(strength: float, limit: float | None) -> float:

@@ -1,7 +1,11 @@
 """Where the chunks of a long signal begin and end."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+#: Most samples of a chunk, all channels together: 64 channels at 192 kHz get
+#: shorter chunks than mono speech.
+CHUNK_LIMIT = 2**25
 
 
 @dataclass(frozen=True)
@@ -37,3 +41,8 @@ class ChunkPlan:
         full = self.step + 2 * self.context
         earliest = max(0, -(-samples // rate) - full) * rate
         yield min(start, earliest), samples
+
+    def limit(self, rate: int, channels: int) -> "ChunkPlan":
+        """Shortens chunks where a second has very many samples."""
+        seconds = CHUNK_LIMIT // (rate * channels) - 2 * self.context
+        return replace(self, step=max(1, min(self.step, seconds)))

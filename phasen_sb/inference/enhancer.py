@@ -16,18 +16,20 @@ from typing import TypeVar
 import numpy as np
 from torch import nn
 
-from phasen_sb.audio.formats import choose_format
 from phasen_sb.audio.reading import (
     check_whole,
     open_audio,
-    read_blocks,
     read_samples,
 )
 from phasen_sb.errors import UserError
 from phasen_sb.inference.arrays import Wave, from_signal, to_signal
 from phasen_sb.inference.attenuation import apply_limit, write_removed
+from phasen_sb.inference.causal_recording import (
+    CausalRecordingEnhancer,
+    is_causal,
+)
 from phasen_sb.inference.chunk_plan import ChunkPlan
-from phasen_sb.inference.output_files import UNSCALED, OutputFiles
+from phasen_sb.inference.output_files import OutputFiles, write_scaled
 from phasen_sb.inference.paths import (
     check_output,
     format_by_suffix,
@@ -37,8 +39,8 @@ from phasen_sb.inference.paths import (
 from phasen_sb.inference.recording import RecordingEnhancer
 from phasen_sb.inference.recording_statistics import measure_recording
 from phasen_sb.inference.reports import EnhancedFile, PeakMeter
+from phasen_sb.inference.sample_reader import SampleReader
 from phasen_sb.models.loading import read_model
-from phasen_sb.utils.files import name_partial, remove_partial
 from phasen_sb.utils.hardware import choose_devices
 
 #: Files at a time, for each device that enhances batches: while some wait for
@@ -88,9 +90,11 @@ class FileEnhancer:
         devices: Sequence[str] = ("cpu",),
         precision: str = "fp32",
     ):
-        self._recordings = RecordingEnhancer(
-            model, sample_rate, devices, precision
-        )
+        self._is_causal = is_causal(model)
+        kind = RecordingEnhancer
+        if self._is_causal:
+            kind = CausalRecordingEnhancer
+        self._recordings = kind(model, sample_rate, devices, precision)
 
     @property
     def sample_rate(self) -> int:
@@ -129,7 +133,8 @@ class FileEnhancer:
             ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or several, such as
             ``cuda:0,cuda:1``; by default CUDA if there is any.
         precision : str
-            ``fp32``, ``bf16``, or ``auto``: bf16 where hardware computes it.
+            ``fp32``, ``bf16``, or ``auto``: bf16 where hardware computes it,
+            but for a causal model fp32.
         chunk_seconds : int
             Longer recordings are enhanced in chunks of this length.
         trust : bool
@@ -159,8 +164,11 @@ class FileEnhancer:
                 f"chunk_seconds is {chunk_seconds}; it must be at least 1."
             )
         model = read_model(source, trust)
+        built = model.build()
+        if precision == "auto" and is_causal(built):  # as live speech
+            precision = "fp32"
         enhancer = cls._of_model(
-            model.build(), model.description.sample_rate, devices, precision
+            built, model.description.sample_rate, devices, precision
         )
         enhancer.source = model.source if source is None else str(source)
         enhancer.plan = ChunkPlan(int(chunk_seconds))
@@ -217,19 +225,24 @@ class FileEnhancer:
             position += count
             return signal[position - count : position]
 
-        statistics = measure_recording(
-            [signal], signal.shape[1], rate, self.sample_rate
+        statistics = None
+        if not self._is_causal:
+            statistics = measure_recording(
+                [signal], signal.shape[1], rate, self.sample_rate
+            )
+        reader = SampleReader(read)
+        parts = list(
+            self._recordings.enhance(
+                reader, rate, strength, self.plan, statistics
+            )
         )
-        if statistics.non_finite:
+        if reader.non_finite:
             warnings.warn(
-                f"{statistics.non_finite} samples were NaN or infinite and "
+                f"{reader.non_finite} samples were NaN or infinite and "
                 "became zero.",
                 stacklevel=2,
             )
-        parts = self._recordings.enhance(
-            read, statistics, rate, strength, self.plan
-        )
-        return from_signal(np.concatenate(list(parts)), wave)
+        return from_signal(np.concatenate(parts), wave)
 
     def enhance_file(
         self,
@@ -298,17 +311,13 @@ class FileEnhancer:
             outputs = OutputFiles(file)
             chosen = outputs.choose_format(target, format)
             remarks = outputs.list_remarks(target, chosen)
-            blocks = read_blocks(file)
-            statistics = measure_recording(
-                blocks, file.channels, rate, self.sample_rate
-            )
-            check_whole(file, statistics.samples)
+            statistics, samples = self._recordings.survey(file)
         meter = PeakMeter()
         gain = 1.0
         tracks = []
 
         def open_writer(path, audio_format):
-            return outputs.open_writer(path, audio_format, statistics.samples)
+            return outputs.open_writer(path, audio_format, samples)
 
         def write(path, audio_format, blocks):
             with open_writer(path, audio_format) as writer:
@@ -316,59 +325,46 @@ class FileEnhancer:
                     writer.write(block)
             tracks.extend(writer.notes)
 
-        def enhanced():
-            with open_audio(source) as file:
+        with ExitStack() as stack:
+            file = stack.enter_context(open_audio(source))
+            reader = SampleReader(lambda count: read_samples(file, count))
+
+            def enhanced():
                 for part in self._recordings.enhance(
-                    lambda count: read_samples(file, count),
-                    statistics,
-                    rate,
-                    strength,
-                    self.plan,
+                    reader, rate, strength, self.plan, statistics
                 ):
                     meter.add(part)
                     yield part
                     if progress is not None:
                         progress(len(part) / rate)
+                check_whole(file, reader.samples)
 
-        with ExitStack() as stack:
             parts = enhanced()
             if removed is not None:
                 wav = outputs.choose_format(removed, "wav")
                 writer = stack.enter_context(open_writer(removed, wav))
-                file = stack.enter_context(open_audio(source))
-                parts = write_removed(file, writer, parts)
+                noisy = stack.enter_context(open_audio(source))
+                parts = write_removed(noisy, writer, parts)
             if normalize and chosen.limited:
-                gain = _write_scaled(write, target, chosen, parts, meter)
+                gain = write_scaled(write, target, chosen, parts, meter)
             else:
                 write(target, chosen, parts)
         return EnhancedFile(
             source,
             target,
-            seconds=statistics.samples / rate,
+            seconds=reader.samples / rate,
             elapsed=perf_counter() - started,
-            non_finite=statistics.non_finite,
+            non_finite=reader.non_finite,
             over=meter.over if chosen.limited and gain == 1.0 else 0,
             peak=meter.peak,
             gain=gain,
             infrasound=strength > 0
+            and statistics is not None
             and bool(statistics.levels.infrasound.any()),
             residual=removed,
             tracks=tuple(tracks),
             remarks=tuple(remarks),
         )
-
-
-def _write_scaled(write, target, chosen, enhanced, meter):
-    """Writes by way of a float file: the peak is known only at the end."""
-    unscaled = name_partial(target, UNSCALED)
-    try:
-        write(unscaled, choose_format(chosen, "w64:DOUBLE"), enhanced)
-        gain = 1.0 if meter.peak <= 1.0 else 1.0 / meter.peak
-        with open_audio(unscaled) as file:
-            write(target, chosen, (gain * b for b in read_blocks(file)))
-    finally:
-        remove_partial(unscaled)
-    return gain
 
 
 def __getattr__(name):

@@ -14,7 +14,7 @@ from phasen_sb.audio.reading import (
     read_samples,
 )
 from phasen_sb.errors import UserError
-from phasen_sb.inference.recording_statistics import replace_non_finite
+from phasen_sb.inference.sample_reader import replace_non_finite
 from phasen_sb.inference.speech_level import FRAME_SECONDS, SPEECH_BAND
 from phasen_sb.metrics.checks import MetricError
 from phasen_sb.metrics.dnsmos import dnsmos

@@ -14,8 +14,7 @@ from time import perf_counter
 import torch
 from tqdm import tqdm
 
-from phasen_sb.audio.media import measure_seconds
-from phasen_sb.audio.reading import open_audio
+from phasen_sb.audio.reading import estimate_samples, open_audio
 from phasen_sb.errors import UserError
 from phasen_sb.inference.enhancer import FileEnhancer
 from phasen_sb.inference.paths import name_residual
@@ -188,8 +187,6 @@ def _seconds(path):
         return 0.0  # Opening a pipe blocks until somebody writes to it.
     try:
         with open_audio(path) as file:
-            seconds = file.frames / file.samplerate
-        # FFmpeg guesses where the header does not say it, as of AAC.
-        return seconds or measure_seconds(path)
+            return estimate_samples(file) / file.samplerate
     except Exception:  # is reported when the file is enhanced
         return 0.0

@@ -1,6 +1,9 @@
 """Opens the files that become of an input, with what else was in it."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
+
+import numpy as np
 
 from phasen_sb.audio.formats import (
     AudioFormat,
@@ -13,9 +16,15 @@ from phasen_sb.audio.metadata import (
     make_picture,
     read_metadata,
 )
-from phasen_sb.audio.reading import AudioFile, format_of
+from phasen_sb.audio.reading import (
+    AudioFile,
+    format_of,
+    open_audio,
+    read_blocks,
+)
 from phasen_sb.audio.writing import AudioWriter
 from phasen_sb.inference.paths import name_residual
+from phasen_sb.inference.reports import PeakMeter
 from phasen_sb.utils.files import name_partial, remove_partial
 
 #: Ends the hidden file of an output whose peak is not known yet.
@@ -100,3 +109,26 @@ def remove_partials(target: Path) -> None:
     for path in (target, name_residual(target), unscaled):
         remove_partial(name_partial(path))
     remove_partial(unscaled)
+
+
+def write_scaled(
+    write: Callable[[Path, AudioFormat, Iterable[np.ndarray]], None],
+    target: Path,
+    chosen: AudioFormat,
+    parts: Iterable[np.ndarray],
+    meter: PeakMeter,
+) -> float:
+    """Writes a file that is scaled down to full scale, and returns the factor.
+
+    It goes by way of a float file, since ``meter`` knows the peak only when all
+    ``parts`` have come.
+    """
+    unscaled = name_partial(target, UNSCALED)
+    try:
+        write(unscaled, choose_format(chosen, "w64:DOUBLE"), parts)
+        gain = 1.0 if meter.peak <= 1.0 else 1.0 / meter.peak
+        with open_audio(unscaled) as file:
+            write(target, chosen, (gain * b for b in read_blocks(file)))
+    finally:
+        remove_partial(unscaled)
+    return gain

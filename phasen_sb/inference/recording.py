@@ -11,25 +11,23 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import nn
 
+from phasen_sb.audio.reading import AudioFile, check_whole, read_blocks
 from phasen_sb.inference.batching import BatchedModel
-from phasen_sb.inference.chunks import ChunkPlan, process_in_chunks
+from phasen_sb.inference.chunk_plan import ChunkPlan
+from phasen_sb.inference.chunks import process_in_chunks
 from phasen_sb.inference.device_model import DeviceModel
 from phasen_sb.inference.model_rate import run_at_model_rate
 from phasen_sb.inference.recording_statistics import (
     RecordingStatistics,
-    replace_non_finite,
+    measure_recording,
 )
 from phasen_sb.optimized import is_optimizable, optimize
 
-#: Most samples of a chunk, all channels together: 64 channels at 192 kHz get
-#: shorter chunks than mono speech.
-CHUNK_LIMIT = 2**25
 #: Most chunks that a CPU enhances at a time, which take memory each.
 MOST_CHUNKS = 2
 #: Chunks that wait for each device, of all recordings together, where there are
@@ -83,13 +81,21 @@ class RecordingEnhancer:
             BATCH_SECONDS * self.sample_rate,
         )
 
+    def survey(self, file: AudioFile) -> tuple[RecordingStatistics, int]:
+        """Reads a whole file; returns its statistics and number of samples."""
+        statistics = measure_recording(
+            read_blocks(file), file.channels, file.samplerate, self.sample_rate
+        )
+        check_whole(file, statistics.samples)
+        return statistics, statistics.samples
+
     def enhance(
         self,
         read: Callable[[int], np.ndarray],
-        statistics: RecordingStatistics,
         rate: int,
         strength: float,
         plan: ChunkPlan,
+        statistics: RecordingStatistics,
     ) -> Iterator[np.ndarray]:
         """Enhances a recording that is read from front to back.
 
@@ -99,16 +105,12 @@ class RecordingEnhancer:
         consecutive parts ``[n, channels]`` of the result.
         """
         channels = len(statistics.levels.overall)
-        seconds = CHUNK_LIMIT // (rate * channels) - 2 * plan.context
-        plan = replace(plan, step=max(1, min(plan.step, seconds)))
+        plan = plan.limit(rate, channels)
         may_repeat = _may_repeat(statistics)
         moments = [{} for _ in range(channels)]
         whole = len(list(plan.ranges(statistics.samples, rate))) == 1
         if self._model.has_global_norms and not whole and strength != 0:
             moments = self._measure_norms(statistics, plan)
-
-        def read_finite(count):
-            return replace_non_finite(read(count))[0]
 
         def process(chunk, start):
             if strength == 0:
@@ -133,7 +135,7 @@ class RecordingEnhancer:
 
         with self._count_active() as active:
             yield from process_in_chunks(
-                read_finite,
+                read,
                 statistics.samples,
                 rate,
                 process,

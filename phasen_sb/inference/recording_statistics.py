@@ -8,6 +8,7 @@ import soxr
 
 from phasen_sb.inference.excerpts import ExcerptCollector
 from phasen_sb.inference.model_rate import QUALITY
+from phasen_sb.inference.sample_reader import replace_non_finite
 from phasen_sb.inference.speech_level import SpeechLevelMeter, SpeechLevels
 
 #: Of longer recordings 40 to 80 excerpts, 10 to 20 s in all, are kept. Many
@@ -23,8 +24,6 @@ class RecordingStatistics:
     samples: int
     #: Within the model's band.
     levels: SpeechLevels
-    #: Samples that are NaN or infinite, all channels together.
-    non_finite: int
     #: Evenly spaced ones at the model's rate, ``[excerpts, n, channels]``.
     excerpts: np.ndarray
     #: Samples from the start of one excerpt to that of the next.
@@ -42,8 +41,8 @@ def measure_recording(
     -------
     >>> blocks = [np.full((8, 1), 3.0), np.array([[np.nan], [0.0]])]
     >>> statistics = measure_recording(blocks, 1, 16000, 16000)
-    >>> statistics.samples, statistics.levels.mean, statistics.non_finite
-    (10, array([2.4]), 1)
+    >>> statistics.samples, statistics.levels.mean
+    (10, array([2.4]))
     """
     resampler = None
     if rate != model_rate:
@@ -54,7 +53,7 @@ def measure_recording(
     excerpts = ExcerptCollector(
         round(EXCERPT_SECONDS * model_rate), EXCERPT_LIMIT
     )
-    samples, non_finite = 0, 0
+    samples = 0
 
     def add(block, last=False):
         if resampler is not None:
@@ -65,22 +64,11 @@ def measure_recording(
 
     for block in blocks:
         samples += len(block)
-        block, bad = replace_non_finite(block)
-        non_finite += bad
-        add(block)
+        add(replace_non_finite(block)[0])
     add(np.zeros((0, channels)), last=True)
     return RecordingStatistics(
         samples,
         meter.finish(),
-        non_finite,
         excerpts.stack(),
         excerpts.spacing,
     )
-
-
-def replace_non_finite(block: np.ndarray) -> tuple[np.ndarray, int]:
-    """Replaces NaN and infinity by zero, and counts them."""
-    finite = np.isfinite(block)
-    if finite.all():
-        return block, 0
-    return np.where(finite, block, 0.0), int((~finite).sum())

@@ -10,7 +10,7 @@ from torch import nn
 
 from phasen_sb.data.sample_corpus import sample_corpus
 from phasen_sb.export.folder import write_export
-from phasen_sb.inference.chunks import ChunkPlan
+from phasen_sb.inference.chunk_plan import ChunkPlan
 from phasen_sb.inference.enhancer import Enhancer
 from phasen_sb.models.description import Description, describe_object
 from phasen_sb.models.loading import StoredModel

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from phasen_sb.inference.chunks import ChunkPlan, process_in_chunks
+from phasen_sb.inference.chunk_plan import ChunkPlan
+from phasen_sb.inference.chunks import process_in_chunks
 
 RATE = 100
 

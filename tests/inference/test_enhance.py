@@ -20,7 +20,7 @@ from torch import nn
 
 from phasen_sb import PHASEN, ConvISTFT, ConvSTFT, PhasenEnhancer
 from phasen_sb.commands.enhance import add_arguments
-from phasen_sb.inference.chunks import ChunkPlan
+from phasen_sb.inference.chunk_plan import ChunkPlan
 from phasen_sb.inference.enhancer import Enhancer
 
 

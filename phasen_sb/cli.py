@@ -26,6 +26,7 @@ COMMANDS = {
     "enhance": "remove noise from audio files",
     "export": "turn a training run into a folder that loads anywhere",
     "leaderboard": "compare your runs with published results, as a web page",
+    "live": "remove noise from a microphone while it is heard",
     "noise": "compute noise without end, to train on or to listen to",
     "runs": "list training runs, what differs between them, and their curves",
     "score": "score enhanced speech with objective measures, compare systems",

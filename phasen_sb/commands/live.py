@@ -1,0 +1,164 @@
+"""`phasen live`: removes noise from a microphone's sound as it comes."""
+
+import argparse
+from time import perf_counter
+
+from phasen_sb.commands.model_options import add_trust
+from phasen_sb.errors import UserError
+
+DESCRIPTION = """\
+Removes noise from speech while it is spoken: from a microphone to a loudspeaker
+or to a virtual device that other programs record from; - is raw PCM (16-bit
+little-endian, one channel) on stdin or stdout. Needs a causal model. Ctrl-C
+ends it.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = DESCRIPTION
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "--input",
+        metavar="DEVICE",
+        help="number or part of the name of a microphone, or - for stdin "
+        "(default: the system's)",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="DEVICE",
+        help="number or part of the name of a loudspeaker or virtual device, "
+        "or - for stdout (default: the system's)",
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="list the devices, and end"
+    )
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        default="live",
+        help="what phasen export wrote of a causal model, the output folder "
+        "of its training, a model that ships or its name on the Hugging Face "
+        "hub (default: %(default)s)",
+    )
+    add_trust(parser)
+    parser.add_argument(
+        "--rate",
+        type=int,
+        metavar="HZ",
+        help="sample rate of - and of devices (default: the model's, or a "
+        "device's own if it does not take that)",
+    )
+    parser.add_argument(
+        "--strength",
+        type=float,
+        default=1.0,
+        metavar="0..1",
+        help="less than 1 mixes the noisy signal back (default: 1)",
+    )
+    parser.add_argument(
+        "--limit",
+        type=float,
+        metavar="DB",
+        help="attenuate by no more than this many dB (default: no limit)",
+    )
+    parser.add_argument(
+        "--block",
+        type=float,
+        default=0.0,
+        metavar="MS",
+        help="compute so much at a time, in whole hops: longer blocks take "
+        "less computing, and come later (default: one hop)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Enhances until Ctrl-C, or the end of stdin or stdout."""
+    # Here, so that --help imports neither PyTorch nor PortAudio.
+    from phasen_sb.commands.live_devices import (
+        DeviceInput,
+        DeviceLost,
+        DeviceOutput,
+        list_devices,
+    )
+    from phasen_sb.commands.live_pcm import PcmInput, PcmOutput
+
+    if arguments.list:
+        print(list_devices())
+        return
+    if arguments.rate is not None and arguments.rate < 1000:
+        raise UserError(
+            f"--rate is {arguments.rate}; it must be at least 1000 (Hz)."
+        )
+    stream, strength = _load(arguments)
+    rate = arguments.rate or stream.sample_rate
+    ends = []
+    lost = None
+    try:
+        for name, pcm, device in (
+            (arguments.input, PcmInput, DeviceInput),
+            (arguments.output, PcmOutput, DeviceOutput),
+        ):
+            if name == "-":
+                ends.append(pcm(rate))
+            else:
+                ends.append(device(name, arguments.rate, stream.sample_rate))
+        _pass_on(stream, strength, *ends)
+    except DeviceLost as error:
+        lost = error
+    finally:
+        for end in ends:
+            end.close()
+    if lost:
+        raise lost.explain()
+
+
+def _load(arguments):
+    """The model, and what share of it is mixed in."""
+    import torch
+
+    from phasen_sb.inference.attenuation import apply_limit
+    from phasen_sb.inference.streaming import StreamingEnhancer
+
+    strength = apply_limit(arguments.strength, arguments.limit)
+    torch.set_num_threads(1)
+    stream = StreamingEnhancer.from_pretrained(
+        arguments.model, trust=arguments.trust
+    )
+    hop = stream.model.stft.hop_length
+    hops = arguments.block * stream.sample_rate / 1000 / hop
+    if not 0 <= hops * hop <= stream.sample_rate:
+        raise UserError(
+            f"--block is {arguments.block} ms; it must be from 0 to 1000."
+        )
+    stream = StreamingEnhancer(stream.model, hop * max(1, round(hops)))
+    return stream, strength
+
+
+def _pass_on(stream, strength, source, sink):
+    """Passes sound on until it ends, or Ctrl-C ends it."""
+    from phasen_sb.commands.live_meter import LiveMeter
+    from phasen_sb.commands.live_reader import BlockReader
+    from phasen_sb.inference.live import LiveEnhancer
+
+    live = LiveEnhancer(stream, source.rate, sink.rate, strength)
+    devices = source.latency + sink.latency
+    meter = LiveMeter(live.latency + devices)
+    meter.say(
+        f"{source.name} ({source.rate} Hz) to {sink.name} ({sink.rate} Hz), "
+        f"latency {meter.latency:.0f} ms: {stream.latency:.0f} of the model, "
+        f"{live.latency - stream.latency:.0f} of blocks and resampling, "
+        f"{devices:.0f} of the devices. Ctrl-C ends."
+    )
+    block = stream.block_samples * source.rate // stream.sample_rate
+    with BlockReader(source, block) as reader:
+        for samples in reader:
+            started = perf_counter()
+            out = live.process(samples)
+            busy = perf_counter() - started
+            sink.write(out)
+            if not sink.is_open:
+                break
+            seconds = len(samples) / source.rate
+            meter.add(samples, out, seconds, busy, reader.dropped)
+        sink.write(live.flush())
+    meter.finish(sink.underflows, source.note)

@@ -91,17 +91,18 @@ def run(arguments: argparse.Namespace) -> None:
         )
     stream, strength = _load(arguments)
     rate = arguments.rate or stream.sample_rate
+    block = stream.block_samples / stream.sample_rate
     ends = []
     lost = None
     try:
-        for name, pcm, device in (
-            (arguments.input, PcmInput, DeviceInput),
-            (arguments.output, PcmOutput, DeviceOutput),
-        ):
-            if name == "-":
-                ends.append(pcm(rate))
-            else:
-                ends.append(device(name, arguments.rate, stream.sample_rate))
+        if arguments.input == "-":
+            ends.append(PcmInput(rate))
+        else:
+            ends.append(DeviceInput(arguments.input, rate))
+        if arguments.output == "-":
+            ends.append(PcmOutput(rate))
+        else:
+            ends.append(DeviceOutput(arguments.output, rate, block))
         _pass_on(stream, strength, *ends)
     except DeviceLost as error:
         lost = error
@@ -161,4 +162,4 @@ def _pass_on(stream, strength, source, sink):
             seconds = len(samples) / source.rate
             meter.add(samples, out, seconds, busy, reader.dropped)
         sink.write(live.flush())
-    meter.finish(sink.underflows, source.note)
+    meter.finish(source.overflows, sink.underflows, source.note)

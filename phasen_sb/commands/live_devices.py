@@ -61,17 +61,22 @@ class DeviceLost(Exception):
 
 
 class _Device:
-    """An open device; ``device`` is a number, part of a name, or None."""
+    """An open device.
+
+    ``device`` is a number, part of a name, or None. It is opened at ``rate``
+    (Hz), or at its own if it does not take that.
+    """
 
     way: str
+    buffered = 0.0  # seconds for which it needs room
 
-    def __init__(self, device: str | None, rate: int | None, model_rate: int):
+    def __init__(self, device: str | None, rate: int):
         self._sd = import_sounddevice()
         info = self._find(device)
         self.name = info["name"]
         most = info[WAYS[self.way]]
-        rates = [rate] if rate else [model_rate, info["default_samplerate"]]
-        check = getattr(self._sd, f"check_{self.way}_settings")
+        rates = [rate, info["default_samplerate"]]
+        high = info[f"default_high_{self.way}_latency"]
         reason = None
         # Speech has one channel, but a loudspeaker's two get the same.
         preferred = (1, 2, most) if self.way == "input" else (2, 1, most)
@@ -81,9 +86,9 @@ class _Device:
                 "channels": min(channels, most),
                 "samplerate": rate,
                 "dtype": "float32",
+                "latency": max(high, self.buffered),
             }
             try:
-                check(**settings)
                 stream = getattr(self._sd, f"{self.way.title()}Stream")
                 self._stream = stream(**settings)
                 self._stream.start()
@@ -168,6 +173,13 @@ class DeviceOutput(_Device):
     way = "output"
     is_open = True
     underflows = 0
+
+    def __init__(self, device: str | None, rate: int, block: float):
+        self.buffered = 2 * block
+        super().__init__(device, rate)
+        # Blocks of so many seconds may come late by one.
+        self.write(np.zeros(int(self.rate * block), "float32"))
+        self.underflows = 0
 
     def write(self, samples: np.ndarray) -> None:
         """Waits until ``[n]`` are on their way."""

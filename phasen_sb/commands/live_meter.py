@@ -15,6 +15,10 @@ BEHIND = (
     "compute{dropped}; a longer --block takes less, and so does a smaller "
     "model."
 )
+SLOW_OUTPUT = (
+    "The output takes sound more slowly than it comes{dropped}; see what else "
+    "uses the device."
+)
 
 
 class LiveMeter:
@@ -112,21 +116,29 @@ class LiveMeter:
             print(line, end="", file=self._out, flush=True)
 
     def _warn(self):
+        sentence = BEHIND if self._load > 1 else SLOW_OUTPUT
         dropped = f", and {self.dropped} blocks were dropped so far"
         self.say(
-            BEHIND.format(
+            sentence.format(
                 load=self._load, dropped=dropped if self.dropped else ""
             )
         )
 
-    def finish(self, underflows: int, note: str) -> None:
-        """Writes the summary; ``note`` is what else there is to say."""
+    def finish(self, overflows: int, underflows: int, note: str) -> None:
+        """Writes the summary.
+
+        So many times a device lost sound, and had none to play; ``note`` is
+        what else there is to say.
+        """
         load = self._computed / self._heard if self._heard else 0.0
-        summary = (
-            f"{self._heard:.1f} s of sound, latency {self.latency:.0f} ms, "
+        facts = [
+            f"{self._heard:.1f} s of sound",
+            f"latency {self.latency:.0f} ms",
             f"load {100 * load:.0f} % (at most {100 * self._worst:.0f} % in "
-            f"{METER_SECONDS} s), {self.dropped} blocks dropped"
-        )
-        if underflows:
-            summary += f", {underflows} gaps in the output"
-        self.say(summary + (f"; {note}." if note else "."))
+            f"{METER_SECONDS} s)",
+            f"{self.dropped} blocks dropped",
+            f"{overflows} gaps in the input" if overflows else "",
+            f"{underflows} gaps in the output" if underflows else "",
+            note,
+        ]
+        self.say(", ".join(filter(None, facts)) + ".")

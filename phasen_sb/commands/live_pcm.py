@@ -16,6 +16,7 @@ class PcmInput:
     name = "stdin"
     is_live = False  # nothing is dropped
     latency = 0.0
+    overflows = 0
 
     def __init__(self, rate: int):
         self.rate = rate

@@ -88,7 +88,7 @@ setup(
         "phasen_sb.leaderboard": ["*.csv", "templates/*"],
         "phasen_sb.runs": ["templates/*"],
         "phasen_sb": ["py.typed"],
-        "phasen_sb.models": ["default/*"],
+        "phasen_sb.models": ["default/*", "live/*"],
     },
     cmdclass={"build_ext": BuildLibraries, "bdist_wheel": BuildWheel},
     ext_modules=[
@@ -155,6 +155,7 @@ setup(
             "onnxruntime",
             "import-linter==2.*",
             "av>=17.1",
+            "sounddevice",
         ],
         "docs": [
             "mkdocs==1.*",
@@ -164,6 +165,7 @@ setup(
         ],
         "onnx": ["onnx", "onnxruntime"],
         "demo": ["gradio"],
+        "live": ["sounddevice"],  # with PortAudio, but for Linux
         "media": ["av>=17.1"],  # with FFmpeg in its wheels
         "tensorboard": ["tensorboard"],
         # speechmos declares none of what it imports.

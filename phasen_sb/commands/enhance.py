@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         metavar="PATH",
         help="what phasen export wrote, the output folder of a training run, "
-        "or a model's name on the Hugging Face hub",
+        "the name of a model that ships, or one on the Hugging Face hub "
+        "(default: default)",
     )
     add_trust(parser)
     parser.add_argument(

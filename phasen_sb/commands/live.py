@@ -12,6 +12,8 @@ or to a virtual device that other programs record from; - is raw PCM (16-bit
 little-endian, one channel) on stdin or stdout. Needs a causal model. Ctrl-C
 ends it.
 """
+#: The shipped model that is used where none is named.
+LIVE_MODEL = "live"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,10 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         metavar="NAME",
-        default="live",
         help="what phasen export wrote of a causal model, the output folder "
-        "of its training, a model that ships or its name on the Hugging Face "
-        "hub (default: %(default)s)",
+        "of its training, or its name on the Hugging Face hub (default: live, "
+        "where that ships)",
     )
     add_trust(parser)
     parser.add_argument(
@@ -119,12 +120,17 @@ def _load(arguments):
 
     from phasen_sb.inference.attenuation import apply_limit
     from phasen_sb.inference.streaming import StreamingEnhancer
+    from phasen_sb.models.loading import list_shipped
 
+    name = arguments.model or LIVE_MODEL
+    if arguments.model is None and name not in list_shipped():
+        raise UserError(
+            "No model for live speech ships with this version; give --model, "
+            "such as one that hparams/phasen_live.yaml trains."
+        )
     strength = apply_limit(arguments.strength, arguments.limit)
     torch.set_num_threads(1)
-    stream = StreamingEnhancer.from_pretrained(
-        arguments.model, trust=arguments.trust
-    )
+    stream = StreamingEnhancer.from_pretrained(name, trust=arguments.trust)
     hop = stream.model.stft.hop_length
     hops = arguments.block * stream.sample_rate / 1000 / hop
     if not 0 <= hops * hop <= stream.sample_rate:

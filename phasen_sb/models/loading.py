@@ -29,8 +29,10 @@ from phasen_sb.utils.file_names import (
 from phasen_sb.utils.files import read_json
 from phasen_sb.utils.folders import nearest_sibling
 
-#: The exported model that ships with the package.
-DEFAULT_MODEL = Path(__file__).parent / "default"
+#: Holds the exported models that ship with the package, by name.
+SHIPPED = Path(__file__).parent
+#: The one that is used where none is named.
+DEFAULT_MODEL = SHIPPED / "default"
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 #: Bytes of a description, card or results that nobody vouches for.
@@ -78,15 +80,28 @@ def is_export(folder: str | os.PathLike) -> bool:
     return (folder / DESCRIPTION).is_file() and (folder / WEIGHTS).is_file()
 
 
+def list_shipped() -> list[str]:
+    """The names of the models that ship with the package.
+
+    Example
+    -------
+    >>> "default" in list_shipped()
+    True
+    """
+    return sorted(path.name for path in SHIPPED.iterdir() if is_export(path))
+
+
 def read_model(
     source: str | os.PathLike | None = None, trust: bool = False
 ) -> StoredModel:
     """Reads a stored model, whatever kind it is.
 
-    ``source`` is the output folder of a training run, an exported model, or a
-    model's name on the Hugging Face hub; by default the model that ships with
-    the package. Without ``trust``, nothing that the folder holds is executed.
-    Raises UserError if there is no such model, it is damaged, or refused.
+    ``source`` is the output folder of a training run, an exported model, the
+    name of a model that ships with the package, or one on the Hugging Face hub;
+    by default the shipped ``default``. A folder with a model takes precedence
+    over a shipped model of its name. Without ``trust``, nothing that the folder
+    holds is executed. Raises UserError if there is no such model, it is
+    damaged, or refused.
     """
     folder = DEFAULT_MODEL if source is None else _find_folder(source)
     if is_export(folder) and not is_run(folder):
@@ -208,10 +223,19 @@ def check_file(path: Path, root: Path) -> None:
 
 def _find_folder(source):
     folder = Path(source).expanduser()
+    shipped = list_shipped()
+    is_model = is_export(folder) or is_run(folder)
+    if str(source) in shipped and not is_model:
+        return SHIPPED / str(source)
     if folder.is_dir():
         return folder
     near = nearest_sibling(folder)
     hint = f"did you mean {near}?" if near else "check the path."
+    if re.fullmatch(r"\w+", str(source)):
+        raise UserError(
+            f"There is no folder {folder}, and no model of that name ships "
+            f"with this version, only {', '.join(shipped)}; {hint}"
+        )
     if folder.parent.exists() or not HUB_NAME.fullmatch(str(source)):
         raise UserError(f"There is no folder {folder}; {hint}")
     import huggingface_hub  # slow to import, and seldom needed

@@ -2,6 +2,7 @@
 
 import pytest
 from helpers import leaderboard_runs
+from helpers.causal_model import write_live_model
 from helpers.pages import ROOT
 
 from phasen_sb.errors import UserError
@@ -11,7 +12,8 @@ from phasen_sb.leaderboard.own import replace_own
 
 
 def test_own_rows_are_zero_shot_and_in_the_documentation():
-    [ours] = [entry for entry in read_own() if entry.zero_shot]
+    ours, *_ = [entry for entry in read_own() if entry.zero_shot]
+    assert ours.system == "phasen_sb, default model"
     assert ours.kind == "Our model, zero-shot" and ours.comparable
     assert "zero-shot, training data: open corpus" in ours.flags
     assert "metric-optimised: PESQ loss" in ours.flags
@@ -52,3 +54,17 @@ def test_own_rows_are_replaced_by_scores_of_the_literatures_files(
     assert f"{ours.scores['pesq_wb']}," in table.read_text()
     with pytest.raises(UserError, match="824 test files"):
         replace_own(str(training_run), measured, table)
+
+
+def test_a_causal_model_gets_a_row_of_its_own(tmp_path, tmp_path_factory):
+    voicebank = leaderboard_runs.voicebank_run(tmp_path_factory.getbasetemp())
+    live = write_live_model(tmp_path / "live")
+    table, measured = tmp_path / "own.csv", "2027-01-02, commit abc1234"
+    rows = replace_own(str(voicebank), measured, table, live)
+    before = read_own()
+    row = rows.pop(2)
+    assert row.system == "phasen_sb, live model" and row.zero_shot
+    assert (row.causal, row.latency_ms) == ("yes", 48)
+    assert row.parameters_M < 1 and row.measured == measured
+    # The other model and what was measured of others stay.
+    assert rows[1:] == before[1:] and len(rows) == len(before)

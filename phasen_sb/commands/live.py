@@ -1,6 +1,8 @@
 """`phasen live`: removes noise from a microphone's sound as it comes."""
 
 import argparse
+import os
+import sys
 from time import perf_counter
 
 from phasen_sb.commands.model_options import add_trust
@@ -110,8 +112,14 @@ def run(arguments: argparse.Namespace) -> None:
     finally:
         for end in ends:
             end.close()
-    if lost:
-        raise lost.explain()
+    if lost is None:
+        return
+    sentence = lost.explain()
+    if any(end.is_stuck for end in ends):
+        # PortAudio, too, would wait forever when the process ends.
+        print(sentence, file=sys.stderr, flush=True)
+        os._exit(1)
+    raise sentence
 
 
 def _load(arguments):

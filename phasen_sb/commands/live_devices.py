@@ -1,11 +1,13 @@
 """Microphones and loudspeakers, by way of PortAudio."""
 
+import threading
 from types import ModuleType
 
 import numpy as np
 
 from phasen_sb.errors import UserError
 
+CLOSING_SECONDS = 2.0
 WAYS = {"input": "max_input_channels", "output": "max_output_channels"}
 
 
@@ -69,6 +71,7 @@ class _Device:
 
     way: str
     buffered = 0.0  # seconds for which it needs room
+    is_stuck = False
 
     def __init__(self, device: str | None, rate: int):
         self._sd = import_sounddevice()
@@ -135,9 +138,10 @@ class _Device:
 
     def explain_loss(self, error: Exception | None = None) -> UserError:
         """What to say when the device stopped working, and all are closed."""
-        # PortAudio looks for devices when it begins.
-        self._sd._terminate()
-        self._sd._initialize()
+        if not self.is_stuck:
+            # PortAudio looks for devices when it begins.
+            self._sd._terminate()
+            self._sd._initialize()
         reason = f" ({explain(error)})" if error else ""
         return UserError(
             f"The {self.way} device {self.name} is gone{reason}; "
@@ -145,8 +149,16 @@ class _Device:
         )
 
     def close(self) -> None:
-        """Stops the device, at once."""
-        self._stream.close(ignore_errors=True)
+        """Stops the device, at once.
+
+        A driver may wait for a device that is gone forever; then ``is_stuck``.
+        """
+        thread = threading.Thread(
+            target=self._stream.close, args=(True,), daemon=True
+        )
+        thread.start()
+        thread.join(CLOSING_SECONDS)
+        self.is_stuck = thread.is_alive()
 
 
 class DeviceInput(_Device):

@@ -17,6 +17,7 @@ class PcmInput:
     is_live = False  # nothing is dropped
     latency = 0.0
     overflows = 0
+    is_stuck = False
 
     def __init__(self, rate: int):
         self.rate = rate
@@ -60,6 +61,7 @@ class PcmOutput:
     name = "stdout"
     latency = 0.0
     underflows = 0
+    is_stuck = False
 
     def __init__(self, rate: int):
         self.rate = rate

@@ -158,7 +158,7 @@ class FileEnhancer:
         >>> enhancer.enhance(np.random.randn(16000), sample_rate=16000).shape
         (16000,)
         """
-        devices, precision = choose_devices(device, precision)
+        devices, chosen = choose_devices(device, precision)
         if chunk_seconds < 1:
             raise UserError(
                 f"chunk_seconds is {chunk_seconds}; it must be at least 1."
@@ -166,9 +166,9 @@ class FileEnhancer:
         model = read_model(source, trust)
         built = model.build()
         if precision == "auto" and is_causal(built):  # as live speech
-            precision = "fp32"
+            chosen = "fp32"
         enhancer = cls._of_model(
-            built, model.description.sample_rate, devices, precision
+            built, model.description.sample_rate, devices, chosen
         )
         enhancer.source = model.source if source is None else str(source)
         enhancer.plan = ChunkPlan(int(chunk_seconds))

@@ -58,7 +58,8 @@ def test_a_recording_comes_out_as_live_speech(enhancer, stream, seconds):
 
 @pytest.mark.parametrize("rate", [8000, 44100])
 def test_other_rates_and_channels(enhancer, stream, rate):
-    waves = np.stack([speechlike(2.3, rate), 0.3 * noise(23 * rate // 10)])
+    # Long enough for two chunks.
+    waves = np.stack([speechlike(4.3, rate), 0.3 * noise(43 * rate // 10)])
 
     def change(low):
         return stream(low) - low

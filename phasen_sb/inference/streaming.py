@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from phasen_sb.errors import UserError
 from phasen_sb.inference.arrays import Wave, from_signal, to_channels
+from phasen_sb.inference.frame_engines import make_engine
 from phasen_sb.models.enhancer import RUNNING, PhasenEnhancer
 from phasen_sb.signals.streaming_stft import StreamingISTFT, StreamingSTFT
 from phasen_sb.utils.hardware import choose_hardware
@@ -32,12 +33,17 @@ class StreamingEnhancer:
         Every block is a multiple of so many samples. If it is a multiple of
         the hop, the delay is shorter by a hop, as much as such a block takes
         to come.
+    engine : str, optional
+        What computes the network: ``onnxruntime``, on one thread of a CPU, the
+        fastest for short blocks and few streams; or ``pytorch``. The results
+        are the same. By default it is the first where the extra ``onnx`` is
+        installed and the model is on a CPU, in fp32. It copies the weights.
 
     Raises
     ------
     phasen_sb.errors.UserError
-        If the model needs the whole utterance, or ``block_samples`` is not
-        possible.
+        If the model needs the whole utterance, ``block_samples`` is not
+        possible, or the engine is unknown or not installed.
 
     Example
     -------
@@ -55,7 +61,12 @@ class StreamingEnhancer:
     ((2, 512), (2, 256))
     """
 
-    def __init__(self, model: PhasenEnhancer, block_samples: int = 1):
+    def __init__(
+        self,
+        model: PhasenEnhancer,
+        block_samples: int = 1,
+        engine: str | None = None,
+    ):
         if not isinstance(model, PhasenEnhancer):
             raise UserError(
                 f"The model is a {type(model).__name__}; only a "
@@ -74,6 +85,7 @@ class StreamingEnhancer:
             )
         self.model = model.eval()
         self.block_samples = int(block_samples)
+        self._engine = make_engine(model.network, engine)
         self.reset()
 
     @classmethod
@@ -83,6 +95,7 @@ class StreamingEnhancer:
         device: str = "cpu",
         block_samples: int = 1,
         trust: bool = False,
+        engine: str | None = None,
     ) -> "StreamingEnhancer":
         """Loads a causal model.
 
@@ -97,6 +110,8 @@ class StreamingEnhancer:
             As above.
         trust : bool
             As in :meth:`phasen_sb.Enhancer.from_pretrained`.
+        engine : str, optional
+            As above.
 
         Returns
         -------
@@ -105,12 +120,11 @@ class StreamingEnhancer:
         Raises
         ------
         phasen_sb.errors.UserError
-            If there is no such model or device, or the model needs the whole
-            utterance.
+            If there is no such model or device, or as above.
         """
         device = choose_hardware(device, "fp32")["device"]
         model = PhasenEnhancer.from_pretrained(source, trust)
-        return cls(model.to(device), block_samples)
+        return cls(model.to(device), block_samples, engine)
 
     @property
     def sample_rate(self) -> int:
@@ -136,7 +150,7 @@ class StreamingEnhancer:
         """Forgets what came, so that other signals can begin."""
         self._stft = StreamingSTFT(self.model.stft)
         self._istft = StreamingISTFT(self.model.istft)
-        self._states: list[torch.Tensor] | None = None
+        self._engine.reset()
         self._level_state: torch.Tensor | None = None
         # Levels of the frames that the network still holds back.
         self._levels: torch.Tensor | None = None
@@ -241,8 +255,7 @@ class StreamingEnhancer:
                 )
             levels = torch.cat([self._levels, levels], 1)
             self._levels = levels[:, count:].clone()
-        output, self._states = model.network.step(spectrogram, self._states)
-        enhanced = output.spectrogram
+        enhanced = self._engine.process(spectrogram)
         if model.normalize == RUNNING:
             enhanced = enhanced * levels[:, :count]
         early = min(count, self._early_frames)

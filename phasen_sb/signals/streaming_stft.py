@@ -120,10 +120,7 @@ class StreamingISTFT:
         batch, count = spectrogram.shape[:2]
         if not count:
             return spectrogram.new_zeros(batch, 0)
-        if isinstance(self._istft, ConvISTFT):
-            frames = self._istft.synthesise_frames(spectrogram)
-        else:
-            frames = synthesise_frames(self._istft, spectrogram)
+        frames = self.synthesise(spectrogram)
         squares = self._istft.window.to(frames.device).square()
         # The windows are added up beside the signals that they weigh.
         frames = torch.cat([frames, squares.expand(1, count, -1)])
@@ -138,6 +135,15 @@ class StreamingISTFT:
             added[:, : self._tail.shape[1]] += self._tail
         self._tail = added[:, count * hop :].clone()
         return _divide(added[:, : count * hop])
+
+    def synthesise(self, spectrogram: torch.Tensor) -> torch.Tensor:
+        """Computes the windowed frames that are then overlapped and added.
+
+        ``[B, T, F, 2]`` becomes ``[B, T, win_length]``.
+        """
+        if isinstance(self._istft, ConvISTFT):
+            return self._istft.synthesise_frames(spectrogram)
+        return synthesise_frames(self._istft, spectrogram)
 
     def finish(self) -> torch.Tensor:
         """Returns what the last frames reach beyond the hop."""

@@ -15,9 +15,9 @@ FRONT_ENDS = {
 }
 
 
-def build(front_end, late=2, win_length=32, normalize="running"):
+def build(front_end, late=2, win_length=32, normalize="running", hop_length=16):
     torch.manual_seed(0)
-    sizes = {"win_length": win_length, "hop_length": 16, "n_fft": 128}
+    sizes = {"win_length": win_length, "hop_length": hop_length, "n_fft": 128}
     sizes["window_fn"] = phasen_sb.sqrt_hann_window
     stft, istft = (kind(4000, **sizes) for kind in FRONT_ENDS[front_end])
     network = PHASEN(

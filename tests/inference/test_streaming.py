@@ -10,12 +10,28 @@ from helpers.signals import noise
 from helpers.small_model import write_small_model
 
 from phasen_sb import PHASEN, Enhancer, StreamingEnhancer
+from phasen_sb.inference.frame_engines import (
+    ENGINES,
+    OnnxEngine,
+    PyTorchEngine,
+    make_engine,
+)
 
 BLOCKS = {
     "samples": [1] * 70 + [330],
     "any": [0, 3, 64, 7, 1, 999, 500, 26],
     "one": [1600],
     "two samples": [1, 1],
+}
+SMALL = {
+    "n_fft": 128,
+    "amplitude_channels": 4,
+    "phase_channels": 3,
+    "recurrent_units": 5,
+    "dense_units": 9,
+    "initialization": "default",
+    "causal": True,
+    "lookahead_frames": 1,
 }
 
 
@@ -41,7 +57,7 @@ def stream_all(stream, wave, sizes):
 def test_blocks_of_any_length(sizes, front_end, late, win_length):
     model = build(front_end, late, win_length)
     wave = noise(3, sum(sizes))
-    stream = StreamingEnhancer(model)
+    stream = StreamingEnhancer(model, engine="pytorch")
     with torch.no_grad():
         expected = model(wave)[0]
     for _ in range(2):  # after flush() others can begin
@@ -53,7 +69,7 @@ def test_blocks_of_any_length(sizes, front_end, late, win_length):
 def test_blocks_of_a_hop_come_out_sooner(normalize):
     model = build("speechbrain", normalize=normalize)
     wave = noise(640)
-    stream = StreamingEnhancer(model, block_samples=64)
+    stream = StreamingEnhancer(model, 64, "pytorch")
     assert (stream.latency, stream.delay) == (64, 256 - 64)
     with torch.no_grad():
         expected = model(wave[None])[0][0]
@@ -61,17 +77,46 @@ def test_blocks_of_a_hop_come_out_sooner(normalize):
     assert torch.allclose(out, expected, atol=1e-5)
 
 
-def test_reset_forgets():
-    stream = StreamingEnhancer(build("speechbrain"))
-    wave = noise(2, 300)
-    expected = stream_all(stream, wave, [300])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_engines_agree_and_reset_forgets(engine):
+    """Also with other options than the live recipe's."""
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    model = build("speechbrain")
+    model.network = PHASEN(
+        **SMALL,
+        recurrent="gru",
+        attention="bin",
+        phase_norm="none",
+        amplitude_to_phase=False,
+        input_share=0.01,
+        long_skips=False,
+    ).eval()
+    stream = StreamingEnhancer(model, engine=engine)
     stream.process(noise(5, 500))
     stream.reset()
-    assert torch.equal(stream_all(stream, wave, [300]), expected)
+    wave = noise(2, 300)
+    with torch.no_grad():
+        expected = model(wave)[0]
+    out = stream_all(stream, wave, [100, 50, 150])
+    assert torch.allclose(out, expected, atol=1e-5)
+
+
+def test_engines_are_chosen_by_what_is_installed(monkeypatch):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    network = build("speechbrain").network
+    assert isinstance(make_engine(network), OnnxEngine)
+    with pytest.raises(ValueError, match="engine is 'fast'; it must be"):
+        make_engine(network, "fast")
+    monkeypatch.setattr("importlib.util.find_spec", lambda package: None)
+    assert isinstance(make_engine(network), PyTorchEngine)
+    with pytest.raises(ValueError, match="needs the package onnx; install"):
+        make_engine(network, "onnxruntime")
 
 
 def test_samples_come_back_as_they_were_given():
-    stream = StreamingEnhancer(build("convolutions"), block_samples=64)
+    stream = StreamingEnhancer(build("convolutions"), 64, "pytorch")
     wave = noise(2, 3, 640)
     expected = stream.process(wave.float().numpy())
     assert isinstance(expected, np.ndarray) and expected.dtype == np.float32
@@ -101,20 +146,25 @@ def test_an_exported_model_streams_and_enhances_files(tmp_path):
 def list_tensors(thing):
     if isinstance(thing, torch.Tensor):
         return [thing]
+    if isinstance(thing, np.ndarray):
+        return [torch.from_numpy(thing)]
     if isinstance(thing, list):
         return list(chain.from_iterable(map(list_tensors, thing)))
-    if type(thing).__module__.startswith("phasen_sb.signals"):
+    if type(thing).__module__.startswith(("phasen_sb.sig", "phasen_sb.inf")):
         return list_tensors(list(vars(thing).values()))
     return []
 
 
-def test_memory_does_not_grow():
-    stream = StreamingEnhancer(build("speechbrain"))
+@pytest.mark.parametrize("engine, most", [("pytorch", 40), ("onnxruntime", 10)])
+def test_memory_does_not_grow(engine, most):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    stream = StreamingEnhancer(build("speechbrain"), engine=engine)
     sizes = []
     for block in noise(40, 100):
         stream.process(block)
         tensors = list_tensors(list(vars(stream).values()))
-        assert len(tensors) > 10
+        assert 5 < len(tensors) <= most
         sizes.append(sum(t.untyped_storage().nbytes() for t in tensors))
     assert max(sizes[20:]) <= max(sizes[4:20])
 
@@ -136,7 +186,7 @@ def test_wrong_blocks_are_named():
         StreamingEnhancer(model, float("nan"))
     with pytest.raises(ValueError, match="device 'gpu' cannot be used"):
         StreamingEnhancer.from_pretrained("model", "gpu")
-    stream = StreamingEnhancer(model, 64)
+    stream = StreamingEnhancer(model, 64, "pytorch")
     with pytest.raises(ValueError, match="no signal yet"):
         stream.flush()
     for shape in ((), (0, 64)):

@@ -1,0 +1,56 @@
+"""FrameStep computes what the network's modules do, frame by frame."""
+
+import pytest
+import torch
+
+from phasen_sb import PHASEN
+from phasen_sb.network.frame_step import FrameStep
+from phasen_sb.network.norms import BatchNorm
+
+SMALL = {
+    "n_fft": 32,
+    "amplitude_channels": 4,
+    "phase_channels": 3,
+    "recurrent_units": 5,
+    "dense_units": 9,
+    "attention_channels": 2,
+    "phase_norm": "frame",
+    "initialization": "default",
+    "causal": True,
+}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"lookahead_frames": 3, "phase_input": "unit", "input_power": 0.3},
+        {"phase_norm_first": True, "mask_activation": "softplus"},
+        {"recurrent": "gru", "attention": "bin", "phase_norm": "none"},
+        {"amplitude_to_phase": False, "long_skips": False, "blocks": 2},
+        {"phase_to_amplitude": False, "frequency_transform": False},
+        {"two_streams": False, "input_share": 0.01},
+    ],
+)
+def test_frames_come_out_as_those_of_the_network(options):
+    torch.manual_seed(0)
+    network = PHASEN(**SMALL | options).eval()
+    for module in network.modules():
+        if isinstance(module, BatchNorm):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2.0)
+    step = FrameStep(network)
+    spectrogram = torch.randn(2, 40, 17, 2)
+    expected, _ = network.step(spectrogram)
+    states, frames = None, []
+    for frame in spectrogram.unbind(1):
+        enhanced, states = step(frame, states)
+        frames.append(enhanced)
+    out = torch.stack(frames, 1)
+    assert expected.spectrogram.abs().max() > 0.1
+    assert torch.allclose(out, expected.spectrogram, atol=1e-5)
+
+
+def test_networks_that_see_the_future_are_refused():
+    with pytest.raises(ValueError, match="not causal.*causal: True"):
+        FrameStep(PHASEN(**SMALL | {"causal": False}))

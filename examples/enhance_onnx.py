@@ -5,7 +5,9 @@
     python examples/enhance_onnx.py my_model/model.onnx noisy.wav clean.wav
 
 The graph maps the noisy spectrogram [batch, frames, bins, 2] to the enhanced
-one; what surrounds it is here. Takes 16-bit mono at the model's sample rate.
+one; what surrounds it is here. That of a causal model maps a few samples and
+its state to as many enhanced ones and its next state. Takes 16-bit mono at the
+model's sample rate.
 """
 
 import json
@@ -44,7 +46,7 @@ def enhance(session, signal):
     left = (n_fft - len(window)) // 2  # A short window sits in the middle.
     window = np.pad(window, (left, n_fft - len(window) - left))
     level = 1.0
-    if json.loads(meta["normalize"]):  # "running": the whole signal's here
+    if json.loads(meta["normalize"]):
         level = max(np.sqrt(np.mean(signal**2)), 1e-8)
     spectrum = frames_of(signal / level, window, hop, n_fft)
     noisy = np.stack([spectrum.real, spectrum.imag], axis=-1)[None]
@@ -53,18 +55,33 @@ def enhance(session, signal):
     return level * overlap_add(spectrum, window, hop, n_fft, len(signal))
 
 
+def enhance_live(session, signal):
+    """Enhances float samples [samples] as they would come live, in hops."""
+    meta = session.get_modelmeta().custom_metadata_map
+    hop, delay = int(meta["hop_length"]), int(meta["delay"])
+    state = np.zeros(int(meta["state_length"]), np.float32)
+    # What comes out is late: silence brings out the end.
+    padded = np.pad(signal, (0, delay + hop)).astype(np.float32)
+    hops = []
+    for noisy in padded[: len(padded) // hop * hop].reshape(-1, hop):
+        enhanced, state = session.run(None, {"noisy": noisy, "state": state})
+        hops.append(enhanced)
+    return np.concatenate(hops)[delay : delay + len(signal)]
+
+
 if __name__ == "__main__":
     model, source, target = sys.argv[1:]
     session = onnxruntime.InferenceSession(model)
     meta = session.get_modelmeta().custom_metadata_map
-    if not json.loads(meta["center"]):
+    if meta.get("center") == "false":
         sys.exit("This example computes centred frames only.")
     with wave.open(source) as file:
         facts = (file.getnchannels(), file.getsampwidth(), file.getframerate())
         if facts != (1, 2, int(meta["sample_rate"])):
             sys.exit(f"{source} is not 16-bit mono, {meta['sample_rate']} Hz.")
         noisy = np.frombuffer(file.readframes(file.getnframes()), "<i2")
-    clean = enhance(session, noisy / 32768)
+    live = "state_length" in meta
+    clean = (enhance_live if live else enhance)(session, noisy / 32768)
     with wave.open(target, "wb") as file:
         file.setparams((1, 2, facts[2], 0, "NONE", None))
         clean = np.rint(clean * 32768).clip(-32768, 32767)

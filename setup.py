@@ -85,6 +85,7 @@ setup(
         "phasen_sb.hparams": ["*.yaml", "*/*.yaml"],
         "phasen_sb.recipes.corpora": ["sources.yaml"],
         "phasen_sb.data": ["sample/*", "sample/*/*"],
+        "phasen_sb.export": ["web/*"],
         "phasen_sb.leaderboard": ["*.csv", "templates/*"],
         "phasen_sb.runs": ["templates/*"],
         "phasen_sb": ["py.typed"],

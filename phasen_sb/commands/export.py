@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phasen_sb.commands.model_options import add_trust
+from phasen_sb.errors import UserError
 
 if TYPE_CHECKING:
     from phasen_sb.models.loading import StoredModel
@@ -37,6 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--torch-export",
         action="store_true",
         help="write model.pt2 too: the same for torch.export.load",
+    )
+    parser.add_argument(
+        "--web",
+        nargs="?",
+        const="node_modules",
+        metavar="NODE_MODULES",
+        help="write OUT_DIR/web too, of a causal model: a page that runs it in "
+        "the browser, with onnxruntime-web as npm installed it (default: in "
+        "%(const)s)",
     )
     add_trust(parser)
     add_output_arguments(parser, licence="apache-2.0")
@@ -71,23 +81,49 @@ def run(arguments: argparse.Namespace) -> None:
     # Functions import what needs PyTorch, so that --help is quick.
     from phasen_sb.models.loading import read_model
 
-    folder = write_model(
-        arguments, lambda: read_model(arguments.results, arguments.trust)
-    )
-    if arguments.onnx or arguments.torch_export:
-        from phasen_sb.export.graph import export_graphs
+    if arguments.web:
+        from phasen_sb.export.web_page import find_runtime
 
-        differences = export_graphs(
-            read_model(folder, arguments.trust).build(),
-            folder,
-            arguments.onnx,
-            arguments.torch_export,
-        )
-        for name, difference in differences.items():
-            print(
-                f"Wrote {folder / name}; it agrees with PyTorch to "
-                f"{difference:.0e} of the largest value."
+        find_runtime(arguments.web)
+
+    def read():
+        model = read_model(arguments.results, arguments.trust)
+        if arguments.web and getattr(model.build(), "latency", None) is None:
+            raise UserError(
+                f"{arguments.results} is not a causal model, which --web "
+                "needs; train one with hparams/phasen_live.yaml."
             )
+        return model
+
+    folder = write_model(arguments, read)
+    if arguments.onnx or arguments.torch_export or arguments.web:
+        _write_graphs(arguments, folder)
+
+
+def _write_graphs(arguments, folder):
+    from phasen_sb.export.graph import export_graphs
+    from phasen_sb.models.loading import read_model
+
+    enhancer = read_model(folder, arguments.trust).build()
+    differences = export_graphs(
+        enhancer, folder, arguments.onnx, arguments.torch_export
+    )
+    if arguments.web:
+        from phasen_sb.export.web_page import write_web_page
+
+        differences["web"] = write_web_page(
+            enhancer, folder / "web", arguments.web
+        )
+    for name, difference in differences.items():
+        print(
+            f"Wrote {folder / name}; it agrees with PyTorch to "
+            f"{difference:.0e} of the largest value."
+        )
+    if arguments.web:
+        print(
+            f"Serve the page with: python -m http.server -d {folder / 'web'} "
+            "and open http://localhost:8000"
+        )
 
 
 def write_model(

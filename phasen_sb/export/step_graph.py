@@ -6,6 +6,7 @@ signal begins; each step is given that of the step before.
 """
 
 import io
+import json
 import os
 import warnings
 from types import ModuleType
@@ -146,6 +147,12 @@ def export_hop_step(enhancer: PhasenEnhancer, path: str | os.PathLike) -> float:
     )
     onnx.save(model, path)
     return _check(enhancer, hop_step, path)
+
+
+def read_facts(path: str | os.PathLike) -> dict[str, int | float]:
+    """Reads the metadata of a graph that :func:`export_hop_step` wrote."""
+    meta = start_session(str(path)).get_modelmeta().custom_metadata_map
+    return {name: json.loads(value) for name, value in meta.items()}
 
 
 def import_onnx() -> tuple[ModuleType, ModuleType]:

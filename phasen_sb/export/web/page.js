@@ -1,6 +1,6 @@
 // The page: what it shows, and how sound runs from its source to the speakers.
 
-const AHEAD = 3; // hops that are ready before playing begins
+const LONGEST = 600; // seconds of a recording
 const LOAD = 0.9; // share of a hop's time above which the page warns
 
 const at = (id) => document.getElementById(id);
@@ -51,7 +51,6 @@ async function start(connect, name) {
       outputChannelCount: [1],
       processorOptions: {
         hop: facts.hop_length,
-        ahead: AHEAD,
         share: share(),
       },
     });
@@ -63,7 +62,10 @@ async function start(connect, name) {
     ]);
     node.port.onmessage = ({ data }) => {
       if (data.report) show(data.report);
-      else if (recorded) recorded.push(data);
+      else if (recorded) {
+        recorded.push(data);
+        if (recorded.length * hopTime() > 1000 * LONGEST) record();
+      }
     };
     node.connect(context.destination);
     load = missed = calm = 0;
@@ -147,7 +149,7 @@ async function play(file) {
     source.connect(node);
     source.onended = () => {
       // What the model and the queue still hold.
-      const rest = facts.latency_ms + (AHEAD + 1) * hopTime() + 100;
+      const rest = facts.latency_ms + 11 * hopTime() + 100;
       setTimeout(() => running?.context === context && stop(), rest);
     };
     source.start();
@@ -177,11 +179,11 @@ function show(report) {
   }
   const { baseLatency, outputLatency } = running?.context ?? {};
   const device = 1000 * (baseLatency || 0) + 1000 * (outputLatency || 0);
-  const total = facts.latency_ms + AHEAD * hopTime() + device;
+  const total = facts.latency_ms + report.ahead * hopTime() + device;
   at("latency").textContent =
     `${total.toFixed(0)} ms (model ${facts.latency_ms.toFixed(0)} ms)`;
   at("missed").textContent = report.missed;
-  if (report.missed > missed || load > LOAD) {
+  if ((report.missed > missed && report.settled) || load > LOAD) {
     calm = 0;
     warn(
       "This device does not keep up: sound is lost. Close other tabs and " +

@@ -2,13 +2,16 @@
 
 const WAITING = 8; // hops that the worker may be behind
 const LATE = 4; // hops beyond those ahead that may lie in the queue
+const MOST_AHEAD = 10;
 
 class Live extends AudioWorkletProcessor {
   constructor({ processorOptions }) {
     super();
-    const { hop, ahead, share } = processorOptions;
+    const { hop, share } = processorOptions;
     this.length = hop;
-    this.ahead = ahead;
+    // Hops that are ready before playing begins: more after an interruption,
+    // as sound may be asked for in bursts.
+    this.ahead = 2;
     this.target = this.share = share;
     this.hop = new Float32Array(hop);
     this.filled = 0;
@@ -61,7 +64,9 @@ class Live extends AudioWorkletProcessor {
     }
     this.report.samples += output.length;
     if (this.report.samples >= sampleRate / 10) {
-      this.port.postMessage({ report: this.report });
+      const settled = this.ahead === MOST_AHEAD;
+      const ahead = this.ahead;
+      this.port.postMessage({ report: { ...this.report, ahead, settled } });
       this.report = this.fresh(this.report.missed);
     }
     return this.running;
@@ -69,7 +74,8 @@ class Live extends AudioWorkletProcessor {
 
   send() {
     this.filled = 0;
-    if (!this.worker || this.waiting === WAITING) {
+    if (!this.worker) return;
+    if (this.waiting === WAITING) {
       this.report.missed++;
       return;
     }
@@ -86,6 +92,7 @@ class Live extends AudioWorkletProcessor {
     }
     if (!this.queue.length) {
       this.playing = false;
+      this.ahead = Math.min(this.ahead + 1, MOST_AHEAD);
       this.report.missed++;
       return 0;
     }

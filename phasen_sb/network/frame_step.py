@@ -84,6 +84,10 @@ class FrameStep(nn.Module):
         if network.phase_stem is not None:
             self.phase_stem = nn.ModuleList(map(_PhaseUnit, network.phase_stem))
             self.phase_head = _PastConv(network.phase_head)
+        self.neighbour_filter = self.taps = None
+        if network.neighbour_filter is not None:
+            self.neighbour_filter = network.neighbour_filter
+            self.taps = _PastConv(network.neighbour_filter.conv)
         self.requires_grad_(False).eval()
 
     def first_states(self) -> list[torch.Tensor]:
@@ -132,10 +136,16 @@ class FrameStep(nn.Module):
                 amplitude = amplitude + amplitude_skip
                 phase = None if phase is None else phase + phase_skip
             amplitude, phase = block(amplitude, phase, memory)
+        mask = self._estimate_mask(amplitude, memory)
+        added = None
+        if self.taps is not None:
+            taps = self.taps(phase).transpose(1, 2)[:, None]
+            added = self.neighbour_filter.apply_taps(
+                taps, delayed[:, None], memory
+            )[:, 0]
         if phase is not None:
             phase = unit_phase(self.phase_head(phase).transpose(1, 2))
-        mask = self._estimate_mask(amplitude, memory)
-        output = enhance(delayed, mask, phase, self.input_share)
+        output = enhance(delayed, mask, phase, self.input_share, added)
         return output.spectrogram, memory.after
 
     def _estimate_mask(self, amplitude, memory):

@@ -44,7 +44,7 @@ class PyTorchEngine:
 class OnnxEngine:
     """A graph that ONNX Runtime computes on a CPU with one thread, in fp32.
 
-    On one thread it takes a fifth of the modules' time. Frames and streams are
+    A block of one frame takes a quarter of the modules' time. Frames and streams are
     computed one after the other. Weights are copied.
     """
 

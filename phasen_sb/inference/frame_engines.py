@@ -44,8 +44,8 @@ class PyTorchEngine:
 class OnnxEngine:
     """A graph that ONNX Runtime computes on a CPU with one thread, in fp32.
 
-    A block of one frame takes a quarter of the modules' time. Frames and streams are
-    computed one after the other. Weights are copied.
+    A block of one frame takes a quarter of the modules' time. Frames and
+    streams are computed one after the other. Weights are copied.
     """
 
     def __init__(self, network: PHASEN):

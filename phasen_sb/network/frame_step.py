@@ -72,8 +72,8 @@ class FrameStep(nn.Module):
         self.input_power = network.input_power
         self.input_share = network.input_share
         self.phase_input = network.phase_input
-        self.amplitude_stem = nn.Sequential(
-            *(_PastConv.of(layer) for layer in network.amplitude_stem)
+        self.amplitude_stem = nn.ModuleList(
+            map(_PastConv.of, network.amplitude_stem)
         )
         self.blocks = nn.ModuleList(map(_Block, network.blocks))
         head = network.amplitude_head

@@ -11,9 +11,11 @@ import pytest
 import soundfile as sf
 from helpers.causal_model import write_live_model
 from helpers.signals import noise
+from helpers.small_model import write_small_model
 
 from phasen_sb import StreamingEnhancer
 from phasen_sb.cli import main
+from phasen_sb.export.web_page import RUNTIME
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -141,3 +143,17 @@ def test_c_example(live, program, noisy, expected):
     assert run(program, live / "model.onnx", noisy[:0]).stdout == b""
     done = run(program, live / "missing.onnx", noisy)
     assert done.returncode == 1 and b"missing.onnx" in done.stderr
+
+
+def test_pages_that_cannot_be_written_leave_nothing(tmp_path, capsys):
+    model, out = write_small_model(tmp_path / "model"), tmp_path / "out"
+    arguments = ["export", str(model), str(out), "--web", str(tmp_path)]
+    assert main(arguments) == 1
+    assert "run npm install onnxruntime-web" in capsys.readouterr().err
+    runtime = tmp_path / "onnxruntime-web" / "dist"
+    runtime.mkdir(parents=True)
+    for name in RUNTIME:
+        (runtime / name).touch()
+    assert main(arguments) == 1
+    assert "is not a causal model, which --web" in capsys.readouterr().err
+    assert not out.exists()

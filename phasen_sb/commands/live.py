@@ -138,7 +138,9 @@ def _load(arguments):
         )
     strength = apply_limit(arguments.strength, arguments.limit)
     torch.set_num_threads(1)
-    stream = StreamingEnhancer.from_pretrained(name, trust=arguments.trust)
+    stream = StreamingEnhancer.from_pretrained(
+        name, trust=arguments.trust, engine="pytorch"
+    )
     hop = stream.model.stft.hop_length
     hops = arguments.block * stream.sample_rate / 1000 / hop
     if not 0 <= hops * hop <= stream.sample_rate:

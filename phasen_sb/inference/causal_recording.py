@@ -137,7 +137,7 @@ class _ChangeStream:
     """What a causal model adds to a signal that comes in overlapping chunks."""
 
     def __init__(self, model):
-        self._stream = StreamingEnhancer(model)
+        self._stream = StreamingEnhancer(model, engine="pytorch")
         self._early = self._stream.delay  # samples of before the beginning
         # Resampled, the end of a chunk is not yet that of the whole signal.
         self._margin = self._stream.sample_rate // 2

@@ -119,7 +119,7 @@ def test_default_run_and_what_follows(tmp_path):
     # Others are refused, and change nothing.
     before = snapshot(folder)
     other = {
-        "lr": (tiny | {"lr": 0.1}, "lr 0.0004, not 0.1"),
+        "lr": (tiny | {"lr": 0.1}, "lr 0.001, not 0.1"),
         "network": (
             tiny | {"network": TINY.replace("8,", "9,")},
             "network.recurrent_units 8, not 9",

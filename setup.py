@@ -12,7 +12,7 @@ from setuptools import Extension, find_packages, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
-KERNELS = Path("phasen_sb/optimized/native")
+KERNELS = Path("phasen_sb/native")
 SOURCES = sorted([*KERNELS.glob("*.cpp"), *KERNELS.glob("*.hpp")])
 # One library for each instruction set, chosen when they are loaded.
 X86 = {
@@ -94,7 +94,7 @@ setup(
     cmdclass={"build_ext": BuildLibraries, "bdist_wheel": BuildWheel},
     ext_modules=[
         Extension(
-            f"phasen_sb.optimized.native._kernels_{name}",
+            f"phasen_sb.native._kernels_{name}",
             [str(KERNELS / "kernels.cpp")],
             depends=[str(path) for path in SOURCES],
             # Kernels of other sources than those beside them are not used.

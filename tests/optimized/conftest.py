@@ -2,7 +2,7 @@
 
 import pytest
 
-from phasen_sb.optimized.native import library
+from phasen_sb.native import library
 from phasen_sb.optimized.portable import convolution
 
 COMPILED = [

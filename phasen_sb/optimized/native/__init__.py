@@ -1,6 +1,4 @@
-"""The layers of the optimised network in C++, for AVX2, AVX-512, AMX or NEON.
+"""The layers of the optimised network, by the C++ kernels.
 
-Installing the package compiles them if there is a compiler: one library for
-each instruction set, from the same sources. Without one, and on other CPUs,
-:mod:`phasen_sb.optimized.portable` computes the same.
+Without them, :mod:`phasen_sb.optimized.portable` computes the same.
 """

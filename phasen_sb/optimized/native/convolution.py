@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from phasen_sb.optimized.native.library import (
+from phasen_sb.native.library import (
     DEPTH,
     INT,
     LINE,

@@ -14,7 +14,7 @@ from torch import nn
 
 from phasen_sb.optimized.memory import allocate
 from phasen_sb.optimized.native.convolution import PACKS, Conv, lay_out
-from phasen_sb.optimized.native.library import (
+from phasen_sb.native.library import (
     DEPTH,
     INT,
     LINE,

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from phasen_sb.optimized.native.library import (
+from phasen_sb.native.library import (
     DEPTH,
     INT,
     LINE,
@@ -51,7 +51,7 @@ class LSTM(Compiled):
 
     Example
     -------
-    >>> from phasen_sb.optimized.native.library import find_kind
+    >>> from phasen_sb.native.library import find_kind
     >>> layer = nn.LSTM(8, 5, bidirectional=True)
     >>> x = torch.randn(7, 8)
     >>> find_kind(x.dtype) is None or torch.allclose(

@@ -1,7 +1,7 @@
 // Checks each kernel against plain loops, for CPUs that Python does not run on
 // here: it is compiled for them and run by an emulator. Prints the name of each
 // kernel and the largest difference; fails if one is too large.
-#include "../../../phasen_sb/optimized/native/kernels.cpp"
+#include "../../../phasen_sb/native/kernels.cpp"
 
 #include <cmath>
 #include <cstdio>

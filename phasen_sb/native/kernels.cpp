@@ -7,6 +7,7 @@
 #include "recurrent.hpp"
 #include "transform.hpp"
 #include "winograd.hpp"
+#include "winograd_2d.hpp"
 
 #ifdef __AMX_TILE__
 #include "tiles.hpp"
@@ -61,6 +62,18 @@ void phasen_convolve(int kind, const void* arguments) {
 
 void phasen_convolve_winograd(int, const void* arguments) {
   convolve(as<Winograd>(arguments));
+}
+
+// Convolutions in training: phasen_sb/network/winograd_convolution.py.
+void phasen_filter(int, const void* arguments) {
+  const Filtering& f = as<Filtering>(arguments);
+  f.spans_bins ? filter<Square>(f) : filter<Long>(f);
+}
+
+// Gradients of their weights and biases.
+void phasen_differentiate(int, const void* arguments) {
+  const Filtering& f = as<Filtering>(arguments);
+  f.spans_bins ? differentiate<Square>(f) : differentiate<Long>(f);
 }
 
 void phasen_transform(int kind, const void* arguments) {

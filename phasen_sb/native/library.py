@@ -64,6 +64,8 @@ _ARGUMENTS = {
     "phasen_supports": [ctypes.c_int],
     "phasen_convolve": _CALL,
     "phasen_convolve_winograd": _CALL,
+    "phasen_filter": _CALL,
+    "phasen_differentiate": _CALL,
     "phasen_transform": _CALL,
     "phasen_copy": _CALL,
     "phasen_to_float24": _CALL,

@@ -1,0 +1,336 @@
+// Convolutions in training, in fp32, by Winograd's filtering along two axes.
+//
+// Kernel and input, as polynomials of two variables, are multiplied at 8 x 8
+// points (winograd.hpp does the same along one axis). Either the axes are bins
+// and frames, of a kernel of 5 x 5, and a tile of 4 x 4 outputs takes 64
+// products in place of 400. Or both axes are time, of a kernel of 25 frames:
+// frame 4 i + j is at (i, j), tap 4 a + b of the kernel at (a, b), which is
+// 6 x 5, and 12 outputs take 64 products in place of 300.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#include "engines.hpp"
+#include "winograd.hpp"
+
+namespace phasen {
+
+constexpr int POINTS_2D = POINTS * POINTS;
+// Tiles at a time, whose data stays in L2.
+constexpr int TILES = 24;
+
+struct Filtering {
+  float* x;       // [batch, bins, frames, inputs]
+  float* y;       // [batch, bins, frames, outputs]
+  float* weight;  // [64, inputs, outputs], both padded to lines
+  float* bias;    // [outputs], padded to lines
+  int64_t batch, bins, frames, inputs, outputs;
+  int64_t spans_bins;  // whether an axis of the kernel is that of bins
+  int64_t threads;
+};
+
+// Kernels of 5 bins and 5 frames.
+struct Square {
+  static constexpr int MADE_OUTER = 4;
+  static constexpr int BIN_STEP = 1, FRAME_STEP = 0;  // of the outer axis
+  static constexpr int BINS = 4, FRAMES = 4;          // of a tile's outputs
+  static constexpr int BINS_BEFORE = 2, FRAMES_BEFORE = 2;  // of the inputs
+};
+
+// Kernels of 25 frames.
+struct Long {
+  static constexpr int MADE_OUTER = 3;
+  static constexpr int BIN_STEP = 0, FRAME_STEP = 4;
+  static constexpr int BINS = 1, FRAMES = 12;
+  static constexpr int BINS_BEFORE = 0, FRAMES_BEFORE = 12;
+};
+
+// Where a tile begins.
+template <class Shape>
+struct Place {
+  int64_t example, bin, frame;
+
+  Place(const Filtering& f, int64_t tile) {
+    const int64_t across = (f.frames + Shape::FRAMES - 1) / Shape::FRAMES;
+    const int64_t down = (f.bins + Shape::BINS - 1) / Shape::BINS;
+    frame = tile % across * Shape::FRAMES;
+    bin = tile / across % down * Shape::BINS;
+    example = tile / across / down;
+  }
+
+  static int64_t count(const Filtering& f) {
+    return f.batch * ((f.bins + Shape::BINS - 1) / Shape::BINS) *
+           ((f.frames + Shape::FRAMES - 1) / Shape::FRAMES);
+  }
+};
+
+// Values (i, j) of a tile in memory.
+struct Patch {
+  float* at;
+  int64_t outer, inner;  // steps
+
+  float* operator()(int i, int j) const { return at + i * outer + j * inner; }
+};
+
+// Values that begin at a place; outside of the spectrogram, zeros in a buffer.
+template <class Shape, int OUTER, int INNER>
+inline Patch find_patch(const Filtering& f, float* data, int64_t channels,
+                        const Place<Shape>& place, bool before,
+                        std::vector<float>& buffer) {
+  const int64_t bin = place.bin - (before ? Shape::BINS_BEFORE : 0);
+  const int64_t frame = place.frame - (before ? Shape::FRAMES_BEFORE : 0);
+  const int64_t row = f.frames * channels;
+  float* at = data + (place.example * f.bins + bin) * row + frame * channels;
+  const Patch patch = {
+      at, Shape::BIN_STEP * row + Shape::FRAME_STEP * channels, channels};
+  const int64_t last_bin = bin + (OUTER - 1) * Shape::BIN_STEP;
+  const int64_t last = frame + (OUTER - 1) * Shape::FRAME_STEP + INNER - 1;
+  if (bin >= 0 && last_bin < f.bins && frame >= 0 && last < f.frames)
+    return patch;
+  const Patch copy = {buffer.data(), INNER * channels, channels};
+  for (int i = 0; i < OUTER; i++)
+    for (int j = 0; j < INNER; j++) {
+      const int64_t b = bin + i * Shape::BIN_STEP;
+      const int64_t t = frame + i * Shape::FRAME_STEP + j;
+      if (b >= 0 && b < f.bins && t >= 0 && t < f.frames)
+        std::memcpy(copy(i, j), patch(i, j), channels * sizeof(float));
+      else
+        std::memset(copy(i, j), 0, channels * sizeof(float));
+    }
+  return copy;
+}
+
+// Evaluates at the points a polynomial with these coefficients: the transpose
+// of what interpolates results.
+template <int COUNT>
+inline void extend(const Vector (&y)[COUNT], Vector (&v)[POINTS]) {
+  const auto both = [&](int at, float p) {
+    Vector odd = scaled(p, y[1]);
+    Vector even = multiply_add(set(p * p), y[2], y[0]);
+    if constexpr (COUNT == 4) odd = multiply_add(set(p * p * p), y[3], odd);
+    v[at] = even + odd;
+    v[at + 1] = even - odd;
+  };
+  v[0] = y[0];
+  both(1, 1);
+  both(3, 2);
+  both(5, .5f);
+  v[7] = y[COUNT - 1];
+}
+
+// Transforms of tiles, [points, tiles, columns]; rows of points are an odd
+// number of lines apart, so that they share no places in the cache.
+struct Points {
+  int64_t columns, step;
+  std::vector<float> values;
+
+  explicit Points(int64_t columns)
+      : columns(columns), step(padded(TILES * columns, LINE) / LINE % 2
+                                   ? padded(TILES * columns, LINE)
+                                   : padded(TILES * columns, LINE) + LINE),
+        // Blocks of rows may reach beyond the tiles.
+        values(POINTS_2D * step + MOST_ROWS * columns + MOST_COLUMNS) {}
+
+  float* at(int point, int64_t tile) {
+    return values.data() + point * step + tile * columns;
+  }
+};
+
+// Transforms a tile's values along both axes.
+template <int OUTER, int INNER, class Outer, class Inner>
+inline void transform_tile(const Patch& patch, int64_t channels, Points& out,
+                           int64_t tile, const Outer& along_outer,
+                           const Inner& along_inner) {
+  for (int64_t n = 0; n < channels; n += WIDTH) {
+    const Mask mask = first(channels - n);
+    Vector half[POINTS][INNER];
+#pragma GCC unroll 8
+    for (int j = 0; j < INNER; j++) {
+      Vector d[OUTER], v[POINTS];
+      for (int i = 0; i < OUTER; i++) d[i] = load(patch(i, j) + n, mask);
+      along_outer(d, v);
+      for (int i = 0; i < POINTS; i++) half[i][j] = v[i];
+    }
+    for (int i = 0; i < POINTS; i++) {
+      Vector v[POINTS];
+      along_inner(half[i], v);
+      for (int j = 0; j < POINTS; j++)
+        store(out.at(i * POINTS + j, tile) + n, v[j], mask);
+    }
+  }
+}
+
+template <class Shape>
+inline void evaluate_tile(const Filtering& f, int64_t tile, Points& out,
+                          int64_t at, std::vector<float>& buffer) {
+  const Patch patch = find_patch<Shape, POINTS, POINTS>(
+      f, f.x, f.inputs, Place<Shape>(f, tile), true, buffer);
+  const auto along = [](const Vector(&d)[POINTS], Vector(&v)[POINTS]) {
+    evaluate(d, v);
+  };
+  transform_tile<POINTS, POINTS>(patch, f.inputs, out, at, along, along);
+}
+
+template <class Shape>
+inline void filter(const Filtering& f, int64_t from, int64_t to) {
+  using Engine = Vectors<float>;
+  constexpr int OUTER = Shape::MADE_OUTER;
+  const int64_t columns = padded(f.outputs, LINE);
+  const Depth depth = {f.inputs, 0};
+  Points v(f.inputs), m(MOST_COLUMNS);
+  std::vector<float> buffer(POINTS_2D * f.inputs);
+  for (int64_t tile = from; tile < to; tile += TILES) {
+    const int64_t count = std::min<int64_t>(to - tile, TILES);
+    for (int64_t t = 0; t < count; t++)
+      evaluate_tile<Shape>(f, tile + t, v, t, buffer);
+    for (int64_t n = 0; n < f.outputs; n += MOST_COLUMNS) {
+      const int64_t made = std::min<int64_t>(f.outputs - n, MOST_COLUMNS);
+      for (int point = 0; point < POINTS_2D; point++)
+        for (int64_t k = 0, width; k < made; k += width) {
+          width = Engine::columns(made - k);
+          for (int64_t r = 0, block; r < count; r += block) {
+            block = Engine::rows(count - r, width);
+            const Tap<float> tap = {
+                v.at(point, r), f.inputs,
+                f.weight + point * f.inputs * columns + n + k};
+            Engine::block(&tap, 1, depth, columns, n + k, width, block,
+                          m.at(point, r) + k);
+          }
+        }
+      for (int64_t t = 0; t < count; t++) {
+        const Place<Shape> place(f, tile + t);
+        const int64_t row = f.frames * f.outputs;
+        float* y = f.y + (place.example * f.bins + place.bin) * row +
+                   place.frame * f.outputs + n;
+        for (int64_t k = 0; k < made; k += WIDTH) {
+          const Mask mask = first(made - k);
+          Vector half[MADE][POINTS];
+          for (int i = 0; i < POINTS; i++) {
+            Vector sums[POINTS], results[MADE];
+            for (int j = 0; j < POINTS; j++)
+              sums[j] = load(m.at(i * POINTS + j, t) + k);
+            interpolate(sums, results);
+            for (int j = 0; j < MADE; j++) half[j][i] = results[j];
+          }
+          const Vector bias = load(f.bias + n + k);
+          for (int j = 0; j < MADE; j++) {
+            Vector results[OUTER];
+            interpolate(half[j], results);
+            for (int i = 0; i < OUTER; i++) {
+              const int64_t bin = i * Shape::BIN_STEP;
+              const int64_t frame = i * Shape::FRAME_STEP + j;
+              if (place.bin + bin < f.bins && place.frame + frame < f.frames)
+                store(y + bin * row + frame * f.outputs + k,
+                      results[i] + bias, mask);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+// Adds the products of columns of a and rows of b to out.
+template <int ROWS, int VECTORS>
+inline void add_outer_products(const float* a, int64_t a_step, const float* b,
+                               int64_t b_step, int64_t count, float* out,
+                               int64_t out_step) {
+  Vector sum[ROWS][VECTORS];
+#pragma GCC unroll 8
+  for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 3
+    for (int n = 0; n < VECTORS; n++) sum[r][n] = zeros();
+  for (; count > 0; count--, a += a_step, b += b_step) {
+    Vector values[VECTORS];
+#pragma GCC unroll 3
+    for (int n = 0; n < VECTORS; n++) values[n] = load(b + n * WIDTH);
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; r++) {
+      const Vector x = repeat(a + r);
+#pragma GCC unroll 3
+      for (int n = 0; n < VECTORS; n++)
+        sum[r][n] = multiply_add(x, values[n], sum[r][n]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 3
+    for (int n = 0; n < VECTORS; n++) {
+      float* at = out + r * out_step + n * WIDTH;
+      store(at, load(at) + sum[r][n]);
+    }
+}
+
+// Adds up the gradients of weight and bias, from the gradient y.
+template <class Shape>
+inline void differentiate(const Filtering& f, int64_t from, int64_t to,
+                          float* weight, float* bias) {
+  constexpr int ROWS = Vectors<float>::ROW_GRAIN;
+  constexpr int OUTER = Shape::MADE_OUTER;
+  const int64_t inputs = padded(f.inputs, LINE);
+  const int64_t columns = padded(f.outputs, LINE);
+  Points v(inputs), z(columns);
+  std::vector<float> buffer(POINTS_2D * std::max(f.inputs, f.outputs));
+  for (int64_t tile = from; tile < to; tile += TILES) {
+    const int64_t count = std::min<int64_t>(to - tile, TILES);
+    for (int64_t t = 0; t < count; t++) {
+      evaluate_tile<Shape>(f, tile + t, v, t, buffer);
+      const Patch patch = find_patch<Shape, OUTER, MADE>(
+          f, f.y, f.outputs, Place<Shape>(f, tile + t), false, buffer);
+      transform_tile<OUTER, MADE>(
+          patch, f.outputs, z, t,
+          [](const Vector(&y)[OUTER], Vector(&v)[POINTS]) { extend(y, v); },
+          [](const Vector(&y)[MADE], Vector(&v)[POINTS]) { extend(y, v); });
+      // At the point (1, 1) there is the sum of the tile.
+      for (int64_t n = 0; n < columns; n += WIDTH)
+        store(bias + n, load(bias + n) + load(z.at(POINTS + 1, t) + n));
+    }
+    for (int point = 0; point < POINTS_2D; point++)
+      for (int64_t n = 0, width; n < f.outputs; n += width) {
+        width = std::min<int64_t>(padded(f.outputs - n, WIDTH), 3 * WIDTH);
+        for (int64_t k = 0; k < f.inputs; k += ROWS) {
+          float* out = weight + (point * inputs + k) * columns + n;
+          const auto add = [&](auto product) {
+            product(v.at(point, 0) + k, inputs, z.at(point, 0) + n, columns,
+                    count, out, columns);
+          };
+          if (width == WIDTH) add(add_outer_products<ROWS, 1>);
+          else if (width == 2 * WIDTH) add(add_outer_products<ROWS, 2>);
+          else add(add_outer_products<ROWS, 3>);
+        }
+      }
+  }
+}
+
+// Divides tiles among threads, the calling one among them.
+template <class Work>
+inline void divide(int64_t count, int64_t threads, const Work& work) {
+  std::vector<std::thread> others;
+  for (int64_t n = 1; n < threads; n++)
+    others.emplace_back(work, n, count * n / threads, count * (n + 1) / threads);
+  work(0, 0, count / threads);
+  for (std::thread& other : others) other.join();
+}
+
+template <class Shape>
+inline void filter(const Filtering& f) {
+  divide(Place<Shape>::count(f), f.threads,
+         [&](int64_t, int64_t from, int64_t to) { filter<Shape>(f, from, to); });
+}
+
+// Each thread has a weight and a bias of its own, [threads, ...].
+template <class Shape>
+inline void differentiate(const Filtering& f) {
+  const int64_t columns = padded(f.outputs, LINE);
+  const int64_t size = POINTS_2D * padded(f.inputs, LINE) * columns;
+  divide(Place<Shape>::count(f), f.threads,
+         [&](int64_t thread, int64_t from, int64_t to) {
+           differentiate<Shape>(f, from, to, f.weight + thread * size,
+                                f.bias + thread * columns);
+         });
+}
+
+}  // namespace phasen

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstring>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #include "engines.hpp"
@@ -75,7 +76,8 @@ struct Patch {
   float* operator()(int i, int j) const { return at + i * outer + j * inner; }
 };
 
-// Values that begin at a place; outside of the spectrogram, zeros in a buffer.
+// Values that begin at a place, the last ones of which can be read as whole
+// vectors; outside of the spectrogram, zeros in a buffer.
 template <class Shape, int OUTER, int INNER>
 inline Patch find_patch(const Filtering& f, float* data, int64_t channels,
                         const Place<Shape>& place, bool before,
@@ -88,7 +90,9 @@ inline Patch find_patch(const Filtering& f, float* data, int64_t channels,
       at, Shape::BIN_STEP * row + Shape::FRAME_STEP * channels, channels};
   const int64_t last_bin = bin + (OUTER - 1) * Shape::BIN_STEP;
   const int64_t last = frame + (OUTER - 1) * Shape::FRAME_STEP + INNER - 1;
-  if (bin >= 0 && last_bin < f.bins && frame >= 0 && last < f.frames)
+  const float* end = data + f.batch * f.bins * row;
+  if (bin >= 0 && last_bin < f.bins && frame >= 0 && last < f.frames &&
+      end - patch(OUTER - 1, INNER - 1) >= padded(channels, WIDTH))
     return patch;
   const Patch copy = {buffer.data(), INNER * channels, channels};
   for (int i = 0; i < OUTER; i++)
@@ -128,9 +132,8 @@ struct Points {
   std::vector<float> values;
 
   explicit Points(int64_t columns)
-      : columns(columns), step(padded(TILES * columns, LINE) / LINE % 2
-                                   ? padded(TILES * columns, LINE)
-                                   : padded(TILES * columns, LINE) + LINE),
+      : columns(columns),
+        step((padded(TILES * columns, LINE) / LINE + 1 | 1) * LINE),
         // Blocks of rows may reach beyond the tiles.
         values(POINTS_2D * step + MOST_ROWS * columns + MOST_COLUMNS) {}
 
@@ -139,26 +142,30 @@ struct Points {
   }
 };
 
-// Transforms a tile's values along both axes.
+// Transforms a tile's values along both axes. Writes whole vectors, into what
+// the next tile overwrites.
 template <int OUTER, int INNER, class Outer, class Inner>
 inline void transform_tile(const Patch& patch, int64_t channels, Points& out,
                            int64_t tile, const Outer& along_outer,
                            const Inner& along_inner) {
   for (int64_t n = 0; n < channels; n += WIDTH) {
-    const Mask mask = first(channels - n);
     Vector half[POINTS][INNER];
 #pragma GCC unroll 8
     for (int j = 0; j < INNER; j++) {
       Vector d[OUTER], v[POINTS];
-      for (int i = 0; i < OUTER; i++) d[i] = load(patch(i, j) + n, mask);
+#pragma GCC unroll 8
+      for (int i = 0; i < OUTER; i++) d[i] = load(patch(i, j) + n);
       along_outer(d, v);
+#pragma GCC unroll 8
       for (int i = 0; i < POINTS; i++) half[i][j] = v[i];
     }
+#pragma GCC unroll 8
     for (int i = 0; i < POINTS; i++) {
       Vector v[POINTS];
       along_inner(half[i], v);
+#pragma GCC unroll 8
       for (int j = 0; j < POINTS; j++)
-        store(out.at(i * POINTS + j, tile) + n, v[j], mask);
+        store(out.at(i * POINTS + j, tile) + n, v[j]);
     }
   }
 }
@@ -174,6 +181,16 @@ inline void evaluate_tile(const Filtering& f, int64_t tile, Points& out,
   transform_tile<POINTS, POINTS>(patch, f.inputs, out, at, along, along);
 }
 
+// Calls with the start and the mask of each vector of so many values. Masks of
+// whole vectors are constants, so that their code has no branches.
+template <class Work>
+inline void each_vector(int64_t count, const Work& work) {
+  int64_t n = 0;
+  for (; n + WIDTH <= count; n += WIDTH)
+    work(n, std::integral_constant<Mask, ALL>());
+  if (n < count) work(n, first(count - n));
+}
+
 template <class Shape>
 inline void filter(const Filtering& f, int64_t from, int64_t to) {
   using Engine = Vectors<float>;
@@ -181,7 +198,7 @@ inline void filter(const Filtering& f, int64_t from, int64_t to) {
   const int64_t columns = padded(f.outputs, LINE);
   const Depth depth = {f.inputs, 0};
   Points v(f.inputs), m(MOST_COLUMNS);
-  std::vector<float> buffer(POINTS_2D * f.inputs);
+  std::vector<float> buffer(POINTS_2D * f.inputs + LINE);
   for (int64_t tile = from; tile < to; tile += TILES) {
     const int64_t count = std::min<int64_t>(to - tile, TILES);
     for (int64_t t = 0; t < count; t++)
@@ -205,20 +222,24 @@ inline void filter(const Filtering& f, int64_t from, int64_t to) {
         const int64_t row = f.frames * f.outputs;
         float* y = f.y + (place.example * f.bins + place.bin) * row +
                    place.frame * f.outputs + n;
-        for (int64_t k = 0; k < made; k += WIDTH) {
-          const Mask mask = first(made - k);
+        each_vector(made, [&](int64_t k, auto mask) {
           Vector half[MADE][POINTS];
+#pragma GCC unroll 8
           for (int i = 0; i < POINTS; i++) {
             Vector sums[POINTS], results[MADE];
+#pragma GCC unroll 8
             for (int j = 0; j < POINTS; j++)
               sums[j] = load(m.at(i * POINTS + j, t) + k);
             interpolate(sums, results);
+#pragma GCC unroll 8
             for (int j = 0; j < MADE; j++) half[j][i] = results[j];
           }
           const Vector bias = load(f.bias + n + k);
+#pragma GCC unroll 8
           for (int j = 0; j < MADE; j++) {
             Vector results[OUTER];
             interpolate(half[j], results);
+#pragma GCC unroll 8
             for (int i = 0; i < OUTER; i++) {
               const int64_t bin = i * Shape::BIN_STEP;
               const int64_t frame = i * Shape::FRAME_STEP + j;
@@ -227,7 +248,7 @@ inline void filter(const Filtering& f, int64_t from, int64_t to) {
                       results[i] + bias, mask);
             }
           }
-        }
+        });
       }
     }
   }
@@ -273,7 +294,7 @@ inline void differentiate(const Filtering& f, int64_t from, int64_t to,
   const int64_t inputs = padded(f.inputs, LINE);
   const int64_t columns = padded(f.outputs, LINE);
   Points v(inputs), z(columns);
-  std::vector<float> buffer(POINTS_2D * std::max(f.inputs, f.outputs));
+  std::vector<float> buffer(POINTS_2D * std::max(f.inputs, f.outputs) + LINE);
   for (int64_t tile = from; tile < to; tile += TILES) {
     const int64_t count = std::min<int64_t>(to - tile, TILES);
     for (int64_t t = 0; t < count; t++) {

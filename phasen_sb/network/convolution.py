@@ -15,6 +15,10 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
 from phasen_sb.network.spectral_convolution import SpectralConvolution
+from phasen_sb.network.winograd_convolution import (
+    WinogradConvolution,
+    has_winograd,
+)
 
 #: The longest kernel along the innermost axis that has fast gradients.
 LONGEST = 14
@@ -84,6 +88,8 @@ def convolve(
         dtype = torch.get_autocast_dtype("cpu")
         x, weight = x.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
+    if has_winograd(x, weight):
+        return WinogradConvolution.apply(x, weight, bias)
     width = weight.shape[3]
     if width > LONGEST:
         if x.dtype in SPECTRAL and torch.backends.mkl.is_available():

@@ -109,12 +109,14 @@ setup(
                 "-O3",
                 "-g0",
                 "-ffp-contract=fast",  # multiply and add at once
+                "-pthread",
                 "-Wno-psabi",
                 "-Wno-uninitialized",
                 "-Wno-maybe-uninitialized",
                 "-Wno-unknown-pragmas",  # of another compiler
                 *flags,
             ],
+            extra_link_args=["-pthread"],
             # Without a compiler, PyTorch computes the same.
             optional=True,
         )

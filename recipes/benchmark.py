@@ -40,8 +40,8 @@ from phasen_sb.benchmark.workloads import (
 )
 from phasen_sb.errors import UserError
 from phasen_sb.models.cost import model_cost
-from phasen_sb.optimized import is_optimizable
 from phasen_sb.native.library import describe_kernels
+from phasen_sb.optimized import is_optimizable
 from phasen_sb.utils.files import write_atomically, write_json
 from phasen_sb.utils.hardware import (
     PRECISIONS,

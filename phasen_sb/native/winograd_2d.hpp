@@ -21,7 +21,7 @@ namespace phasen {
 
 constexpr int POINTS_2D = POINTS * POINTS;
 // Tiles at a time, whose data stays in L2.
-constexpr int TILES = 24;
+constexpr int TILES = 12;
 
 struct Filtering {
   float* x;       // [batch, bins, frames, inputs]
@@ -133,7 +133,7 @@ struct Points {
 
   explicit Points(int64_t columns)
       : columns(columns),
-        step((padded(TILES * columns, LINE) / LINE + 1 | 1) * LINE),
+        step(((TILES * columns / LINE + 1) | 1) * LINE + 2 * LINE),
         // Blocks of rows may reach beyond the tiles.
         values(POINTS_2D * step + MOST_ROWS * columns + MOST_COLUMNS) {}
 

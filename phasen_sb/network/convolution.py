@@ -88,6 +88,11 @@ def convolve(
         dtype = torch.get_autocast_dtype("cpu")
         x, weight = x.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
+    if weight[0, 0].numel() == 1 and x.dtype in SPECTRAL:
+        # PyTorch calls oneDNN for 16 examples or more, which is twice as fast.
+        rows = x.transpose(1, 2).flatten(0, 1).unsqueeze(2)
+        out = _Convolution.apply(rows, weight, bias, _differentiate_kernel)
+        return out.squeeze(2).unflatten(0, (-1, x.shape[2])).transpose(1, 2)
     if has_winograd(x, weight):
         return WinogradConvolution.apply(x, weight, bias)
     width = weight.shape[3]
@@ -133,6 +138,10 @@ class _Convolution(torch.autograd.Function):
         if ctx.needs_input_grad[2]:
             of_bias = grad.sum((0, 2, 3))
         return of_x, of_weight, of_bias, None
+
+
+def _differentiate_kernel(grad, x, weight, padding):
+    return _differentiate(grad, x, weight, padding, [False, True])[1]
 
 
 def _exchange(grad, x, weight, padding):

@@ -188,7 +188,7 @@ class JointConv(Conv2d):
         """Maps two ``[B, C_in / 2, T, F]`` to ``[B, C_out, T, F]``."""
         halves = self.weight.chunk(2, dim=1)
         one, other = (
-            swap_axes(F.conv2d(swap_axes(part), half, bias))
+            swap_axes(convolve(swap_axes(part), half, bias, self.training))
             for part, half, bias in zip(
                 x, halves, (None, self.bias), strict=True
             )
@@ -298,4 +298,5 @@ class ConvNormAct(nn.Module):
         x = self.conv(x, memory)
         if self.training and self.folded and x.device.type == "cpu":
             x = x.contiguous()
-        return clear_padded_frames(F.relu(self.norm(x, valid)), valid)
+        x = F.relu(self.norm(x, valid), inplace=self.training)
+        return clear_padded_frames(x, valid)

@@ -4,8 +4,8 @@ from types import ModuleType
 
 import torch
 
-from phasen_sb.optimized.native import operations as native
 from phasen_sb.native.library import find_kind
+from phasen_sb.optimized.native import operations as native
 from phasen_sb.optimized.portable import operations as portable
 
 

@@ -10,8 +10,8 @@ from helpers.tiled_networks import OPTIONS, distance, small_enhancer, trained
 
 from phasen_sb import PhasenEnhancer
 from phasen_sb.errors import UserError
-from phasen_sb.optimized import optimize
 from phasen_sb.native import library
+from phasen_sb.optimized import optimize
 from phasen_sb.optimized.network import TiledPHASEN
 from phasen_sb.optimized.portable import convolution
 from phasen_sb.utils.hardware import PRECISIONS

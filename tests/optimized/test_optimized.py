@@ -11,9 +11,9 @@ from helpers.tiled_networks import OPTIONS, SMALL, distance, trained
 import phasen_sb
 from phasen_sb import PHASEN, ConvISTFT, ConvSTFT, PhasenEnhancer
 from phasen_sb.errors import UserError
+from phasen_sb.native import library
 from phasen_sb.optimized import optimize
 from phasen_sb.optimized.evaluation import KEPT_FRAMES, Evaluation
-from phasen_sb.native import library
 from phasen_sb.optimized.network import TiledPHASEN
 from phasen_sb.optimized.short import PLAIN_FRAMES, add_plain
 from phasen_sb.optimized.threads import Workers

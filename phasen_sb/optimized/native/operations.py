@@ -12,8 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from phasen_sb.optimized.memory import allocate
-from phasen_sb.optimized.native.convolution import PACKS, Conv, lay_out
 from phasen_sb.native.library import (
     DEPTH,
     INT,
@@ -24,6 +22,8 @@ from phasen_sb.native.library import (
     declare_structure,
     find_kind,
 )
+from phasen_sb.optimized.memory import allocate
+from phasen_sb.optimized.native.convolution import PACKS, Conv, lay_out
 from phasen_sb.optimized.native.recurrent import LSTM
 from phasen_sb.optimized.portable.recurrent import BothDirections
 

@@ -74,8 +74,19 @@ void check_convolution(int outputs, int64_t rows, After after) {
   });
 }
 
-void check_winograd(int64_t fives, int64_t channels, int64_t outputs) {
+// What a tap contributes to the value of a kernel at a point.
+double evaluation(int p, int64_t tap, int64_t taps) {
   const double points[] = {0, 1, -1, 2, -2, 0.5, -0.5};
+  if (p == POINTS - 1) return tap == taps - 1;  // at infinity
+  double factor = 1;
+  for (int q = 1; points[p] != 0 && q < POINTS - 1; q += 2)
+    if (points[q] != std::fabs(points[p]))
+      factor *= points[p] * points[p] - points[q] * points[q];
+  if (points[p] != 0) factor *= 2 * points[p] * points[p];
+  return std::pow(points[p], tap) / factor;
+}
+
+void check_winograd(int64_t fives, int64_t channels, int64_t outputs) {
   const int64_t bins = 41, rows = 8, taps = TAPS * fives, kernel_bins = 3;
   const int64_t frames = rows + taps - 1, columns = padded(outputs, LINE);
   const int64_t depth = kernel_bins * channels;
@@ -85,17 +96,8 @@ void check_winograd(int64_t fives, int64_t channels, int64_t outputs) {
   for (int p = 0; p < POINTS; p++)
     for (int64_t i = 0; i < taps * depth * outputs; i++) {
       const int64_t tap = i / outputs / depth, k = i / outputs % depth;
-      double share = tap % TAPS == TAPS - 1;  // at infinity
-      if (p < POINTS - 1) {
-        double factor = 1;
-        for (int q = 1; points[p] != 0 && q < POINTS - 1; q += 2)
-          if (points[q] != std::fabs(points[p]))
-            factor *= points[p] * points[p] - points[q] * points[q];
-        if (points[p] != 0) factor *= 2 * points[p] * points[p];
-        share = std::pow(points[p], tap % TAPS) / factor;
-      }
       weight[((p * fives + tap / TAPS) * depth + k) * columns + i % outputs] +=
-          share * kernel[i];
+          evaluation(p, tap % TAPS, TAPS) * kernel[i];
     }
   const int64_t x_bin = frames * channels, y_bin = rows * outputs;
   const Winograd w = {{x.data(), x_bin, channels, weight.data(), kernel_bins,
@@ -116,6 +118,82 @@ void check_winograd(int64_t fives, int64_t channels, int64_t outputs) {
                  kernel[(tap * depth + k) * outputs + o];
       }
     return y[i] - sum;
+  });
+}
+
+// Convolutions in training: 5 x 5 bins and frames, or 25 frames.
+void check_filtering(bool spans_bins, int64_t inputs, int64_t outputs,
+                     int64_t threads) {
+  const int64_t batch = 2, bins = 11, frames = 50, across = spans_bins ? 5 : 25;
+  const int64_t down = spans_bins ? 5 : 1, outer = spans_bins ? 5 : 6;
+  const int64_t columns = padded(outputs, LINE), rows = padded(inputs, LINE);
+  const int64_t taps = down * across, each = POINTS_2D * rows * columns;
+  Values x(batch * bins * frames * inputs), y(batch * bins * frames * outputs);
+  Values kernel(taps * inputs * outputs, 0.1f), bias(columns);
+  Values weight(POINTS_2D * inputs * columns, 0);
+  // The place of a tap along both axes.
+  const auto place = [=](int64_t tap) {
+    const int64_t a = spans_bins ? tap / 5 : std::min<int64_t>(tap / 4, 5);
+    return std::pair(a, tap - (spans_bins ? 5 : 4) * a);
+  };
+  const auto share = [&](int point, int64_t tap) {
+    const auto [a, b] = place(tap);
+    return evaluation(point / POINTS, a, outer) *
+           evaluation(point % POINTS, b, 5);
+  };
+  for (int point = 0; point < POINTS_2D; point++)
+    for (int64_t i = 0; i < taps * inputs * outputs; i++)
+      weight[(point * inputs + i / outputs % inputs) * columns + i % outputs] +=
+          share(point, i / outputs / inputs) * kernel[i];
+  Filtering f = {x.data(), y.data(), weight.data(), bias.data(), batch, bins,
+                 frames, inputs, outputs, spans_bins, threads};
+  phasen_filter(FP32, &f);
+  // Calls with the input's index at each tap of an output.
+  const auto each_tap = [&](int64_t at, auto use) {
+    const int64_t bin = at / frames % bins, frame = at % frames;
+    for (int64_t tap = 0; tap < taps; tap++) {
+      const int64_t b = bin + tap / across - down / 2;
+      const int64_t t = frame + tap % across - across / 2;
+      if (b >= 0 && b < bins && t >= 0 && t < frames)
+        use(tap, at + (b - bin) * frames + t - frame);
+    }
+  };
+  expect("filter", batch * bins * frames * outputs, [&](int64_t i) {
+    double sum = bias[i % outputs];
+    each_tap(i / outputs, [&](int64_t tap, int64_t from) {
+      for (int64_t k = 0; k < inputs; k++)
+        sum += (double)x[from * inputs + k] *
+               kernel[(tap * inputs + k) * outputs + i % outputs];
+    });
+    return y[i] - sum;
+  });
+  Values grad(threads * each, 0), of_bias(threads * columns, 0);
+  f.weight = grad.data();
+  f.bias = of_bias.data();
+  phasen_differentiate(FP32, &f);
+  std::vector<double> expected(taps * inputs * outputs), sums(outputs);
+  for (int64_t i = 0; i < batch * bins * frames * outputs; i++) {
+    sums[i % outputs] += y[i];
+    each_tap(i / outputs, [&](int64_t tap, int64_t from) {
+      for (int64_t k = 0; k < inputs; k++)
+        expected[(tap * inputs + k) * outputs + i % outputs] +=
+            (double)x[from * inputs + k] * y[i];
+    });
+  }
+  // Sums of so many products, of which only the relative error is small.
+  expect("differentiate", expected.size(), [&](int64_t i) {
+    double sum = 0;
+    for (int64_t n = 0; n < threads; n++)
+      for (int point = 0; point < POINTS_2D; point++)
+        sum += share(point, i / outputs / inputs) *
+               grad[n * each + (point * rows + i / outputs % inputs) * columns +
+                    i % outputs];
+    return (sum - expected[i]) / std::sqrt(batch * bins * frames);
+  });
+  expect("bias", outputs, [&](int64_t o) {
+    double sum = 0;
+    for (int64_t n = 0; n < threads; n++) sum += of_bias[n * columns + o];
+    return (sum - sums[o]) / std::sqrt(batch * bins * frames);
   });
 }
 
@@ -252,6 +330,10 @@ int main() {
     check_winograd(1, 7, outputs);
     check_winograd(2, 12, outputs);
   }
+  for (const bool spans_bins : {false, true})
+    for (const int64_t channels : {3, 12, 24})
+      check_filtering(spans_bins, channels, 27 - channels, channels / 12 + 1);
+  check_filtering(true, 2, 60, 1);
   for (const bool per_bin : {false, true}) {
     check_transform(33, 12, per_bin);
     check_transform(17, 24, per_bin);

@@ -1,0 +1,123 @@
+"""Convolutions by Winograd's filtering, in each library of kernels."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from phasen_sb.native import library
+from phasen_sb.network import winograd_convolution
+from phasen_sb.network.convolution import convolve
+from phasen_sb.network.winograd_convolution import (
+    LONG,
+    SQUARE,
+    WinogradConvolution,
+    has_winograd,
+)
+
+KINDS = [
+    kind
+    for kind in library.KINDS
+    if kind.dtype == torch.float32 and library.is_supported(kind)
+]
+#: Batch, channels in and out, bins and frames: odd, tiny, of several vectors.
+SHAPES = [
+    (2, 3, 4, 6, 7),
+    (1, 1, 1, 1, 1),
+    (2, 5, 17, 9, 61),
+    (1, 26, 50, 5, 9),
+]
+
+
+@pytest.fixture(params=KINDS, ids=[kind.title for kind in KINDS])
+def kind(request, monkeypatch):
+    monkeypatch.setattr(
+        winograd_convolution, "find_kind", lambda _: request.param
+    )
+
+
+def draw(shape, kernel):
+    torch.manual_seed(0)
+    batch, inputs, outputs, bins, frames = shape
+    shapes = (batch, inputs, bins, frames), (outputs, inputs, *kernel)
+    return [
+        torch.randn(shape, requires_grad=True)
+        for shape in (*shapes, (outputs,))
+    ]
+
+
+def run(function, inputs):
+    """The output and all gradients."""
+    out = function(*inputs)
+    torch.manual_seed(1)
+    grad = torch.randn(out.shape).to(out.dtype)
+    return out, *torch.autograd.grad(out, inputs, grad)
+
+
+def compute_exactly(x, weight, bias=None):
+    padding = [size // 2 for size in weight.shape[2:]]
+    bias = None if bias is None else bias.double()
+    return F.conv2d(x.double(), weight.double(), bias, padding=padding)
+
+
+@pytest.mark.usefixtures("kind")
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kernel", [SQUARE, LONG])
+def test_values_and_gradients_are_those_of_fp64(kernel, shape, threads):
+    inputs = draw(shape, kernel)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        ours = run(WinogradConvolution.apply, inputs)
+        again = run(WinogradConvolution.apply, inputs)
+    finally:
+        torch.set_num_threads(before)
+    for one, other, exact in zip(
+        ours, again, run(compute_exactly, inputs), strict=True
+    ):
+        assert torch.equal(one, other)
+        assert (one - exact).abs().max() < 3e-5 * exact.abs().max()
+
+
+@pytest.mark.usefixtures("kind")
+def test_any_memory_layout_and_no_bias():
+    x, weight, _ = draw((2, 3, 4, 6, 30), SQUARE)
+    strided = x.detach()[..., ::2].transpose(2, 3).requires_grad_()
+    ours = run(
+        lambda *i: WinogradConvolution.apply(*i, None), (strided, weight)
+    )
+    exact = run(compute_exactly, (strided, weight))
+    torch.testing.assert_close(ours[0].double(), exact[0], rtol=0, atol=1e-3)
+    for one, other in zip(ours[1:], exact[1:], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.usefixtures("kind")
+def test_training_chooses_it_in_fp32_where_there_are_kernels(monkeypatch):
+    inputs = draw((1, 2, 3, 6, 40), LONG)
+
+    def name():
+        return type(convolve(*inputs, training=True).grad_fn).__name__
+
+    assert name().startswith("WinogradConvolution")
+    with torch.autocast("cpu", torch.bfloat16):
+        assert name().startswith("_Convolution")
+    assert not has_winograd(inputs[0], inputs[1][..., :7])
+    assert not has_winograd(*(each.double() for each in inputs[:2]))
+    monkeypatch.setattr(winograd_convolution, "find_kind", lambda _: None)
+    assert not name().startswith("WinogradConvolution")
+
+
+@pytest.mark.usefixtures("kind")
+def test_only_what_is_trained_gets_gradients_and_only_once():
+    for frozen in range(3):
+        inputs = draw((1, 2, 3, 6, 7), SQUARE)
+        inputs[frozen].requires_grad_(False)
+        out = WinogradConvolution.apply(*inputs)
+        out.square().sum().backward()
+        assert [i for i in range(3) if inputs[i].grad is None] == [frozen]
+    inputs = draw((1, 2, 3, 6, 7), SQUARE)
+    out = WinogradConvolution.apply(*inputs).square().sum()
+    (grad,) = torch.autograd.grad(out, inputs[1], create_graph=True)
+    with pytest.raises(RuntimeError, match="differentiate twice"):
+        grad.sum().backward()

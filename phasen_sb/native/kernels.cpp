@@ -66,14 +66,12 @@ void phasen_convolve_winograd(int, const void* arguments) {
 
 // Convolutions in training: phasen_sb/network/winograd_convolution.py.
 void phasen_filter(int, const void* arguments) {
-  const Filtering& f = as<Filtering>(arguments);
-  f.spans_bins ? filter<Square>(f) : filter<Long>(f);
+  filter(as<Filtering>(arguments));
 }
 
 // Gradients of their weights and biases.
 void phasen_differentiate(int, const void* arguments) {
-  const Filtering& f = as<Filtering>(arguments);
-  f.spans_bins ? differentiate<Square>(f) : differentiate<Long>(f);
+  differentiate(as<Filtering>(arguments));
 }
 
 void phasen_transform(int kind, const void* arguments) {

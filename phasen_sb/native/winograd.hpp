@@ -51,9 +51,8 @@ inline void evaluate(const Vector (&d)[POINTS], Vector (&v)[POINTS]) {
   v[7] = multiply_add(set(5.25f), d[3] - d[5], d[7]) - d[1];
 }
 
-// Interpolates 3 or 4 frames from sums at the points: a transposed evaluation.
-template <int COUNT>
-inline void interpolate(const Vector (&m)[POINTS], Vector (&y)[COUNT]) {
+// Interpolates 4 frames from sums at the points: a transposed evaluation.
+inline void interpolate(const Vector (&m)[POINTS], Vector (&y)[MADE]) {
   Vector sum[3], difference[3];
   for (int i = 0; i < 3; i++) {
     sum[i] = m[1 + 2 * i] + m[2 + 2 * i];
@@ -62,9 +61,8 @@ inline void interpolate(const Vector (&m)[POINTS], Vector (&y)[COUNT]) {
   y[0] = (m[0] + sum[0]) + (sum[1] + sum[2]);
   y[1] = weighed(2, difference[1], .5f, difference[2], difference[0]);
   y[2] = weighed(4, sum[1], .25f, sum[2], sum[0]);
-  if constexpr (COUNT == 4)
-    y[3] = weighed(8, difference[1], .125f, difference[2], difference[0]);
-  y[COUNT - 1] = y[COUNT - 1] + m[7];
+  y[3] =
+      weighed(8, difference[1], .125f, difference[2], difference[0]) + m[7];
 }
 
 // Evaluates frames of some bins at all points, to [points, fives, bins,

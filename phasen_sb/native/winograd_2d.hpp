@@ -1,11 +1,9 @@
-// Convolutions in training, in fp32, by Winograd's filtering along two axes.
+// Convolutions of 5 x 5 bins and frames in training, in fp32, by Winograd's
+// filtering along both axes.
 //
 // Kernel and input, as polynomials of two variables, are multiplied at 8 x 8
-// points (winograd.hpp does the same along one axis). Either the axes are bins
-// and frames, of a kernel of 5 x 5, and a tile of 4 x 4 outputs takes 64
-// products in place of 400. Or both axes are time, of a kernel of 25 frames:
-// frame 4 i + j is at (i, j), tap 4 a + b of the kernel at (a, b), which is
-// 6 x 5, and 12 outputs take 64 products in place of 300.
+// points (winograd.hpp does the same along one axis): a tile of 4 x 4 outputs
+// takes 64 products in place of 400.
 #pragma once
 
 #include <algorithm>
@@ -26,95 +24,70 @@ constexpr int TILES = 12;
 struct Filtering {
   float* x;       // [batch, bins, frames, inputs]
   float* y;       // [batch, bins, frames, outputs]
-  float* weight;  // [64, inputs, outputs], both padded to lines
+  float* weight;  // [64, inputs, outputs], outputs padded to lines
   float* bias;    // [outputs], padded to lines
   int64_t batch, bins, frames, inputs, outputs;
-  int64_t spans_bins;  // whether an axis of the kernel is that of bins
   int64_t threads;
 };
 
-// Kernels of 5 bins and 5 frames.
-struct Square {
-  static constexpr int MADE_OUTER = 4;
-  static constexpr int BIN_STEP = 1, FRAME_STEP = 0;  // of the outer axis
-  static constexpr int BINS = 4, FRAMES = 4;          // of a tile's outputs
-  static constexpr int BINS_BEFORE = 2, FRAMES_BEFORE = 2;  // of the inputs
-};
+inline int64_t count_tiles(const Filtering& f) {
+  return f.batch * ((f.bins + MADE - 1) / MADE) * ((f.frames + MADE - 1) / MADE);
+}
 
-// Kernels of 25 frames.
-struct Long {
-  static constexpr int MADE_OUTER = 3;
-  static constexpr int BIN_STEP = 0, FRAME_STEP = 4;
-  static constexpr int BINS = 1, FRAMES = 12;
-  static constexpr int BINS_BEFORE = 0, FRAMES_BEFORE = 12;
-};
-
-// Where a tile begins.
-template <class Shape>
+// Where a tile's outputs begin.
 struct Place {
   int64_t example, bin, frame;
 
   Place(const Filtering& f, int64_t tile) {
-    const int64_t across = (f.frames + Shape::FRAMES - 1) / Shape::FRAMES;
-    const int64_t down = (f.bins + Shape::BINS - 1) / Shape::BINS;
-    frame = tile % across * Shape::FRAMES;
-    bin = tile / across % down * Shape::BINS;
+    const int64_t across = (f.frames + MADE - 1) / MADE;
+    const int64_t down = (f.bins + MADE - 1) / MADE;
+    frame = tile % across * MADE;
+    bin = tile / across % down * MADE;
     example = tile / across / down;
   }
+};
 
-  static int64_t count(const Filtering& f) {
-    return f.batch * ((f.bins + Shape::BINS - 1) / Shape::BINS) *
-           ((f.frames + Shape::FRAMES - 1) / Shape::FRAMES);
+// Values (bin, frame) in memory.
+struct Patch {
+  float* at;
+  int64_t bin_step, frame_step;
+
+  float* operator()(int i, int j) const {
+    return at + i * bin_step + j * frame_step;
   }
 };
 
-// Values (i, j) of a tile in memory.
-struct Patch {
-  float* at;
-  int64_t outer, inner;  // steps
-
-  float* operator()(int i, int j) const { return at + i * outer + j * inner; }
-};
-
-// Values that begin at a place, the last ones of which can be read as whole
-// vectors; outside of the spectrogram, zeros in a buffer.
-template <class Shape, int OUTER, int INNER>
+// SIZE x SIZE values, the last ones of which can be read as whole vectors;
+// outside of the spectrogram, zeros in a buffer.
+template <int SIZE>
 inline Patch find_patch(const Filtering& f, float* data, int64_t channels,
-                        const Place<Shape>& place, bool before,
+                        int64_t example, int64_t bin, int64_t frame,
                         std::vector<float>& buffer) {
-  const int64_t bin = place.bin - (before ? Shape::BINS_BEFORE : 0);
-  const int64_t frame = place.frame - (before ? Shape::FRAMES_BEFORE : 0);
   const int64_t row = f.frames * channels;
-  float* at = data + (place.example * f.bins + bin) * row + frame * channels;
-  const Patch patch = {
-      at, Shape::BIN_STEP * row + Shape::FRAME_STEP * channels, channels};
-  const int64_t last_bin = bin + (OUTER - 1) * Shape::BIN_STEP;
-  const int64_t last = frame + (OUTER - 1) * Shape::FRAME_STEP + INNER - 1;
+  float* at = data + (example * f.bins + bin) * row + frame * channels;
+  const Patch patch = {at, row, channels};
   const float* end = data + f.batch * f.bins * row;
-  if (bin >= 0 && last_bin < f.bins && frame >= 0 && last < f.frames &&
-      end - patch(OUTER - 1, INNER - 1) >= padded(channels, WIDTH))
+  if (bin >= 0 && bin + SIZE <= f.bins && frame >= 0 &&
+      frame + SIZE <= f.frames &&
+      end - patch(SIZE - 1, SIZE - 1) >= padded(channels, WIDTH))
     return patch;
-  const Patch copy = {buffer.data(), INNER * channels, channels};
-  for (int i = 0; i < OUTER; i++)
-    for (int j = 0; j < INNER; j++) {
-      const int64_t b = bin + i * Shape::BIN_STEP;
-      const int64_t t = frame + i * Shape::FRAME_STEP + j;
-      if (b >= 0 && b < f.bins && t >= 0 && t < f.frames)
+  const Patch copy = {buffer.data(), SIZE * channels, channels};
+  for (int i = 0; i < SIZE; i++)
+    for (int j = 0; j < SIZE; j++)
+      if (bin + i >= 0 && bin + i < f.bins && frame + j >= 0 &&
+          frame + j < f.frames)
         std::memcpy(copy(i, j), patch(i, j), channels * sizeof(float));
       else
         std::memset(copy(i, j), 0, channels * sizeof(float));
-    }
   return copy;
 }
 
 // Evaluates at the points a polynomial with these coefficients: the transpose
 // of what interpolates results.
-template <int COUNT>
-inline void extend(const Vector (&y)[COUNT], Vector (&v)[POINTS]) {
+inline void extend(const Vector (&y)[MADE], Vector (&v)[POINTS]) {
   const auto both = [&](int at, float p) {
-    Vector odd = scaled(p, y[1]);
-    Vector even = multiply_add(set(p * p), y[2], y[0]);
-    if constexpr (COUNT == 4) odd = multiply_add(set(p * p * p), y[3], odd);
+    const Vector even = multiply_add(set(p * p), y[2], y[0]);
+    const Vector odd = multiply_add(set(p * p * p), y[3], scaled(p, y[1]));
     v[at] = even + odd;
     v[at + 1] = even - odd;
   };
@@ -122,7 +95,7 @@ inline void extend(const Vector (&y)[COUNT], Vector (&v)[POINTS]) {
   both(1, 1);
   both(3, 2);
   both(5, .5f);
-  v[7] = y[COUNT - 1];
+  v[7] = y[3];
 }
 
 // Transforms of tiles, [points, tiles, columns]; rows of points are an odd
@@ -142,27 +115,26 @@ struct Points {
   }
 };
 
-// Transforms a tile's values along both axes. Writes whole vectors, into what
-// the next tile overwrites.
-template <int OUTER, int INNER, class Outer, class Inner>
+// Transforms values along both axes. Writes whole vectors, into what the next
+// tile overwrites.
+template <int SIZE, class Along>
 inline void transform_tile(const Patch& patch, int64_t channels, Points& out,
-                           int64_t tile, const Outer& along_outer,
-                           const Inner& along_inner) {
+                           int64_t tile, const Along& along) {
   for (int64_t n = 0; n < channels; n += WIDTH) {
-    Vector half[POINTS][INNER];
+    Vector half[POINTS][SIZE];
 #pragma GCC unroll 8
-    for (int j = 0; j < INNER; j++) {
-      Vector d[OUTER], v[POINTS];
+    for (int j = 0; j < SIZE; j++) {
+      Vector d[SIZE], v[POINTS];
 #pragma GCC unroll 8
-      for (int i = 0; i < OUTER; i++) d[i] = load(patch(i, j) + n);
-      along_outer(d, v);
+      for (int i = 0; i < SIZE; i++) d[i] = load(patch(i, j) + n);
+      along(d, v);
 #pragma GCC unroll 8
       for (int i = 0; i < POINTS; i++) half[i][j] = v[i];
     }
 #pragma GCC unroll 8
     for (int i = 0; i < POINTS; i++) {
       Vector v[POINTS];
-      along_inner(half[i], v);
+      along(half[i], v);
 #pragma GCC unroll 8
       for (int j = 0; j < POINTS; j++)
         store(out.at(i * POINTS + j, tile) + n, v[j]);
@@ -170,15 +142,16 @@ inline void transform_tile(const Patch& patch, int64_t channels, Points& out,
   }
 }
 
-template <class Shape>
+// Evaluates the 8 x 8 inputs that a tile's outputs see.
 inline void evaluate_tile(const Filtering& f, int64_t tile, Points& out,
                           int64_t at, std::vector<float>& buffer) {
-  const Patch patch = find_patch<Shape, POINTS, POINTS>(
-      f, f.x, f.inputs, Place<Shape>(f, tile), true, buffer);
-  const auto along = [](const Vector(&d)[POINTS], Vector(&v)[POINTS]) {
-    evaluate(d, v);
-  };
-  transform_tile<POINTS, POINTS>(patch, f.inputs, out, at, along, along);
+  const Place place(f, tile);
+  const Patch patch =
+      find_patch<POINTS>(f, f.x, f.inputs, place.example, place.bin - TAPS / 2,
+                         place.frame - TAPS / 2, buffer);
+  transform_tile<POINTS>(
+      patch, f.inputs, out, at,
+      [](const Vector(&d)[POINTS], Vector(&v)[POINTS]) { evaluate(d, v); });
 }
 
 // Calls with the start and the mask of each vector of so many values. Masks of
@@ -191,10 +164,8 @@ inline void each_vector(int64_t count, const Work& work) {
   if (n < count) work(n, first(count - n));
 }
 
-template <class Shape>
 inline void filter(const Filtering& f, int64_t from, int64_t to) {
   using Engine = Vectors<float>;
-  constexpr int OUTER = Shape::MADE_OUTER;
   const int64_t columns = padded(f.outputs, LINE);
   const Depth depth = {f.inputs, 0};
   Points v(f.inputs), m(MOST_COLUMNS);
@@ -202,7 +173,7 @@ inline void filter(const Filtering& f, int64_t from, int64_t to) {
   for (int64_t tile = from; tile < to; tile += TILES) {
     const int64_t count = std::min<int64_t>(to - tile, TILES);
     for (int64_t t = 0; t < count; t++)
-      evaluate_tile<Shape>(f, tile + t, v, t, buffer);
+      evaluate_tile(f, tile + t, v, t, buffer);
     for (int64_t n = 0; n < f.outputs; n += MOST_COLUMNS) {
       const int64_t made = std::min<int64_t>(f.outputs - n, MOST_COLUMNS);
       for (int point = 0; point < POINTS_2D; point++)
@@ -218,7 +189,7 @@ inline void filter(const Filtering& f, int64_t from, int64_t to) {
           }
         }
       for (int64_t t = 0; t < count; t++) {
-        const Place<Shape> place(f, tile + t);
+        const Place place(f, tile + t);
         const int64_t row = f.frames * f.outputs;
         float* y = f.y + (place.example * f.bins + place.bin) * row +
                    place.frame * f.outputs + n;
@@ -237,16 +208,12 @@ inline void filter(const Filtering& f, int64_t from, int64_t to) {
           const Vector bias = load(f.bias + n + k);
 #pragma GCC unroll 8
           for (int j = 0; j < MADE; j++) {
-            Vector results[OUTER];
+            Vector results[MADE];
             interpolate(half[j], results);
 #pragma GCC unroll 8
-            for (int i = 0; i < OUTER; i++) {
-              const int64_t bin = i * Shape::BIN_STEP;
-              const int64_t frame = i * Shape::FRAME_STEP + j;
-              if (place.bin + bin < f.bins && place.frame + frame < f.frames)
-                store(y + bin * row + frame * f.outputs + k,
-                      results[i] + bias, mask);
-            }
+            for (int i = 0; i < MADE; i++)
+              if (place.bin + i < f.bins && place.frame + j < f.frames)
+                store(y + i * row + j * f.outputs + k, results[i] + bias, mask);
           }
         });
       }
@@ -286,11 +253,9 @@ inline void add_outer_products(const float* a, int64_t a_step, const float* b,
 }
 
 // Adds up the gradients of weight and bias, from the gradient y.
-template <class Shape>
 inline void differentiate(const Filtering& f, int64_t from, int64_t to,
                           float* weight, float* bias) {
   constexpr int ROWS = Vectors<float>::ROW_GRAIN;
-  constexpr int OUTER = Shape::MADE_OUTER;
   const int64_t inputs = padded(f.inputs, LINE);
   const int64_t columns = padded(f.outputs, LINE);
   Points v(inputs), z(columns);
@@ -298,12 +263,13 @@ inline void differentiate(const Filtering& f, int64_t from, int64_t to,
   for (int64_t tile = from; tile < to; tile += TILES) {
     const int64_t count = std::min<int64_t>(to - tile, TILES);
     for (int64_t t = 0; t < count; t++) {
-      evaluate_tile<Shape>(f, tile + t, v, t, buffer);
-      const Patch patch = find_patch<Shape, OUTER, MADE>(
-          f, f.y, f.outputs, Place<Shape>(f, tile + t), false, buffer);
-      transform_tile<OUTER, MADE>(
+      evaluate_tile(f, tile + t, v, t, buffer);
+      const Place place(f, tile + t);
+      const Patch patch =
+          find_patch<MADE>(f, f.y, f.outputs, place.example, place.bin,
+                           place.frame, buffer);
+      transform_tile<MADE>(
           patch, f.outputs, z, t,
-          [](const Vector(&y)[OUTER], Vector(&v)[POINTS]) { extend(y, v); },
           [](const Vector(&y)[MADE], Vector(&v)[POINTS]) { extend(y, v); });
       // At the point (1, 1) there is the sum of the tile.
       for (int64_t n = 0; n < columns; n += WIDTH)
@@ -336,21 +302,21 @@ inline void divide(int64_t count, int64_t threads, const Work& work) {
   for (std::thread& other : others) other.join();
 }
 
-template <class Shape>
 inline void filter(const Filtering& f) {
-  divide(Place<Shape>::count(f), f.threads,
-         [&](int64_t, int64_t from, int64_t to) { filter<Shape>(f, from, to); });
+  divide(count_tiles(f), f.threads, [&](int64_t, int64_t from, int64_t to) {
+    filter(f, from, to);
+  });
 }
 
-// Each thread has a weight and a bias of its own, [threads, ...].
-template <class Shape>
+// Each thread has a weight and a bias of its own, [threads, ...], and pads the
+// weight's inputs, too.
 inline void differentiate(const Filtering& f) {
   const int64_t columns = padded(f.outputs, LINE);
   const int64_t size = POINTS_2D * padded(f.inputs, LINE) * columns;
-  divide(Place<Shape>::count(f), f.threads,
+  divide(count_tiles(f), f.threads,
          [&](int64_t thread, int64_t from, int64_t to) {
-           differentiate<Shape>(f, from, to, f.weight + thread * size,
-                                f.bias + thread * columns);
+           differentiate(f, from, to, f.weight + thread * size,
+                         f.bias + thread * columns);
          });
 }
 

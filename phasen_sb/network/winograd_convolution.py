@@ -1,10 +1,11 @@
-"""Convolutions and their gradients in fewer products, by compiled kernels.
+"""5x5 convolutions and their gradients in fewer products, by compiled kernels.
 
-Winograd's filtering along two axes (:mod:`phasen_sb.native.winograd`;
-winograd_2d.hpp) takes a sixth of the products of a kernel of 5 x 5, and a fifth
-of those of a kernel of 25 frames, whose taps are laid out along two axes. It
-computes in fp32, as exactly as a direct convolution to within about two bits.
+Winograd's filtering along both axes (:mod:`phasen_sb.native.winograd`;
+winograd_2d.hpp) takes a sixth of the products. It computes in fp32, with an
+error that is some ten times that of a direct convolution.
 """
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +21,9 @@ from phasen_sb.native.library import (
 )
 from phasen_sb.native.winograd import evaluation_matrix
 
-#: Kernels (bins, frames) for which there is code.
-SQUARE, LONG = (5, 5), (1, 25)
+#: The kernel (bins, frames) for which there is code, and where it is evaluated.
+KERNEL = (5, 5)
+POINTS = (8, 8)
 
 _Filtering = declare_structure(
     "_Filtering",
@@ -35,7 +37,6 @@ _Filtering = declare_structure(
         "frames": INT,
         "inputs": INT,
         "outputs": INT,
-        "spans_bins": INT,
         "threads": INT,
     },
 )
@@ -50,7 +51,7 @@ def has_winograd(x: torch.Tensor, weight: torch.Tensor) -> bool:
     False
     """
     return (
-        tuple(weight.shape[2:]) in (SQUARE, LONG)
+        tuple(weight.shape[2:]) == KERNEL
         and x.dtype == weight.dtype == torch.float32
         and x.numel() > 0
         and find_kind(torch.float32) is not None
@@ -58,13 +59,12 @@ def has_winograd(x: torch.Tensor, weight: torch.Tensor) -> bool:
 
 
 class WinogradConvolution(torch.autograd.Function):
-    """2-D convolution that keeps the size, in fp32, of kernels that span 5 x 5
-    or 25 frames.
+    """2-D convolution of 5x5 kernels that keeps the size, in fp32.
 
     Called as ``WinogradConvolution.apply(x, weight, bias)`` with ``[B, C_in, F,
-    T]``, ``[C_out, C_in, height, width]`` and ``[C_out]`` or None, it returns
-    what :func:`torch.nn.functional.conv2d` does, but for rounding. NaN spreads
-    to neighbours. Gradients depend on the number of threads in rounding.
+    T]``, ``[C_out, C_in, 5, 5]`` and ``[C_out]`` or None, it returns what
+    :func:`torch.nn.functional.conv2d` does, but for rounding. NaN spreads to
+    neighbours. Gradients depend on the number of threads in rounding.
 
     Example
     -------
@@ -90,7 +90,7 @@ class WinogradConvolution(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             of_x = _convolve(grad, weight.flip(2, 3).transpose(0, 1), None)
         if any(ctx.needs_input_grad[1:]):
-            of_weight, of_bias = _differentiate(rows, grad, weight)
+            of_weight, of_bias = _differentiate(rows, grad)
         wanted = zip(
             ctx.needs_input_grad, (of_x, of_weight, of_bias), strict=True
         )
@@ -105,44 +105,34 @@ def _to_rows(x):
 def _convolve(x, weight, bias):
     """Maps ``[B, F, T, C_in]`` to ``[B, C_out, F, T]``."""
     out = x.new_empty(*x.shape[:3], weight.shape[0])
-    values = torch.einsum("oiab,pa,qb->pqio", *_spread(weight)).flatten(0, 1)
-    values = _pad(values.float())
+    matrix = evaluation_matrix(KERNEL[0])
+    values = torch.einsum(
+        "oiab,pa,qb->pqio", weight.detach().double(), matrix, matrix
+    )
+    values = _pad(values.flatten(0, 1).float())
     if bias is None:
         bias = x.new_zeros(weight.shape[0])
-    _call("phasen_filter", x, out, values, _pad(bias.detach()), weight)
+    _call("phasen_filter", x, out, values, _pad(bias.detach()))
     return out.permute(0, 3, 1, 2)
 
 
-def _differentiate(x, grad, weight):
+def _differentiate(x, grad):
     """The gradients of weight and bias, of ``[B, F, T, C]``."""
-    outputs, inputs = weight.shape[:2]
-    threads = torch.get_num_threads()
-    of_bias = x.new_zeros(threads, outputs + -outputs % LINE)
-    size = threads, 64, inputs + -inputs % LINE, of_bias.shape[1]
-    of_values = x.new_zeros(size)
-    _call("phasen_differentiate", x, grad, of_values, of_bias, weight)
-    of_values = of_values.sum(0)[:, :inputs, :outputs].unflatten(0, (8, 8))
-    _, outer, inner = _spread(weight)
-    of_weight = torch.einsum(
-        "pqio,pa,qb->oiab", of_values.double(), outer, inner
+    inputs, outputs = x.shape[3], grad.shape[3]
+    size = (
+        torch.get_num_threads(),
+        math.prod(POINTS),
+        inputs + -inputs % LINE,
+        outputs + -outputs % LINE,
     )
-    if tuple(weight.shape[2:]) == LONG:
-        taps = of_weight[..., :4].flatten(2), of_weight[..., -1, 4:]
-        of_weight = torch.cat(taps, 2).unsqueeze(2)
+    of_values, of_bias = x.new_zeros(size), x.new_zeros(size[0], size[3])
+    _call("phasen_differentiate", x, grad, of_values, of_bias)
+    of_values = of_values.sum(0)[:, :inputs, :outputs].unflatten(0, POINTS)
+    matrix = evaluation_matrix(KERNEL[0])
+    of_weight = torch.einsum(
+        "pqio,pa,qb->oiab", of_values.double(), matrix, matrix
+    )
     return of_weight.float(), of_bias.sum(0)[:outputs]
-
-
-def _spread(weight):
-    """A kernel along two axes, and the matrices that evaluate it."""
-    weight = weight.detach().double()
-    if tuple(weight.shape[2:]) == LONG:
-        # Tap 4 a + b at (a, b). Only the last one has b = 4.
-        *_, taps = weight.shape
-        spread = weight.new_zeros(*weight.shape[:2], 6, 5)
-        spread[..., :4] = weight[:, :, 0, : taps - 1].unflatten(2, (6, 4))
-        spread[..., 5, 4] = weight[:, :, 0, taps - 1]
-        weight = spread
-    return (weight, *(evaluation_matrix(taps) for taps in weight.shape[2:]))
 
 
 def _pad(x):
@@ -150,12 +140,11 @@ def _pad(x):
     return F.pad(x, (0, -x.shape[-1] % LINE)).contiguous()
 
 
-def _call(name, x, y, values, bias, weight):
+def _call(name, x, y, values, bias):
     arguments = _Filtering(
         *(each.data_ptr() for each in (x, y, values, bias)),
         *x.shape,
         y.shape[3],
-        tuple(weight.shape[2:]) == SQUARE,
         torch.get_num_threads(),
     )
     call(name, find_kind(torch.float32), arguments)

@@ -121,39 +121,31 @@ void check_winograd(int64_t fives, int64_t channels, int64_t outputs) {
   });
 }
 
-// Convolutions in training: 5 x 5 bins and frames, or 25 frames.
-void check_filtering(bool spans_bins, int64_t inputs, int64_t outputs,
-                     int64_t threads) {
-  const int64_t batch = 2, bins = 11, frames = 50, across = spans_bins ? 5 : 25;
-  const int64_t down = spans_bins ? 5 : 1, outer = spans_bins ? 5 : 6;
+// Convolutions of 5 x 5 in training.
+void check_filtering(int64_t inputs, int64_t outputs, int64_t threads) {
+  const int64_t batch = 2, bins = 11, frames = 50, taps = TAPS * TAPS;
   const int64_t columns = padded(outputs, LINE), rows = padded(inputs, LINE);
-  const int64_t taps = down * across, each = POINTS_2D * rows * columns;
+  const int64_t each = POINTS_2D * rows * columns;
   Values x(batch * bins * frames * inputs), y(batch * bins * frames * outputs);
   Values kernel(taps * inputs * outputs, 0.1f), bias(columns);
   Values weight(POINTS_2D * inputs * columns, 0);
-  // The place of a tap along both axes.
-  const auto place = [=](int64_t tap) {
-    const int64_t a = spans_bins ? tap / 5 : std::min<int64_t>(tap / 4, 5);
-    return std::pair(a, tap - (spans_bins ? 5 : 4) * a);
-  };
-  const auto share = [&](int point, int64_t tap) {
-    const auto [a, b] = place(tap);
-    return evaluation(point / POINTS, a, outer) *
-           evaluation(point % POINTS, b, 5);
+  const auto share = [](int point, int64_t tap) {
+    return evaluation(point / POINTS, tap / TAPS, TAPS) *
+           evaluation(point % POINTS, tap % TAPS, TAPS);
   };
   for (int point = 0; point < POINTS_2D; point++)
     for (int64_t i = 0; i < taps * inputs * outputs; i++)
       weight[(point * inputs + i / outputs % inputs) * columns + i % outputs] +=
           share(point, i / outputs / inputs) * kernel[i];
   Filtering f = {x.data(), y.data(), weight.data(), bias.data(), batch, bins,
-                 frames, inputs, outputs, spans_bins, threads};
+                 frames, inputs, outputs, threads};
   phasen_filter(FP32, &f);
   // Calls with the input's index at each tap of an output.
   const auto each_tap = [&](int64_t at, auto use) {
     const int64_t bin = at / frames % bins, frame = at % frames;
     for (int64_t tap = 0; tap < taps; tap++) {
-      const int64_t b = bin + tap / across - down / 2;
-      const int64_t t = frame + tap % across - across / 2;
+      const int64_t b = bin + tap / TAPS - TAPS / 2;
+      const int64_t t = frame + tap % TAPS - TAPS / 2;
       if (b >= 0 && b < bins && t >= 0 && t < frames)
         use(tap, at + (b - bin) * frames + t - frame);
     }
@@ -330,10 +322,9 @@ int main() {
     check_winograd(1, 7, outputs);
     check_winograd(2, 12, outputs);
   }
-  for (const bool spans_bins : {false, true})
-    for (const int64_t channels : {3, 12, 24})
-      check_filtering(spans_bins, channels, 27 - channels, channels / 12 + 1);
-  check_filtering(true, 2, 60, 1);
+  for (const int64_t channels : {3, 12, 24})
+    check_filtering(channels, 27 - channels, channels / 12 + 1);
+  check_filtering(2, 60, 1);
   for (const bool per_bin : {false, true}) {
     check_transform(33, 12, per_bin);
     check_transform(17, 24, per_bin);

@@ -98,8 +98,9 @@ inline void extend(const Vector (&y)[MADE], Vector (&v)[POINTS]) {
   v[7] = y[3];
 }
 
-// Transforms of tiles, [points, tiles, columns]; rows of points are an odd
-// number of lines apart, so that they share no places in the cache.
+// Transforms of tiles, [points, tiles, columns]. Points are an odd number of
+// lines apart, so that they share no places in the cache, with room behind the
+// last tile.
 struct Points {
   int64_t columns, step;
   std::vector<float> values;

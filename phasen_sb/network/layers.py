@@ -298,5 +298,4 @@ class ConvNormAct(nn.Module):
         x = self.conv(x, memory)
         if self.training and self.folded and x.device.type == "cpu":
             x = x.contiguous()
-        x = F.relu(self.norm(x, valid), inplace=self.training)
-        return clear_padded_frames(x, valid)
+        return clear_padded_frames(F.relu(self.norm(x, valid)), valid)

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from phasen_sb.native import library
 from phasen_sb.optimized.native import (
     convolution as convolutions,
-    library,
     operations as native,
     recurrent,
 )

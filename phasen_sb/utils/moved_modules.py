@@ -44,6 +44,7 @@ MOVED = {
     "layers": ["network.layers"],
     "norms": ["network.norms"],
     "objectives": ["losses.objective"],
+    "optimized.native.library": ["native.library"],
     "perceptual_loss": ["losses.pesq"],
     "phasen": ["network.phasen"],
     "reference": ["models.reference"],

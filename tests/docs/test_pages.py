@@ -15,7 +15,21 @@ from phasen_sb.cli import COMMANDS, _parser
 HPARAMS = ROOT / "hparams"
 RUN_OPTIONS = {field.name for field in fields(RunOptions)}
 #: Options of other programs, and of SpeechBrain's recipes in docs/swap.md.
-OF_OTHERS = {"nproc_per_node", "help", "models", "enhance_model", "MaskNet"} | {
+OF_OTHERS = {
+    # of Docker and pip
+    "build-arg",
+    "no-deps",
+    "rm",
+    "tag",
+    "user",
+    "volume",
+    "wheel-dir",
+    "nproc_per_node",
+    "help",
+    "models",
+    "enhance_model",
+    "MaskNet",
+} | {
     "N_batch",
     "N_epochs",
     "array",

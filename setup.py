@@ -9,8 +9,12 @@ import zlib
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
-from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
+
+try:
+    from setuptools.command.bdist_wheel import bdist_wheel
+except ImportError:  # called directly, by a setuptools that makes no wheels
+    bdist_wheel = object
 
 KERNELS = Path("phasen_sb/native")
 SOURCES = sorted([*KERNELS.glob("*.cpp"), *KERNELS.glob("*.hpp")])
@@ -157,6 +161,7 @@ setup(
             "onnx",
             "onnxruntime",
             "import-linter==2.*",
+            "webdataset",
             "av>=17.1",
             "sounddevice",
         ],

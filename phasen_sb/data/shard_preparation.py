@@ -74,10 +74,10 @@ def prepare_shards(
                 entries = _unpack(shard, folder / "unpacked")
                 if kind == "noise":
                     entries = {f"noise/{k}": e for k, e in entries.items()}
-                    splits.setdefault("noise", {}).update(entries)
-                    noises |= {key: {"splits": [split]} for key in entries}
+                    added = _add(entries, splits.setdefault("noise", {}))
+                    noises |= {key: {"splits": [split]} for key in added}
                 else:
-                    splits[split].update(entries)
+                    _add(entries, splits[split])
     train = {kind: shards["train"] for kind, shards in found.items()}
     listed = {kind: list(map(asdict, train[kind])) for kind in train}
     speech = next(iter(train.values()))
@@ -109,6 +109,17 @@ def prepare_shards(
             }
         },
     )
+
+
+def _add(entries: Mapping, known: dict) -> list[str]:
+    """Adds entries; returns their ids, longer where a series has the same."""
+    added = []
+    for key, entry in entries.items():
+        while key in known:
+            key += "+"
+        known[key] = entry
+        added.append(key)
+    return added
 
 
 def _unpack(shard: Shard, folder: Path) -> dict[str, dict[str, Path]]:

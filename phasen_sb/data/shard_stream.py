@@ -10,6 +10,10 @@ from io import BytesIO
 import soundfile as sf
 import torch
 from speechbrain.dataio.dataloader import LoopedLoader
+from speechbrain.utils.checkpoints import (
+    mark_as_loader,
+    register_checkpoint_hooks,
+)
 from torch.utils.data import DataLoader, IterableDataset
 
 from phasen_sb.audio.reading import explain_decoding_error
@@ -95,8 +99,12 @@ class ShardDataset(IterableDataset):
             try:
                 pair = self._make_pair(sample, noise)
             except (ValueError, sf.SoundFileError) as error:
+                # It may be the fault of either.
+                used = " mixed with ".join(
+                    f"{one.id} of {one.url}" for one in (sample, noise) if one
+                )
                 reason = explain_decoding_error(error)
-                self._skip("samples", f"{sample.id} of {sample.url}: {reason}")
+                self._skip("samples", f"{used}: {reason}")
                 continue
             self._failures.clear()
             yield pair
@@ -174,6 +182,7 @@ class ShardDataset(IterableDataset):
         logger.warning(f"Skipped: {problem}")
 
 
+@register_checkpoint_hooks
 class ShardLoader(LoopedLoader):
     """SpeechBrain's ``LoopedLoader``, of one epoch at a time.
 
@@ -219,6 +228,16 @@ class ShardLoader(LoopedLoader):
         self.loader.dataset.batches_before = self.step
         self.iterator = iter(self.loader)
         return self
+
+    @mark_as_loader
+    def load(self, path: str, end_of_epoch: bool = True) -> None:
+        """Goes on within an epoch, or begins with the next one.
+
+        An epoch that a limit of steps has cut short is over, too.
+        """
+        super().load(path, end_of_epoch)
+        if end_of_epoch:
+            self.step = 0
 
     def count_skipped(self) -> dict[str, int]:
         """Counts what this process could not read so far."""

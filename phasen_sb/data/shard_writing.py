@@ -87,7 +87,8 @@ def write_shards(
     ------
     UserError
         If the folder holds shards of other recordings or settings, or cannot
-        be written to.
+        be written to; the format does not have the sample rate; or no
+        recording of a split can be used.
 
     Example
     -------
@@ -99,6 +100,14 @@ def write_shards(
     [('speech-000000.tar', 2)]
     """
     load_webdataset()
+    try:
+        _encode(np.zeros(1), sample_rate, audio_format)
+    except sf.SoundFileError as error:
+        raise UserError(
+            f"Shards in {audio_format} cannot have {sample_rate} Hz "
+            f"({explain_decoding_error(error).removeprefix('Error : ')}); give "
+            "another sample rate or format."
+        ) from error
     paths = [
         path
         for items in splits.values()
@@ -119,6 +128,17 @@ def write_shards(
             60 * shard_minutes,
         )
     ]
+    for split in splits.keys() - {split for split, _ in plans}:
+        path, problem = next(
+            (str(path), left_out[str(path)])
+            for entry in splits[split].values()
+            for path in entry.values()
+            if str(path) in left_out
+        )
+        raise UserError(
+            f"Of the split {split} no recording can be used: {path} {problem}. "
+            "Replace such files, or choose a larger share for that split."
+        )
     address = Path(folder).expanduser() / f"{kind}.json"
     index = {
         "kind": kind,

@@ -99,8 +99,7 @@ def _read_scp(path, file):
     for number, line in enumerate(file, 1):
         if not line.strip():
             continue
-        identity, _, name = line.strip().partition(" ")
-        name = name.strip()
+        identity, name = [*line.strip().split(maxsplit=1), ""][:2]
         if not name or name.endswith("|") or not _is_inner(identity):
             raise UserError(
                 f"Line {number} of {path} is {line.strip()!r}; it must be an "

@@ -24,12 +24,26 @@ def _add_nothing(sums):
     return sums
 
 
+class _Sum(torch.autograd.Function):
+    """The sum of all processes' tensors, which depends on each of them.
+
+    PyTorch's own is deprecated or private.
+    """
+
+    @staticmethod
+    def forward(ctx, tensor):
+        total = tensor.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return _Sum.forward(ctx, gradient)
+
+
 def _add_processes(sums):
     """Adds the sums of all processes; gradients flow back to all of them."""
-    # Not every build of PyTorch has it.
-    from torch.distributed.nn.functional import all_reduce
-
-    return all_reduce(sums)
+    return _Sum.apply(sums)
 
 
 class BatchNorm(nn.Module):

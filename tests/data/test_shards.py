@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import re
 import threading
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -131,20 +132,54 @@ def test_packing_goes_on_where_it_stopped(corpus, tmp_path):
 def test_long_recordings_are_cut_and_bad_ones_left_out(tmp_path, capsys):
     (tmp_path / "in").mkdir()
     wave = np.sin(np.arange(5 * 8000) / 9)
-    for number in range(3):
+    for number in range(9):
         sf.write(tmp_path / "in" / f"{number}.wav", wave, 8000)
     sf.write(tmp_path / "in" / "nan.wav", wave * np.nan, 8000, "FLOAT")
     sf.write(tmp_path / "in" / "two.wav", np.stack([wave, wave], 1), 8000)
     (tmp_path / "in" / "text.wav").write_text("not audio")
     words = ["shard", str(tmp_path), "--clean", str(tmp_path / "in")]
-    assert main([*words, "--piece-seconds", "2"]) == 0
+    words += ["--piece-seconds", "2", "--valid-fraction", "0.3"]
+    assert main([*words, "--test-fraction", "0.3"]) == 0
     said = capsys.readouterr().out
     for name in ("nan.wav: it has NaN", "two.wav: has 2", "text.wav: cannot"):
         assert f"left out: {tmp_path / 'in'}/{name}" in said
     index = json.loads((tmp_path / "speech.json").read_text())
     series = index["shards"].values()
-    assert sum(facts["samples"] for facts in series) == 9
-    assert sum(facts["seconds"] for facts in series) == pytest.approx(15)
+    assert sum(facts["samples"] for facts in series) == 27
+    assert sum(facts["seconds"] for facts in series) == pytest.approx(45)
+
+
+def test_what_cannot_be_packed_gets_a_sentence(tmp_path):
+    (tmp_path / "in").mkdir()
+    for number in range(4):
+        (tmp_path / "in" / f"{number}.wav").write_text("not audio")
+    for options, reason in (
+        ({}, r"no recording .*\.wav cannot be decoded .* a larger share"),
+        ({"format": "opus", "sample_rate": 44100}, "opus cannot have 44100 Hz"),
+    ):
+        with pytest.raises(UserError, match=reason):
+            shard_folders(tmp_path, clean=tmp_path / "in", **options)
+    assert not list(tmp_path.glob("speech*"))
+
+
+def test_series_with_the_same_names_go_together(packed, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).symlink_to(packed)
+    both = {
+        f"{kind}_folder": pattern(packed, series).replace(
+            str(packed), f"{tmp_path}/{{one,two}}"
+        )
+        for kind, series in (("clean", "speech"), ("noise", "noise"))
+    }
+    training_set(packed, tmp_path / "alone")
+    training_set(packed, tmp_path / "both", **both)
+    for split in ("valid", "test"):
+        once, twice = (
+            make_datasets(tmp_path / save, RATE)[split]
+            for save in ("alone", "both")
+        )
+        assert len(twice) == 2 * len(once)
+        assert len(twice.load.noises) == 2 * len(once.load.noises)
 
 
 def test_an_epoch_has_each_recording_once(packed, tmp_path, monkeypatch):
@@ -185,6 +220,13 @@ def test_resumed_epoch_goes_on(packed, tmp_path, workers):
         for batch, again in zip(whole[before:], rest, strict=True):
             assert batch.id == again.id
             assert torch.equal(batch.noisy_sig.data, again.noisy_sig.data)
+    # Of an epoch that ended early, nothing is left for the next one.
+    loader = ShardLoader(data, 2, collate_fn=PaddedBatch)
+    loader.step = 3
+    loader.save(tmp_path / "loader")
+    for is_over, step in ((False, 3), (True, 0)):
+        loader.load(tmp_path / "loader", is_over)
+        assert loader.step == step
     data.epoch_counter.current = 2
     other = batches(data, num_workers=workers)
     assert [batch.id for batch in other] != [batch.id for batch in whole]
@@ -298,7 +340,11 @@ def test_broken_sample_is_skipped(packed, tmp_path, monkeypatch, caplog):
     keys = [key for batch in batches(data) for key in batch.id]
     assert keys and not any(int(key[2:]) % 2 for key in keys)
     assert data.skipped["samples"].value >= 5
-    assert "Skipped: a." in caplog.text
+    assert re.search(
+        r"Skipped: a\.\d+ of \S+/speech-\d+\.tar mixed with a\.\d+ of "
+        r"\S+/noise-\d+\.tar: ",
+        caplog.text,
+    )
 
 
 def test_nothing_to_read_ends_the_training(packed, tmp_path):

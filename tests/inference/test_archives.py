@@ -48,8 +48,10 @@ def test_places_of_files_that_a_list_names_elsewhere(tmp_path, monkeypatch):
     write_noise(tmp_path / "here.wav", 10)
     (tmp_path / "conf").mkdir()
     scp = tmp_path / "conf" / "wav.scp"
-    scp.write_text("spk/utt-1 here.wav\n")
-    assert read_manifest(scp) == [(Path("here.wav"), Path("spk/utt-1.wav"))]
+    for line in ("spk/utt-1 here.wav", "spk/utt-1\there.wav"):
+        scp.write_text(f"{line}\n")
+        [found] = read_manifest(scp)
+        assert found == (Path("here.wav"), Path("spk/utt-1.wav"))
 
 
 @pytest.mark.parametrize(

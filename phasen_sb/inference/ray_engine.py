@@ -135,6 +135,11 @@ def plan_workers(
     int, dict
         The number, and Ray's ``num_cpus`` and ``num_gpus``.
 
+    Raises
+    ------
+    UserError
+        If ``device`` is not there, and cannot come.
+
     Example
     -------
     >>> plan_workers(Cluster({"CPU": 32, "GPU": 2}, True), None, None)
@@ -144,7 +149,16 @@ def plan_workers(
     """
     gpus, cpus = (int(cluster.resources.get(key, 0)) for key in ("GPU", "CPU"))
     on_gpu = device.startswith("cuda") if device else gpus > 0
-    there = max(1, gpus if on_gpu else cpus)
+    there = gpus if on_gpu else cpus
+    if not there:
+        kind = "GPU" if on_gpu else "CPU"
+        if not cluster.elastic:
+            raise UserError(
+                f"--device is {device}, but Ray finds no {kind} on this "
+                "machine; leave --device out, or give another one."
+            )
+        logger.warning(f"The cluster has no {kind}; workers wait for one.")
+        there = 1
     workers = workers or there
     share: float = 1
     if workers > there and not cluster.elastic:

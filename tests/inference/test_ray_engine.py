@@ -13,6 +13,7 @@ import soundfile as sf
 from helpers.small_model import names, write_noise, write_small_model
 
 from phasen_sb.cli import main
+from phasen_sb.errors import UserError
 from phasen_sb.inference import ray_engine
 from phasen_sb.inference.enhancer import Enhancer
 from phasen_sb.inference.outcomes import Outcome
@@ -142,6 +143,17 @@ def test_a_worker_that_died_after_its_work_is_believed(model_folder, tmp_path):
     os.utime(target, (0, 0))
     failed = worker.enhance(source, target, again=True)
     assert failed.status == "failed" and "--overwrite" in failed.reason
+
+
+def test_workers_do_not_wait_for_a_gpu_that_cannot_come(caplog):
+    grows, machine = (
+        ray_engine.Cluster({"CPU": 2}, elastic) for elastic in (True, False)
+    )
+    plan = ray_engine.plan_workers(grows, None, "cuda:0")
+    assert plan == (1, {"num_cpus": 1, "num_gpus": 1})
+    assert "has no GPU; workers wait" in caplog.text
+    with pytest.raises(UserError, match="Ray finds no GPU on this machine"):
+        ray_engine.plan_workers(machine, None, "cuda:0")
 
 
 def test_a_wrong_address_gets_a_sentence_in_seconds(tmp_path, capsys):

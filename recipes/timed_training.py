@@ -42,7 +42,7 @@ from phasen_sb.data.pack import decode_pack, find_pack
 from phasen_sb.errors import UserError
 from phasen_sb.export.snapshot import find_snapshot, write_snapshot
 from phasen_sb.models.description import read_description
-from phasen_sb.models.loading import DEFAULT_MODEL, StoredModel, read_model
+from phasen_sb.models.loading import StoredModel, read_model
 from phasen_sb.training.throughput import (
     Trial,
     Variant,
@@ -267,7 +267,7 @@ def read_weights(
     source = find_snapshot(folder, scratch) or init_from
     if source is None:
         return None
-    return read_model(DEFAULT_MODEL if source == "default" else source).state
+    return read_model(source).state
 
 
 def measure_age() -> float:

@@ -103,7 +103,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision",
         default="auto",
         metavar="auto|fp32|bf16",
-        help="auto: bf16 where hardware computes it (default: %(default)s)",
+        help="auto: bf16 where hardware computes it, but fp32 for a causal "
+        "model (default: %(default)s)",
     )
     parser.add_argument(
         "--chunk",

@@ -63,13 +63,16 @@ class VectorStep(nn.Module):
         self, noisy: torch.Tensor, state: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Makes a step; ``state`` is ``[values]``."""
-        parts = state.split([shape.numel() for shape in self.shapes])
+        # ONNX Runtime crashes where it splits off an empty part.
+        sizes = [shape.numel() for shape in self.shapes]
+        parts = iter(state.split([size for size in sizes if size]))
         states = [
-            part.view(shape)
-            for part, shape in zip(parts, self.shapes, strict=True)
+            (next(parts) if size else state.new_zeros(0)).view(shape)
+            for size, shape in zip(sizes, self.shapes, strict=True)
         ]
         enhanced, states = self.step(noisy, states)
-        return enhanced, torch.cat([state.flatten() for state in states])
+        vectors = [state.flatten() for state in states if state.numel()]
+        return enhanced, torch.cat(vectors)
 
 
 def trace_step(step: VectorStep, noisy: torch.Tensor) -> bytes:

@@ -143,7 +143,7 @@ class FileEnhancer:
 
         Returns
         -------
-        Enhancer
+        FileEnhancer
             Or the class that it is called of.
 
         Raises

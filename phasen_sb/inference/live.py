@@ -65,7 +65,11 @@ class LiveEnhancer:
         return 1000 * seconds
 
     def process(self, samples: np.ndarray) -> np.ndarray:
-        """Takes the next ``[n]``, float32; returns what is ready of it."""
+        """Takes the next ``[n]``, float32; returns what is ready of it.
+
+        NaN and infinity count as zero.
+        """
+        samples = np.nan_to_num(samples, posinf=0.0, neginf=0.0)
         if self._before:
             samples = self._before.process(samples)
         mixed = self._enhance(samples)

@@ -51,6 +51,8 @@ class FrameMemory:
         torch.Tensor
             ``x``, longer by ``frames``.
         """
+        if not frames:
+            return x
         if self._before is None:
             shape = list(x.shape)
             shape[dim] = frames

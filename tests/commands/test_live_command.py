@@ -180,6 +180,18 @@ def test_latency_is_when_an_impulse_comes_out(model):
     assert len(out) == 9600 + 3 * stream.delay
 
 
+def test_samples_that_are_no_numbers_count_as_zero(model):
+    wave = speech(4800).astype("float32")
+    wave[1000:1003] = np.nan, np.inf, -np.inf
+    silent = np.where(np.isfinite(wave), wave, np.float32(0))
+    stream = StreamingEnhancer.from_pretrained(model, engine="pytorch")
+    outputs = []
+    for given in (wave, silent):
+        live = LiveEnhancer(stream, 48000, 16000, strength=0.5)
+        outputs.append(np.concatenate([live.process(given), live.flush()]))
+    assert outputs[1].any() and np.array_equal(*outputs)
+
+
 class Terminal(io.StringIO):
     def isatty(self):
         return True

@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from phasen_sb.commands.model_options import add_trust
+from phasen_sb.commands.model_options import add_model
 from phasen_sb.errors import UserError
 
 #: Of an upload.
@@ -19,14 +19,7 @@ this machine alone.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
-        "--model",
-        metavar="PATH",
-        help="what phasen export wrote, the output folder of a training run, "
-        "the name of a model that ships, or one on the Hugging Face hub "
-        "(default: default)",
-    )
-    add_trust(parser)
+    add_model(parser, "default")
     parser.add_argument(
         "--device", metavar="NAME", help="cpu, cuda, ... (default: CUDA if any)"
     )

@@ -8,7 +8,7 @@ import tempfile
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from phasen_sb.commands.model_options import add_trust
+from phasen_sb.commands.model_options import add_model, add_strength
 from phasen_sb.errors import UserError
 from phasen_sb.inference.chunk_plan import ChunkPlan
 from phasen_sb.inference.job_array import parse_shard, select_shard
@@ -35,14 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="files, folders, patterns in quotes, lists of files (.scp, .csv, "
         ".jsonl, .txt), or - for WAV from stdin",
     )
-    parser.add_argument(
-        "--model",
-        metavar="PATH",
-        help="what phasen export wrote, the output folder of a training run, "
-        "the name of a model that ships, or one on the Hugging Face hub "
-        "(default: default)",
-    )
-    add_trust(parser)
+    add_model(parser, "default")
     parser.add_argument(
         "-o",
         "--output",
@@ -56,20 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="wav, flac, ogg, opus, mp3, aiff, ..., perhaps with a subtype: "
         "wav:PCM_24, wav:FLOAT (default: the input's)",
     )
-    parser.add_argument(
-        "--strength",
-        type=float,
-        default=1.0,
-        metavar="0..1",
-        help="less than 1 mixes the noisy signal back (default: 1)",
-    )
-    parser.add_argument(
-        "--limit",
-        type=float,
-        metavar="DB",
-        help="attenuate by no more than this many dB: mixes the noisy signal "
-        "back, if --strength does not mix back more (default: no limit)",
-    )
+    add_strength(parser)
     parser.add_argument(
         "--residual",
         action="store_true",

@@ -5,7 +5,7 @@ import os
 import sys
 from time import perf_counter
 
-from phasen_sb.commands.model_options import add_trust
+from phasen_sb.commands.model_options import add_model, add_strength
 from phasen_sb.errors import UserError
 
 DESCRIPTION = """\
@@ -36,14 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--list", action="store_true", help="list the devices, and end"
     )
-    parser.add_argument(
-        "--model",
-        metavar="NAME",
-        help="what phasen export wrote of a causal model, the output folder "
-        "of its training, or its name on the Hugging Face hub (default: live, "
-        "where that ships)",
-    )
-    add_trust(parser)
+    add_model(parser, f"{LIVE_MODEL}, where that ships")
     parser.add_argument(
         "--rate",
         type=int,
@@ -51,19 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="sample rate of - and of devices (default: the model's, or a "
         "device's own if it does not take that)",
     )
-    parser.add_argument(
-        "--strength",
-        type=float,
-        default=1.0,
-        metavar="0..1",
-        help="less than 1 mixes the noisy signal back (default: 1)",
-    )
-    parser.add_argument(
-        "--limit",
-        type=float,
-        metavar="DB",
-        help="attenuate by no more than this many dB (default: no limit)",
-    )
+    add_strength(parser)
     parser.add_argument(
         "--block",
         type=float,

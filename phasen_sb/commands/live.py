@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from contextlib import ExitStack, closing
 from time import perf_counter
 
 from phasen_sb.commands.model_options import add_model, add_strength
@@ -77,30 +78,28 @@ def run(arguments: argparse.Namespace) -> None:
     rate = arguments.rate or stream.sample_rate
     block = stream.block_samples / stream.sample_rate
     ends = []
-    lost = None
     try:
-        if arguments.input == "-":
-            ends.append(PcmInput(rate))
-        else:
-            ends.append(DeviceInput(arguments.input, rate))
-        if arguments.output == "-":
-            ends.append(PcmOutput(rate))
-        else:
-            ends.append(DeviceOutput(arguments.output, rate, block))
-        _pass_on(stream, strength, *ends)
+        with ExitStack() as stack:
+
+            def open_end(kind, *settings):
+                ends.append(stack.enter_context(closing(kind(*settings))))
+
+            if arguments.input == "-":
+                open_end(PcmInput, rate)
+            else:
+                open_end(DeviceInput, arguments.input, rate)
+            if arguments.output == "-":
+                open_end(PcmOutput, rate)
+            else:
+                open_end(DeviceOutput, arguments.output, rate, block)
+            _pass_on(stream, strength, *ends)
     except DeviceLost as error:
-        lost = error
-    finally:
-        for end in ends:
-            end.close()
-    if lost is None:
-        return
-    sentence = lost.explain()
-    if any(end.is_stuck for end in ends):
-        # PortAudio, too, would wait forever when the process ends.
-        print(sentence, file=sys.stderr, flush=True)
-        os._exit(1)
-    raise sentence
+        sentence = error.explain()
+        if any(end.is_stuck for end in ends):
+            # PortAudio, too, would wait forever when the process ends.
+            print(sentence, file=sys.stderr, flush=True)
+            os._exit(1)
+        raise sentence from error
 
 
 def _load(arguments):

@@ -16,6 +16,7 @@ from helpers.signals import noise
 from phasen_sb import StreamingEnhancer
 from phasen_sb.cli import main
 from phasen_sb.commands.live_meter import LiveMeter
+from phasen_sb.commands.live_pcm import PcmInput, PcmOutput
 from phasen_sb.inference.live import LiveEnhancer
 from phasen_sb.inference.streaming_resampling import StreamingResampler
 
@@ -135,6 +136,23 @@ def test_wrong_use_gets_a_sentence(
     if sentence is None:  # without PortAudio, without devices, or with
         sentence = "no such" if "no such" in said else "Sound devices need the"
     assert sentence in said and said.endswith((".", ",")), said
+
+
+def test_both_ends_are_closed_even_if_one_cannot_be(
+    model, tmp_path, monkeypatch, capfd
+):
+    closed = []
+
+    def close(end):
+        closed.append(type(end))
+        raise RuntimeError("stuck")
+
+    for kind in (PcmInput, PcmOutput):
+        monkeypatch.setattr(kind, "close", close)
+    monkeypatch.setattr("sys.stdin", Stdin(tmp_path / "in", b""))
+    with pytest.raises(RuntimeError, match="stuck"):
+        main(["live", "--input", "-", "--output", "-", "--model", str(model)])
+    assert set(closed) == {PcmInput, PcmOutput}
 
 
 def test_without_a_model_it_says_how_to_get_one(monkeypatch, capsys):

@@ -74,6 +74,10 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(
             f"--rate is {arguments.rate}; it must be at least 1000 (Hz)."
         )
+    if not 0 <= arguments.block <= 1000:
+        raise UserError(
+            f"--block is {arguments.block} ms; it must be from 0 to 1000."
+        )
     stream, strength = _load(arguments)
     rate = arguments.rate or stream.sample_rate
     block = stream.block_samples / stream.sample_rate
@@ -108,6 +112,7 @@ def _load(arguments):
 
     from phasen_sb.inference.attenuation import apply_limit
     from phasen_sb.inference.streaming import StreamingEnhancer
+    from phasen_sb.models.enhancer import PhasenEnhancer
     from phasen_sb.models.loading import list_shipped
 
     name = arguments.model or LIVE_MODEL
@@ -118,17 +123,10 @@ def _load(arguments):
         )
     strength = apply_limit(arguments.strength, arguments.limit)
     torch.set_num_threads(1)
-    stream = StreamingEnhancer.from_pretrained(
-        name, trust=arguments.trust, engine="pytorch"
-    )
-    hop = stream.model.stft.hop_length
-    hops = arguments.block * stream.sample_rate / 1000 / hop
-    if not 0 <= hops * hop <= stream.sample_rate:
-        raise UserError(
-            f"--block is {arguments.block} ms; it must be from 0 to 1000."
-        )
-    stream = StreamingEnhancer(stream.model, hop * max(1, round(hops)))
-    return stream, strength
+    model = PhasenEnhancer.from_pretrained(name, arguments.trust)
+    hop, rate = model.stft.hop_length, model.stft.sample_rate
+    hops = max(1, round(arguments.block * rate / 1000 / hop))
+    return StreamingEnhancer(model, hops * hop), strength
 
 
 def _pass_on(stream, strength, source, sink):

@@ -71,7 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="files at a time (default: 1 on a CPU, which uses all cores too, "
-        "32 for each GPU; with --engine ray one for each GPU, or each core)",
+        "32 for each GPU, but 1 of a causal model; with --engine ray one for "
+        "each GPU, or each core)",
     )
     parser.add_argument(
         "--device",

@@ -7,6 +7,8 @@ for the sake of resampling alone: each sample goes through the model once.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from itertools import cycle
 
 import numpy as np
 import torch
@@ -42,8 +44,8 @@ class CausalRecordingEnhancer:
     """Runs a causal model over recordings, in one pass.
 
     The model has the sample rate ``sample_rate`` (Hz) and is on the first of
-    the ``devices``, the only one that is used. The precision is ``fp32`` or
-    ``bf16``.
+    the ``devices``; the others get copies, and recordings take turns. The
+    precision is ``fp32`` or ``bf16``.
     """
 
     has_batches = False
@@ -56,8 +58,9 @@ class CausalRecordingEnhancer:
         precision: str,
     ):
         self.sample_rate = sample_rate
-        self.devices = tuple(devices[:1])
-        self._model = model
+        self.devices = tuple(devices)
+        copies = [deepcopy(model).to(device) for device in devices[1:]]
+        self._models = cycle([model, *copies])
         self._device_type = torch.device(devices[0]).type
         self._precision = precision
 
@@ -88,9 +91,10 @@ class CausalRecordingEnhancer:
         channels = chunk.shape[1]
         plan = plan.limit(rate, channels)
         before = plan.context
+        model = next(self._models)
         # What the model makes of a sample comes out later.
-        ahead = before + math.ceil(self._model.latency / 1000)
-        streams = [_ChangeStream(self._model) for _ in range(channels)]
+        ahead = before + math.ceil(model.latency / 1000)
+        streams = [_ChangeStream(model) for _ in range(channels)]
         start = boundary = 0  # seconds
         is_last = False
         while not is_last:

@@ -44,7 +44,7 @@ from phasen_sb.models.loading import read_model
 from phasen_sb.utils.hardware import choose_devices
 
 #: Files at a time, for each device that enhances batches: while some wait for
-#: it, others are read and written.
+#: it, others are read and written. A causal model has no batches.
 FILES_OF_DEVICE = 32
 
 Kind = TypeVar("Kind", bound="FileEnhancer")
@@ -108,9 +108,8 @@ class FileEnhancer:
     @property
     def files_at_a_time(self) -> int:
         """How many files are best enhanced at a time: on GPUs, batches."""
-        if not self._recordings.has_batches:
-            return 1
-        return FILES_OF_DEVICE * len(self._recordings.devices)
+        count = len(self._recordings.devices)
+        return count * (FILES_OF_DEVICE if self._recordings.has_batches else 1)
 
     @classmethod
     def from_pretrained(

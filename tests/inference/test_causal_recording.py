@@ -72,6 +72,29 @@ def test_other_rates_and_channels(enhancer, stream, rate):
     assert np.array_equal(enhancer.enhance(waves, rate, 0), waves)
 
 
+@pytest.fixture
+def models(monkeypatch):
+    """The model of each block that is computed."""
+    process, models = StreamingEnhancer.process, []
+
+    def noting(stream, block):
+        models.append(stream.model)
+        return process(stream, block)
+
+    monkeypatch.setattr(StreamingEnhancer, "process", noting)
+    return models
+
+
+def test_devices_take_turns(folder, enhancer, models):
+    several = Enhancer.from_pretrained(folder, "cpu,cpu", chunk_seconds=1)
+    assert (several.files_at_a_time, enhancer.files_at_a_time) == (2, 1)
+    wave = speechlike(0.5)
+    outputs = [several.enhance(wave, 16000) for _ in range(3)]
+    assert models[0] is models[2] is not models[1]
+    expected = enhancer.enhance(wave, 16000)
+    assert all(np.array_equal(out, expected) for out in outputs)
+
+
 def test_files_keep_what_they_had(enhancer, stream, tmp_path):
     wave = 3 * np.stack([speechlike(2.5), speechlike(2.5)[::-1]], 1)
     wave[7, 1] = np.nan

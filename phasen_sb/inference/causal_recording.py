@@ -94,7 +94,7 @@ class CausalRecordingEnhancer:
         model = next(self._models)
         # What the model makes of a sample comes out later.
         ahead = before + math.ceil(model.latency / 1000)
-        streams = [_ChangeStream(model) for _ in range(channels)]
+        streams = [_ChangeStream(model)] * channels  # one while they are equal
         start = boundary = 0  # seconds
         is_last = False
         while not is_last:
@@ -117,6 +117,7 @@ class CausalRecordingEnhancer:
 
     def _compute_change(self, streams, chunk, rate, start, is_last):
         """What enhancement adds to a chunk ``[n, channels]``."""
+        _separate(streams, chunk)
         result = np.empty_like(chunk)
         start = start * self.sample_rate
         precision = torch.autocast(
@@ -126,6 +127,9 @@ class CausalRecordingEnhancer:
         )
         with precision:
             for i, stream in enumerate(streams):
+                if i > 0 and stream is streams[i - 1]:
+                    result[:, i] = result[:, i - 1]
+                    continue
                 result[:, i] = run_at_model_rate(
                     lambda low, stream=stream: stream.compute_change(
                         low, start, is_last
@@ -135,6 +139,18 @@ class CausalRecordingEnhancer:
                     self.sample_rate,
                 )
         return result
+
+
+def _separate(streams, chunk):
+    """Gives channels that are no longer those before them their own streams.
+
+    Dual mono, as interviews often are, is enhanced once.
+    """
+    before = list(streams)
+    for i in range(1, len(streams)):
+        if before[i] is before[i - 1]:
+            is_equal = np.array_equal(chunk[:, i], chunk[:, i - 1])
+            streams[i] = streams[i - 1] if is_equal else before[i].copy()
 
 
 class _ChangeStream:
@@ -148,6 +164,11 @@ class _ChangeStream:
         self._given = 0
         self._waiting = np.zeros(0)  # for their enhanced samples
         self._start, self._changes = 0, np.zeros(0)
+
+    def copy(self):
+        """Copies the state, but not the model."""
+        shared = {id(part): part for part in self._stream.model.modules()}
+        return deepcopy(self, shared)
 
     def compute_change(self, chunk, start, is_last):
         """Takes ``[samples]``, of which sample ``start`` is the first.

@@ -85,6 +85,20 @@ def models(monkeypatch):
     return models
 
 
+def test_equal_channels_are_computed_once(enhancer, models):
+    waves = np.stack(3 * [speechlike(6.3)])
+    alone = enhancer.enhance(waves[0], 16000)
+    blocks = len(models)
+    assert np.array_equal(enhancer.enhance(waves, 16000), np.stack(3 * [alone]))
+    assert len(models) == 2 * blocks
+    # Another voice comes on one of them, first seen in the second block.
+    waves[1, 60000:] = waves[1, :-60000]
+    expected = [alone, enhancer.enhance(waves[1], 16000), alone]
+    models.clear()
+    assert np.array_equal(enhancer.enhance(waves, 16000), np.stack(expected))
+    assert len(models) == 3 * blocks - 2
+
+
 def test_devices_take_turns(folder, enhancer, models):
     several = Enhancer.from_pretrained(folder, "cpu,cpu", chunk_seconds=1)
     assert (several.files_at_a_time, enhancer.files_at_a_time) == (2, 1)

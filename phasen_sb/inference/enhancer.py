@@ -126,8 +126,8 @@ class FileEnhancer:
         ---------
         source : str or path, optional
             A folder that ``phasen export`` wrote, the output folder of a
-            training run, or a model's name on the Hugging Face hub. By
-            default the model that ships with the package.
+            training run, the name of a model that ships with the package, or
+            one on the Hugging Face hub; by default the shipped ``default``.
         device : str, optional
             ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or several, such as
             ``cuda:0,cuda:1``; by default CUDA if there is any.
@@ -143,7 +143,7 @@ class FileEnhancer:
         Returns
         -------
         FileEnhancer
-            Or the class that it is called of.
+            Or the subclass that it is called on.
 
         Raises
         ------

@@ -101,9 +101,10 @@ class StreamingEnhancer:
 
         Arguments
         ---------
-        source : path
+        source : str or path
             A folder that ``phasen export`` wrote, the output folder of a
-            training run, or a model's name on the Hugging Face hub.
+            training run, the name of a model that ships with the package, or
+            one on the Hugging Face hub.
         device : str
             Such as ``cpu`` or ``cuda``.
         block_samples : int

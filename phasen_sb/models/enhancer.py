@@ -87,10 +87,10 @@ class PhasenEnhancer(nn.Module):
 
         Arguments
         ---------
-        source : path, optional
+        source : str or path, optional
             A folder that ``phasen export`` wrote, the output folder of a
-            training run, or a model's name on the Hugging Face hub; by
-            default the model that ships with the package.
+            training run, the name of a model that ships with the package, or
+            one on the Hugging Face hub; by default the shipped ``default``.
         trust : bool
             Build whatever the model names, which may run any code of its
             maker's; by default only layers that ``SECURITY.md`` lists.

@@ -81,8 +81,10 @@ def make_engine(
     """Makes an engine for a causal network in evaluation mode.
 
     By default it is ``onnxruntime`` where its packages are installed and the
-    network is on a CPU, in fp32, and otherwise ``pytorch``. Raises UserError
-    if ``name`` is another one, or packages are missing.
+    network is on a CPU, in fp32, and otherwise ``pytorch``. Subclasses
+    of PHASEN may compute something else than the graph, and only have
+    ``pytorch``. Raises UserError if ``name`` is not possible, or packages are
+    missing.
 
     Example
     -------
@@ -97,13 +99,20 @@ def make_engine(
         for package in ("onnx", "onnxruntime")
         if importlib.util.find_spec(package) is None
     ]
+    is_plain = type(network) is PHASEN
     if name is None:
         weight = next(network.parameters())
         suits = weight.device.type == "cpu" and weight.dtype == torch.float32
-        name = "onnxruntime" if suits and not missing else "pytorch"
+        suits = suits and is_plain and not missing
+        name = "onnxruntime" if suits else "pytorch"
     choose("engine", name, ENGINES)
     if name == "pytorch":
         return PyTorchEngine(network)
+    if not is_plain:
+        raise UserError(
+            "The engine onnxruntime takes a PHASEN, not the "
+            f"{type(network).__name__} of this model; choose pytorch."
+        )
     if missing:
         raise UserError(
             f"The engine onnxruntime needs the package {missing[0]}; install "

@@ -37,13 +37,15 @@ class StreamingEnhancer:
         What computes the network: ``onnxruntime``, on one thread of a CPU, the
         fastest for short blocks and few streams; or ``pytorch``. The results
         are the same. By default it is the first where the extra ``onnx`` is
-        installed and the model is on a CPU, in fp32. It copies the weights.
+        installed and the model is on a CPU, in fp32, and has a
+        :class:`phasen_sb.PHASEN`, not a subclass. It copies the weights.
 
     Raises
     ------
     phasen_sb.errors.UserError
         If the model needs the whole utterance, ``block_samples`` is not
-        possible, or the engine is unknown or not installed.
+        possible, or the engine is unknown, not installed, or does not take
+        the network.
 
     Example
     -------

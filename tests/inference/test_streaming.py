@@ -109,6 +109,11 @@ def test_engines_are_chosen_by_what_is_installed(monkeypatch):
     assert isinstance(make_engine(network), OnnxEngine)
     with pytest.raises(ValueError, match="engine is 'fast'; it must be"):
         make_engine(network, "fast")
+    network.__class__ = type("Subclass", (PHASEN,), {})
+    assert isinstance(make_engine(network), PyTorchEngine)
+    with pytest.raises(ValueError, match="takes a PHASEN, not the Subclass"):
+        make_engine(network, "onnxruntime")
+    network.__class__ = PHASEN
     monkeypatch.setattr("importlib.util.find_spec", lambda package: None)
     assert isinstance(make_engine(network), PyTorchEngine)
     with pytest.raises(ValueError, match="needs the package onnx; install"):

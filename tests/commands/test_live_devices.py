@@ -61,17 +61,21 @@ def sound():
             env=environment,
             stderr=subprocess.DEVNULL,
         )
-        ask = ["pactl", "list", "short", "sinks"]
-        for _ in range(100):
-            answer = subprocess.run(ask, env=environment, capture_output=True)
-            if b"loud" in answer.stdout:
-                break
-            time.sleep(0.1)
-        else:
-            pytest.skip("PulseAudio does not start here")
-        yield environment, server
-        server.kill()
-        server.wait()
+        try:
+            ask = ["pactl", "list", "short", "sinks"]
+            for _ in range(100):
+                answer = subprocess.run(
+                    ask, env=environment, capture_output=True
+                )
+                if b"loud" in answer.stdout:
+                    break
+                time.sleep(0.1)
+            else:
+                pytest.skip("PulseAudio does not start here")
+            yield environment, server
+        finally:
+            server.kill()
+            server.wait()
 
 
 @pytest.fixture
@@ -87,15 +91,45 @@ def correlate(part, whole):
     """The correlation of a part with what resembles it most."""
     size = len(part) + len(whole)
     spectra = np.fft.rfft(whole, size) * np.fft.rfft(part, size).conj()
-    products = np.fft.irfft(spectra, size)[: len(whole) - len(part)]
-    powers = np.convolve(whole**2, np.ones(len(part)), "valid")[:-1]
+    products = np.fft.irfft(spectra, size)[: len(whole) - len(part) + 1]
+    sums = np.cumsum(np.pad(whole**2, (1, 0)))
+    powers = sums[len(part) :] - sums[: -len(part)]
     return (products / np.sqrt(powers * np.sum(part**2) + 1e-9)).max()
+
+
+def enhance_as_heard(model, wave, heard):
+    """Enhances a wave, which may have begun anywhere in the live hops."""
+    stream = StreamingEnhancer.from_pretrained(model, engine="pytorch")
+    hop, delay = stream.model.stft.hop_length, stream.delay
+    shifted = np.stack([np.pad(wave[:2500], (k, hop - k)) for k in range(hop)])
+    starts = stream.process(shifted)[:, delay + hop : 2500]
+    shift = np.argmax([correlate(start, heard) for start in starts])
+    stream.reset()
+    silence = 60 * hop + shift
+    return stream.process(np.pad(wave, (silence, delay)))[silence + delay :]
+
+
+def play(folder, environment):
+    """Plays to the microphone; returns what the loudspeaker gives."""
+    record = ["parec", "--device=loud.monitor", "--raw", "--format=s16le"]
+    with open(folder / "heard.raw", "wb") as heard:
+        recorder = subprocess.Popen(
+            [*record, f"--rate={RATE}", "--channels=1"],
+            env=environment,
+            stdout=heard,
+        )
+        player = ["paplay", "--device=mic", str(folder / "noisy.wav")]
+        subprocess.run(player, env=environment, check=True, timeout=60)
+        time.sleep(1.5)
+        recorder.send_signal(signal.SIGTERM)
+        recorder.wait()
+    return np.fromfile(folder / "heard.raw", "<i2") / 2**15
 
 
 def test_what_is_played_to_the_microphone_is_heard(sound, tmp_path, running):
     environment, server = sound
     model = write_live_model(tmp_path / "live")
-    wave = 0.1 * noise(3 * RATE).numpy() * np.hanning(3 * RATE)
+    wave = 0.1 * noise(RATE).numpy()
     sf.write(tmp_path / "noisy.wav", wave, RATE)
     phasen = [sys.executable, "-m", "phasen_sb.cli", "live"]
     options = ["--input", "mic", "--output", "loud", "--block", "128"]
@@ -107,26 +141,14 @@ def test_what_is_played_to_the_microphone_is_heard(sound, tmp_path, running):
     running.append(live)
     begun = live.stderr.readline().decode()
     assert "mic (16000 Hz) to loud (16000 Hz), latency" in begun
-    record = ["parec", "--device=loud.monitor", "--raw", "--format=s16le"]
-    with open(tmp_path / "heard.raw", "wb") as heard:
-        recorder = subprocess.Popen(
-            [*record, f"--rate={RATE}", "--channels=1"],
-            env=environment,
-            stdout=heard,
-        )
-        play = ["paplay", "--device=mic", str(tmp_path / "noisy.wav")]
-        subprocess.run(play, env=environment, check=True, timeout=60)
-        time.sleep(1.5)
-        recorder.send_signal(signal.SIGTERM)
-        recorder.wait()
-    heard = np.fromfile(tmp_path / "heard.raw", "<i2") / 2**15
-    stream = StreamingEnhancer.from_pretrained(model)
-    stream.process(np.zeros(5 * RATE))  # what the microphone hears before
-    expected = stream.process(wave)
-    parts = expected[RATE : 2 * RATE].reshape(20, -1)
-    # On a busy machine there are gaps: not all parts are whole.
-    likeness = [correlate(part, heard) for part in parts]
-    assert np.quantile(likeness, 0.75) > 0.99
+    time.sleep(1)  # the first blocks take long
+    for _ in range(3):  # on a busy machine there are gaps
+        heard = play(tmp_path, environment)
+        likeness = correlate(enhance_as_heard(model, wave, heard), heard)
+        if likeness > 0.99:
+            break
+    assert likeness > 0.99
+    assert correlate(wave, heard) < 0.2, "nothing was enhanced"
     # Then the sound server, and with it the microphone, is gone.
     server.kill()
     said = live.communicate(timeout=60)[1].decode()

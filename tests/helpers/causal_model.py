@@ -50,6 +50,7 @@ def write_live_model(folder):
                 recurrent_units=6,
                 dense_units=8,
                 phase_norm="frame",
+                initialization="default",  # changes all that it is given
                 causal=True,
                 lookahead_frames=1,
             ),
@@ -57,5 +58,6 @@ def write_live_model(folder):
         ),
         16000,
     )
+    torch.manual_seed(0)
     state = description.build("test").state_dict()
     return write_export(StoredModel(description, state, "test"), folder)

@@ -80,6 +80,7 @@ class _Device:
         most = info[WAYS[self.way]]
         rates = [rate, info["default_samplerate"]]
         high = info[f"default_high_{self.way}_latency"]
+        kind = getattr(self._sd, f"{self.way.title()}Stream")
         reason = None
         # Speech has one channel, but a loudspeaker's two get the same.
         preferred = (1, 2, most) if self.way == "input" else (2, 1, most)
@@ -91,15 +92,18 @@ class _Device:
                 "dtype": "float32",
                 "latency": max(high, self.buffered),
             }
+            stream = None
             try:
-                stream = getattr(self._sd, f"{self.way.title()}Stream")
-                self._stream = stream(**settings)
-                self._stream.start()
+                stream = kind(**settings)
+                stream.start()
             except (self._sd.PortAudioError, ValueError) as error:
                 reason = reason or error
+                if stream is not None:  # else the next attempt finds it in use
+                    stream.close()
                 continue
+            self._stream = stream
             self.rate = int(rate)
-            self.latency = 1000 * self._stream.latency
+            self.latency = 1000 * stream.latency
             return
         raise UserError(
             f"The {self.way} device {self.name} cannot be opened "

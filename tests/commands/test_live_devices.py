@@ -158,7 +158,7 @@ def test_what_is_played_to_the_microphone_is_heard(sound, tmp_path, running):
     assert "connect one, or give - for raw PCM." in last, said
 
 
-def test_devices_are_listed_and_wrong_ones_named(sound):
+def test_devices_are_listed_and_wrong_ones_named_or_closed(sound):
     environment, _ = sound
 
     def run(*code):
@@ -176,3 +176,18 @@ def test_devices_are_listed_and_wrong_ones_named(sound):
     ).splitlines()[-1]
     assert "'telephone' names no input device, or several; give --inp" in said
     assert "(mic), " in said
+    said = run(
+        "-c",
+        "from phasen_sb.commands.live_devices import DeviceInput\n"
+        "import sounddevice as sd\n"
+        "start, opened = sd.InputStream.start, []\n"
+        "def fail_once(stream):\n"
+        "    opened.append(stream)\n"
+        "    if len(opened) == 1:\n"
+        "        raise sd.PortAudioError('busy')\n"
+        "    start(stream)\n"
+        "sd.InputStream.start = fail_once\n"
+        "DeviceInput('mic', 16000)\n"
+        "print([stream.closed for stream in opened])",
+    )
+    assert said.splitlines()[-1] == "[True, False]"

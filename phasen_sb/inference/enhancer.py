@@ -16,11 +16,7 @@ from typing import TypeVar
 import numpy as np
 from torch import nn
 
-from phasen_sb.audio.reading import (
-    check_whole,
-    open_audio,
-    read_samples,
-)
+from phasen_sb.audio.reading import check_whole, open_audio, read_samples
 from phasen_sb.errors import UserError
 from phasen_sb.inference.arrays import Wave, from_signal, to_signal
 from phasen_sb.inference.attenuation import apply_limit, write_removed

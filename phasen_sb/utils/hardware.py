@@ -85,6 +85,8 @@ def choose_hardware(device: str | None, precision: str) -> dict[str, str]:
     Raises a :class:`phasen_sb.errors.UserError` if the device cannot be used,
     or the precision is unknown.
 
+    Example
+    -------
     >>> choose_hardware("cpu", "fp32")
     {'device': 'cpu', 'precision': 'fp32'}
     """
@@ -106,7 +108,6 @@ def choose_devices(
 
     Example
     -------
-
     >>> choose_devices("cpu,cpu", "fp32")
     (('cpu', 'cpu'), 'fp32')
     """

@@ -9,11 +9,16 @@ from pathlib import Path
 from phasen_sb.errors import UserError
 from phasen_sb.metrics.registry import METRICS
 from phasen_sb.training.pictures import read_curves
-from phasen_sb.utils.file_names import CHECKPOINTS, RESULTS, WEIGHTS
+from phasen_sb.utils.file_names import (
+    CHECKPOINTS,
+    LOG,
+    RESULTS,
+    SETTINGS,
+    TRAIN_LOG,
+    WEIGHTS,
+)
 from phasen_sb.utils.files import read_json
 
-SETTINGS = "settings.json"
-TRAIN_LOG, LOG = "train_log.txt", "log.txt"
 FINISHED, UNFINISHED, BROKEN = "finished", "unfinished", "broken"
 #: SpeechBrain's log says this where a process starts or resumes a run.
 START = "Beginning experiment!"
@@ -127,14 +132,10 @@ def _take_results(run, path):
         run.chosen_epoch = results.get("epoch")
         run.steps = results.get("optimizer_steps")
         run.parameters = results.get("parameters")
-        told = ("hardware", "device", "precision")
-        if "hardware" in results:
-            told = ("hardware", "precision")
-        hardware = ", ".join(
-            str(results[key]) for key in told if results.get(key)
-        )
+        device = results.get("hardware") or results.get("device")
+        told = filter(None, (device, results.get("precision")))
         processes = run.settings.get("processes", 1)
-        run.hardware = f"{processes} x {hardware}" * (processes > 1) or hardware
+        run.hardware = f"{processes} x " * (processes > 1) + ", ".join(told)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(
             f"{path} is not what a training writes ({type(error).__name__}: "

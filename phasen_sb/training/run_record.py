@@ -11,6 +11,7 @@ from speechbrain.utils.run_opts import RunOptions
 from phasen_sb.configuration.keys import REMOVED, keys_with
 from phasen_sb.configuration.recipe import Recipe
 from phasen_sb.errors import UserError
+from phasen_sb.utils.file_names import SETTINGS
 from phasen_sb.utils.files import read_json, write_atomically, write_json
 
 #: What :mod:`phasen_sb.data` writes into the save folder. The first holds the
@@ -103,11 +104,11 @@ def prepare_run(
             "another --output_folder, or delete that folder to start over."
         )
     if before is None or not test_only:
-        write_json(folder / "settings.json", {**settings, "data": digest})
+        write_json(folder / SETTINGS, {**settings, "data": digest})
 
 
 def _settings_before(folder):
-    record = folder / "settings.json"
+    record = folder / SETTINGS
     if not record.is_file() or not any(folder.glob("CKPT+*")):
         return None
     return read_json(record, f"delete {folder.parent} to start over")

@@ -4,9 +4,13 @@
 DESCRIPTION = "hyperparams.yaml"
 RESULTS = "results.json"
 
-# Of a training run: the folder of checkpoints, and in it what records the data.
+# Of a training run: what SpeechBrain logs, of each epoch and of all else; the
+# folder of checkpoints, and in it what records the data and the settings.
+TRAIN_LOG = "train_log.txt"
+LOG = "log.txt"
 CHECKPOINTS = "save"
 DATA_RECORD = "data.json"
+SETTINGS = "settings.json"
 
 # Of an exported model.
 WEIGHTS = "model.ckpt"

@@ -7,10 +7,10 @@ allows copies.
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from phasen_sb.leaderboard.entries import (
@@ -96,6 +96,19 @@ def _point(index: int, entry: Entry) -> dict:
     }
 
 
+def load_template(package: str, *filters: Callable) -> Template:
+    """Loads ``page.html.j2`` of a package; it calls filters by their names."""
+    environment = Environment(
+        loader=PackageLoader(package),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {f.__name__: f for f in filters}
+    return environment.get_template("page.html.j2")
+
+
 def to_html(
     entries: Sequence[Entry], utterances: Sequence[Utterance] = ()
 ) -> str:
@@ -103,20 +116,12 @@ def to_html(
 
     ``utterances`` are what can be listened to.
     """
-    environment = Environment(
-        loader=PackageLoader("phasen_sb.leaderboard"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    template = load_template(
+        "phasen_sb.leaderboard", format_score, format_size, link_source
     )
-    environment.filters |= {
-        function.__name__: function
-        for function in (format_score, format_size, link_source)
-    }
     rows = rank_entries(entries)
     kinds = Counter(entry.kind for entry in rows)
-    return environment.get_template("page.html.j2").render(
+    return template.render(
         entries=rows,
         ours=[entry for entry in entries if entry.ours],
         utterances=utterances,
@@ -130,19 +135,20 @@ def to_html(
         labels={name: metric.label for name, metric in METRICS.items()},
         group=name_group,
         points=[_point(index, entry) for index, entry in enumerate(rows)],
-        style=_read_template("page.css"),
-        script=Markup("\n").join(map(_read_template, _SCRIPTS)),
+        style=read_template("page.css"),
+        script=Markup("\n").join(map(read_template, _SCRIPTS)),
         chart=_read_chart(),
         version=VERSION,
     )
 
 
-def _read_template(name: str) -> Markup:
+def read_template(name: str) -> Markup:
+    """Reads a style sheet or script to put into a page."""
     text = files("phasen_sb.leaderboard").joinpath("templates", name)
     return Markup(text.read_text(encoding="utf-8"))
 
 
 def _read_chart() -> Markup:
-    script = _read_template("chart.umd.min.js")
+    script = read_template("chart.umd.min.js")
     # Browsers' developer tools would look for the map next to the page.
     return Markup(re.sub(r"//# sourceMappingURL=.*", "", script))

@@ -2,11 +2,8 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
+from phasen_sb.leaderboard.page import load_template, read_template
 from phasen_sb.metrics.formatting import format_score
 from phasen_sb.metrics.registry import METRICS
 from phasen_sb.runs.curves import (
@@ -27,16 +24,9 @@ def to_html(
     title: str,
 ) -> str:
     """Writes the page, with its style and its pictures inside."""
-    environment = Environment(
-        loader=PackageLoader("phasen_sb.runs"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    template = load_template(
+        "phasen_sb.runs", format_score, format_hours, describe_state
     )
-    functions = (format_score, format_hours, describe_state)
-    environment.filters |= {f.__name__: f for f in functions}
-    style = files("phasen_sb.leaderboard").joinpath("templates", "page.css")
     pictures = {}
     for name in list_curves(runs):
         svg = draw_svg(runs, name).encode()
@@ -44,7 +34,7 @@ def to_html(
             f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
         )
     lines = [choose_style(index) for index in range(len(runs))]
-    return environment.get_template("page.html.j2").render(
+    return template.render(
         title=title,
         runs=runs,
         own=[describe_own(differences, i) for i in range(len(runs))],
@@ -54,6 +44,6 @@ def to_html(
             metric: METRICS[metric].label for metric in list_metrics(runs)
         },
         pictures=pictures,
-        style=Markup(style.read_text(encoding="utf-8")),
+        style=read_template("page.css"),
         version=VERSION,
     )

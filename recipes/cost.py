@@ -23,10 +23,8 @@ GPU_RATE = 940.0
 LOADER_RATE = 220.0
 #: Seconds of a core for a second of audio.
 CORE_TIME = 0.065
-#: Bytes that a checkpoint has for each parameter: weights, their average, and
-#: two moments of Adam.
-CHECKPOINT_BYTES = 16
-PARAMETERS = 8.77e6
+#: Two checkpoints: 8.77 M parameters, their average, and two moments of Adam.
+CHECKPOINT_BYTES = 2 * 4 * 4 * 8.77e6
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,6 @@ def estimate_training(
     loader_rate: float = LOADER_RATE,
     noise_hours: float = 0.0,
     bytes_per_second: float = BYTES["flac"],
-    checkpoints: int = 2,
 ) -> Cost:
     """Estimates a training on GPUs.
 
@@ -71,7 +68,7 @@ def estimate_training(
         hours=time,
         device_hours=time * gpus,
         storage=(hours + noise_hours) * HOUR * bytes_per_second
-        + checkpoints * CHECKPOINT_BYTES * PARAMETERS,
+        + CHECKPOINT_BYTES,
         loader_cores=total / loader_rate,
         network=2 * total * bytes_per_second,
     )
@@ -138,24 +135,21 @@ def describe(cost: Cost, device: str, price: float | None = None) -> str:
     return "\n".join(f"{name:15} {text}" for name, text in lines.items())
 
 
-def _positive(text: str) -> float:
-    value = float(text)
+def _positive(text: str, kind: type = float) -> float:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = 0
     if not 0 < value < float("inf"):
-        raise ValueError
+        whole = "whole " if kind is int else ""
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a {whole}number above 0"
+        )
     return value
-
-
-_positive.__name__ = "positive number"
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
-
-
-_count.__name__ = "number of at least 1"
+    return _positive(text, int)
 
 
 def main(arguments: list[str]) -> None:

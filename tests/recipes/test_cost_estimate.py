@@ -44,4 +44,6 @@ def test_command_line(capsys):
     ):
         with pytest.raises(SystemExit):
             main(words.split())
-    assert "invalid number of at least 1 value: '0'" in capsys.readouterr().err
+    assert (
+        "--cores: '0' is not a whole number above 0" in capsys.readouterr().err
+    )

@@ -66,12 +66,18 @@ def broadcast(tensors: Iterable[torch.Tensor]) -> None:
             dist.broadcast(tensor, src=0)
 
 
-def add_up(counts: Mapping[str, int]) -> dict[str, int]:
-    """Adds up the counts of all processes, by name."""
-    parts = [counts]
+def _gather(part):
+    """Lists what each process has, on all of them."""
+    parts = [part]
     if world_size() > 1:
         parts = [None] * world_size()
-        dist.all_gather_object(parts, counts)
+        dist.all_gather_object(parts, part)
+    return parts
+
+
+def add_up(counts: Mapping[str, int]) -> dict[str, int]:
+    """Adds up the counts of all processes, by name."""
+    parts = _gather(counts)
     return {name: sum(part[name] for part in parts) for name in counts}
 
 
@@ -83,10 +89,7 @@ def gather_report(
     Takes the mean loss and the scores of this process's utterances; returns
     those of all, sorted by key, the same on every process.
     """
-    parts = [(loss, report.scores, report.failures)]
-    if world_size() > 1:
-        parts = [None] * world_size()
-        dist.all_gather_object(parts, (loss, report.scores, report.failures))
+    parts = _gather((loss, report.scores, report.failures))
     count = sum(len(scores) for _, scores, _ in parts)
     total = sum(loss * len(scores) for loss, scores, _ in parts if scores)
     scores = {key: value for part in parts for key, value in part[1].items()}

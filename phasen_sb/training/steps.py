@@ -14,6 +14,7 @@ from speechbrain.utils.checkpoints import (
     register_checkpoint_hooks,
 )
 from speechbrain.utils.distributed import ddp_broadcast
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from phasen_sb.data.shard_stream import ShardDataset, ShardLoader
@@ -116,6 +117,19 @@ class SafeStepsBrain(sb.Brain):
             return
         if self.debug:
             self.batches_per_epoch = min(len(loader), self.debug_batches)
+
+    def _wrap_distributed(self):
+        if torch.device(self.device).type != "cpu":
+            super()._wrap_distributed()
+        elif self.distributed_launch:
+            # SpeechBrain would also turn PyTorch's batch norms into
+            # SyncBatchNorm, which refuses CPU tensors.
+            for name, module in self.modules.items():
+                if any(p.requires_grad for p in module.parameters()):
+                    self.modules[name] = DistributedDataParallel(
+                        module,
+                        find_unused_parameters=self.find_unused_parameters,
+                    )
 
     def count_steps(self) -> int:
         """Counts the steps of the whole training, up to its limit."""

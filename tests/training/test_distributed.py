@@ -61,6 +61,14 @@ def finish_two(folder, *flags, **options):
     return output_folder(folder)
 
 
+def patched_recipe(folder, code):
+    """A script that changes the recipe's modules, and then runs it."""
+    script = folder / "patched.py"
+    run = f"import runpy\nrunpy.run_path({str(RECIPE)!r}, run_name='__main__')"
+    script.write_text(f"{code}\n{run}\n")
+    return script
+
+
 def test_evaluation_is_shared_and_the_same(tmp_path, voicebank):
     # 7, 2 and 3 utterances: shards and last batches are unequal.
     folder = finish_two(tmp_path, data_folder=voicebank)
@@ -85,21 +93,19 @@ def test_evaluation_is_shared_and_the_same(tmp_path, voicebank):
 
 
 def test_corpus_on_the_device_is_shared(tmp_path, voicebank):
-    script = tmp_path / "writing.py"
-    script.write_text(
-        "import os, runpy\n"
+    script = patched_recipe(
+        tmp_path,
+        "import os\n"
         "from phasen_sb.training.brain import EnhancementBrain\n"
         "def write(self, batch, should_step):\n"
         "    with open(f'ids{os.environ[\"RANK\"]}', 'a') as file:\n"
         "        print(*batch.id, file=file)\n"
-        "EnhancementBrain.on_fit_batch_start = write\n"
-        f"runpy.run_path({str(RECIPE)!r}, run_name='__main__')\n"
+        "EnhancementBrain.on_fit_batch_start = write\n",
     )
-    for running in run_two(
+    folder = finish_two(
         tmp_path, script=script, data_folder=voicebank, corpus_on_device=True
-    ):
-        assert running.wait() == 0, running.text()
-    assert results(output_folder(tmp_path))["optimizer_steps"] == 2
+    )
+    assert results(folder)["optimizer_steps"] == 2
     shares = [(tmp_path / f"ids{rank}").read_text() for rank in range(2)]
     assert [share.count("\n") for share in shares] == [2, 2]
     seen = [share.split() for share in shares]
@@ -119,15 +125,14 @@ def test_debug_where_one_process_has_nothing_to_validate(tmp_path, voicebank):
 
 
 def test_both_processes_end_when_one_fails(tmp_path, voicebank):
-    script = tmp_path / "failing.py"
-    script.write_text(
-        "import os, runpy, sys\n"
+    script = patched_recipe(
+        tmp_path,
+        "import os\n"
         "import phasen_sb.training.brain as brain\n"
         "def fail(self, batch):\n"
         "    raise brain.UserError('This process fails.')\n"
         "if os.environ['RANK'] == '1':\n"
-        "    brain.EnhancementBrain.fit_batch = fail\n"
-        f"runpy.run_path({str(RECIPE)!r}, run_name='__main__')\n"
+        "    brain.EnhancementBrain.fit_batch = fail\n",
     )
     other, failing = run_two(tmp_path, script=script, data_folder=voicebank)
     assert failing.wait() == 1
@@ -137,15 +142,14 @@ def test_both_processes_end_when_one_fails(tmp_path, voicebank):
 
 
 def test_no_process_overtakes_a_checkpoint(tmp_path, voicebank):
-    script = tmp_path / "slow.py"
-    script.write_text(
-        "import os, runpy, time\n"
+    script = patched_recipe(
+        tmp_path,
+        "import os, time\n"
         "rename = os.rename\n"
         "def rename_slowly(*paths):\n"
         "    time.sleep(2)\n"
         "    rename(*paths)\n"
-        "os.rename = rename_slowly\n"
-        f"runpy.run_path({str(RECIPE)!r}, run_name='__main__')\n"
+        "os.rename = rename_slowly\n",
     )
     # Each epoch after the first deletes a checkpoint.
     for running in run_two(
@@ -191,6 +195,17 @@ def test_batch_norm_of_both_processes(tmp_path):
         assert running.wait() == 0, running.text()
 
 
+def test_batch_norms_of_pytorch_train_on_cpus(tmp_path, voicebank):
+    finish_two(
+        tmp_path,
+        yaml="hparams/baselines/enhance_resnet.yaml",
+        network=None,
+        channel_counts="[4, 4]",
+        dense_nodes=8,
+        data_folder=voicebank,
+    )
+
+
 @pytest.fixture
 def shards(tmp_path, speech_and_noise):
     """Options that train on shards, in the middle of whose epochs it stops."""
@@ -225,6 +240,49 @@ def wait_for_checkpoint(folder, seconds=60):
             return
         time.sleep(0.1)
     raise TimeoutError(folder)
+
+
+def test_gradients_are_means_over_processes(tmp_path, shards):
+    script = patched_recipe(
+        tmp_path,
+        """
+import torch, torch.distributed as dist
+from phasen_sb.training.brain import EnhancementBrain as Brain, sb
+
+def gradients(brain):
+    return torch.cat([p.grad.flatten() for p in brain.enhancer.parameters()])
+
+def fit(brain, batch):
+    with brain.no_sync():
+        outputs = brain.compute_forward(batch, sb.Stage.TRAIN)
+        brain.compute_objectives(outputs, batch, sb.Stage.TRAIN).backward()
+    brain.own = gradients(brain)
+    brain.optimizer.zero_grad()
+    return fit_batch(brain, batch)
+
+def step(brain):
+    both = [None, None]
+    dist.all_gather_object(both, (brain.batch_ids, brain.own))
+    ids, own = zip(*both)
+    seen.extend(ids[0] + ids[1])
+    torch.testing.assert_close(gradients(brain), (own[0] + own[1]) / 2)
+    assert not torch.allclose(*own, rtol=0.1)
+    optimizers_step(brain)
+
+seen = []
+fit_batch, Brain.fit_batch = Brain.fit_batch, fit
+optimizers_step, Brain.optimizers_step = Brain.optimizers_step, step
+on_stage_end = Brain.on_stage_end
+
+def end(brain, *args):
+    assert len(seen) == len(set(seen)) == 6
+    on_stage_end(brain, *args)
+
+Brain.on_stage_end = end
+""",
+    )
+    options = shards | {"precision": "fp32", "number_of_epochs": 1}
+    finish_two(tmp_path, "--max_grad_norm=0", script=script, **options)
 
 
 def test_killed_processes_do_not_matter(tmp_path, shards):

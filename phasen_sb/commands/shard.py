@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--noise", metavar="DIR", help="noise")
     parser.add_argument(
         "--format",
+        dest="audio_format",
         choices=("flac", "opus"),
         default="flac",
         help="opus takes a sixth of the space and loses something "

@@ -40,8 +40,7 @@ def shard_folders(
     group_regex : str, optional
         Which files to keep in one split; not of noise.
     **options
-        Of :func:`phasen_sb.data.shard_writing.write_shards`; ``format`` is its
-        ``audio_format``.
+        Of :func:`phasen_sb.data.shard_writing.write_shards`.
 
     Returns
     -------
@@ -92,7 +91,6 @@ def shard_folders(
             }
             for name, files in found.items()
         }
-    options["audio_format"] = options.pop("format", "flac")
     return {
         kind: write_shards(
             split_items(

@@ -65,7 +65,7 @@ def packed(corpus, tmp_path_factory):
         corpus / "noisy",
         corpus / "clean",
         shard_minutes=MINUTES,
-        format="opus",
+        audio_format="opus",
     )
     return folder
 
@@ -155,7 +155,10 @@ def test_what_cannot_be_packed_gets_a_sentence(tmp_path):
         (tmp_path / "in" / f"{number}.wav").write_text("not audio")
     for options, reason in (
         ({}, r"no recording .*\.wav cannot be decoded .* a larger share"),
-        ({"format": "opus", "sample_rate": 44100}, "opus cannot have 44100 Hz"),
+        (
+            {"audio_format": "opus", "sample_rate": 44100},
+            "opus cannot have 44100 Hz",
+        ),
     ):
         with pytest.raises(UserError, match=reason):
             shard_folders(tmp_path, clean=tmp_path / "in", **options)

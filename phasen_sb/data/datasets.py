@@ -108,8 +108,8 @@ def make_datasets(
             if split in entry["splits"]
         ]
         takes = ["id", "length", "noisy_wav", "clean_wav"]
-        if files:
-            mixes = record["source"] == "mix"
+        mixes = record["source"] == "mix"
+        if mixes or files:
             load = (MixLoader if mixes else OtherNoiseLoader)(
                 sample_rate,
                 crop_here,
@@ -123,9 +123,16 @@ def make_datasets(
         else:
             load = PairLoader(sample_rate, crop_here, draw)
         if train and "train_shards" in record:
-            datasets[split] = _make_shard_dataset(
-                record, crop, draw, corpus_on_device
-            )
+            if corpus_on_device is True:
+                raise UserError(
+                    "corpus_on_device is True, but shards are read while "
+                    "training; give --corpus_on_device False."
+                )
+            shards = {
+                kind: [Shard(**facts) for facts in listed]
+                for kind, listed in record["train_shards"].items()
+            }
+            datasets[split] = ShardDataset(shards, load, seed, epoch_counter)
             continue
         datasets[split] = PairDataset(
             read_manifest(save_folder, split, root),
@@ -134,29 +141,6 @@ def make_datasets(
             corpus_on_device if train else False,
         )
     return datasets
-
-
-def _make_shard_dataset(record, crop, draw, corpus_on_device):
-    if corpus_on_device is True:
-        raise UserError(
-            "corpus_on_device is True, but shards are read while training; "
-            "give --corpus_on_device False."
-        )
-    shards = {
-        kind: [Shard(**facts) for facts in listed]
-        for kind, listed in record["train_shards"].items()
-    }
-    load = PairLoader(record["sample_rate"], crop, draw)
-    if "noise" in shards:
-        load = MixLoader(
-            record["sample_rate"],
-            crop,
-            draw,
-            [],  # another one for each utterance
-            record["snr_low"],
-            record["snr_high"],
-        )
-    return ShardDataset(shards, load, draw.seed, draw.epoch_counter)
 
 
 class PairDataset(DynamicItemDataset):

@@ -50,7 +50,8 @@ class ShardDataset(IterableDataset):
     shards : Mapping
         Those to train on: of ``pairs``, or of ``speech`` and ``noise``.
     load : PairLoader
-        Crops pairs; a :class:`phasen_sb.data.mixing.MixLoader` mixes.
+        Crops pairs; a :class:`phasen_sb.data.mixing.MixLoader` mixes speech
+        with noise, another one for each utterance.
     seed : int
         Of the training.
     epoch_counter : speechbrain.utils.epoch_loop.EpochCounter, optional

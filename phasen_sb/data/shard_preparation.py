@@ -36,29 +36,13 @@ def prepare_shards(
     are always the same. ``train.json`` lists the other shards, which training
     reads as they are.
 
-    Arguments
-    ---------
-    patterns : Mapping
-        Names of the shards of ``pairs``, or of ``speech`` and of ``noise``; see
-        :func:`phasen_sb.data.shards.find_shards`.
-    save_folder : str or pathlib.Path
-        Receives manifests, ``data.json`` and the files.
-    sample_rate : int
-        The rate the network works at (Hz), which must be that of the shards.
-    snr_low, snr_high : float
-        Range of the SNRs (dB) of mixtures.
-    jobs : int, optional
-        Number of parallel workers; by default one for each CPU.
+    ``patterns`` are the names of the shards of ``pairs``, or of ``speech`` and
+    of ``noise``, see :func:`phasen_sb.data.shards.find_shards`;
+    ``sample_rate`` (Hz) must be theirs. The other arguments, and the result,
+    are as for :func:`phasen_sb.data.speech_and_noise.prepare_mix`.
 
-    Returns
-    -------
-    dict
-        The record, as in ``data.json``.
-
-    Raises
-    ------
-    UserError
-        If shards are missing, or those to validate or test on are broken.
+    Raises a :class:`phasen_sb.errors.UserError` if shards are missing, or those
+    to validate or test on are broken.
     """
     check_snr_range(snr_low, snr_high)
     found = {

@@ -54,7 +54,7 @@ def write_shards(
     Recordings are resampled, cut into pieces of equal length where they are
     too long, and put into an order that depends on their names alone, in which
     each shard is a random sample of its split. Shards that an earlier call
-    wrote are kept.
+    wrote, and that are as it wrote them, are kept.
 
     Arguments
     ---------
@@ -155,6 +155,10 @@ def write_shards(
     def pack(number):
         split, pieces = plans[number]
         path = address.with_name(f"{kind}-{number:06d}.tar")
+        facts = index["shards"].get(path.name)
+        if facts and path.is_file():
+            if Shard(str(path), **facts).is_whole(path.read_bytes()):
+                return
         shard, bad = _pack(path, split, pieces, sample_rate, audio_format)
         with lock:
             left_out.update(bad)
@@ -164,12 +168,7 @@ def write_shards(
             index["shards"] = dict(sorted(index["shards"].items()))
             write_json(address, index)
 
-    missing = [
-        number
-        for number in range(len(plans))
-        if f"{kind}-{number:06d}.tar" not in index["shards"]
-    ]
-    process_files(pack, missing, jobs, "Packing")
+    process_files(pack, range(len(plans)), jobs, "Packing")
     return index
 
 
@@ -246,10 +245,7 @@ def _take_over(index: dict, address: Path) -> None:
             "another folder, or delete these shards."
         )
     index["left_out"].update(before["left_out"])
-    for name, facts in before["shards"].items():
-        path = address.with_name(name)
-        if path.is_file() and path.stat().st_size == facts["bytes"]:
-            index["shards"][name] = facts
+    index["shards"].update(before["shards"])
 
 
 def _pack(path, split, pieces, sample_rate, audio_format):

@@ -17,7 +17,7 @@ import re
 import tarfile
 import time
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes
@@ -31,7 +31,7 @@ KINDS = {
     "noise": ("noise",),
 }
 SPLITS = ("train", "valid", "test")
-#: How often a shard is read before it counts as broken.
+#: How often a file on a server is read before it counts as broken.
 ATTEMPTS = 4
 #: Seconds that a server may keep silent.
 TIMEOUT = 30
@@ -53,6 +53,10 @@ class Shard:
     seconds: float
     bytes: int
     sha256: str
+
+    def is_whole(self, content: bytes) -> bool:
+        """Tells whether a content is what was packed."""
+        return hashlib.sha256(content).hexdigest() == self.sha256
 
 
 @dataclass(frozen=True)
@@ -195,31 +199,44 @@ def _read_index(address: str, kind: str, sample_rate: int) -> dict[str, Shard]:
 
 
 def read_shard(shard: Shard) -> list[Sample]:
-    """Reads a whole shard into memory; tries again where a server breaks off.
+    """Reads a whole shard into memory.
 
     Raises :class:`BrokenShard` if it cannot be read, or its content is not
     what was packed.
     """
-    remote = "://" in shard.url
-    for attempt in range(ATTEMPTS if remote else 1):
-        if attempt:
-            time.sleep(2 ** (attempt - 1))
+    try:
+        content = _fetch(shard.url, shard.is_whole)
+    except (OSError, http.client.HTTPException) as error:
+        raise BrokenShard(
+            f"The shard {shard.url} cannot be used: {_explain(error)}."
+        ) from error
+    return list(_unpack(shard.url, content))
+
+
+def _fetch(
+    url: str, is_whole: Callable[[bytes], bool] = lambda content: True
+) -> bytes:
+    """Reads a file; tries again where a server breaks off.
+
+    Raises OSError or HTTPException if it cannot be read, or is not whole.
+    """
+    attempts = ATTEMPTS if "://" in url else 1
+    while True:
+        attempts -= 1
         try:
-            content = _fetch(shard.url)
+            content = _read(url)
+            if is_whole(content):
+                return content
+            raise OSError("its content is not what was packed")
         except (OSError, http.client.HTTPException) as error:
-            problem = _explain(error)
-        else:
-            if len(content) == shard.bytes and (
-                hashlib.sha256(content).hexdigest() == shard.sha256
-            ):
-                return list(_unpack(shard.url, content))
-            problem = "its content is not what was packed"
-        if remote and attempt + 1 < ATTEMPTS:
-            logger.warning(f"{shard.url}: {problem}; trying again.")
-    raise BrokenShard(f"The shard {shard.url} cannot be used: {problem}.")
+            status = getattr(error, "code", 500)
+            if not attempts or (status < 500 and status not in (408, 429)):
+                raise
+            logger.warning(f"{url}: {_explain(error)}; trying again.")
+        time.sleep(2 ** (ATTEMPTS - 1 - attempts))
 
 
-def _fetch(url: str) -> bytes:
+def _read(url: str) -> bytes:
     if "://" not in url:
         return Path(url).read_bytes()
     with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:

@@ -37,7 +37,7 @@ class VectorStep(nn.Module):
     ---------
     step : torch.nn.Module
         Maps an input and a list of states to an output and the next states,
-        and has ``first_states()``.
+        and has ``first_states()``. No state is empty: ONNX Runtime would crash.
 
     Example
     -------
@@ -63,16 +63,13 @@ class VectorStep(nn.Module):
         self, noisy: torch.Tensor, state: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Makes a step; ``state`` is ``[values]``."""
-        # ONNX Runtime crashes where it splits off an empty part.
-        sizes = [shape.numel() for shape in self.shapes]
-        parts = iter(state.split([size for size in sizes if size]))
+        parts = state.split([shape.numel() for shape in self.shapes])
         states = [
-            (next(parts) if size else state.new_zeros(0)).view(shape)
-            for size, shape in zip(sizes, self.shapes, strict=True)
+            part.view(shape)
+            for part, shape in zip(parts, self.shapes, strict=True)
         ]
         enhanced, states = self.step(noisy, states)
-        vectors = [state.flatten() for state in states if state.numel()]
-        return enhanced, torch.cat(vectors)
+        return enhanced, torch.cat([state.flatten() for state in states])
 
 
 def trace_step(step: VectorStep, noisy: torch.Tensor) -> bytes:
@@ -131,7 +128,8 @@ def export_hop_step(enhancer: PhasenEnhancer, path: str | os.PathLike) -> float:
     Raises
     ------
     phasen_sb.errors.UserError
-        If a package is missing, or that difference is more than 1e-4.
+        If the model is not causal, a package is missing, or that difference
+        is more than 1e-4.
     """
     onnx, _ = import_onnx()
     hop_step = HopStep(enhancer)

@@ -6,6 +6,7 @@ from torch import nn
 
 from phasen_sb.errors import UserError
 from phasen_sb.models.enhancer import RUNNING, PhasenEnhancer
+from phasen_sb.network.frame_memory import FrameMemory
 from phasen_sb.network.frame_step import FrameStep
 from phasen_sb.signals.streaming_stft import StreamingISTFT, StreamingSTFT
 
@@ -28,7 +29,8 @@ class HopStep(nn.Module):
     Raises
     ------
     phasen_sb.errors.UserError
-        If the enhancer needs the whole utterance, or its STFT is not centred.
+        If the enhancer is of another class or needs the whole utterance, or
+        its STFT is not centred.
 
     Example
     -------
@@ -76,12 +78,14 @@ class HopStep(nn.Module):
 
     def first_states(self) -> list[torch.Tensor]:
         """Returns the states of a signal that begins: zeros."""
-        overlap = self.win_length - self.hop_length
-        late = self.step.lookahead_frames
+        late = self.step.lookahead_frames if self.normalize else 0
         return [
-            torch.zeros(shape)
-            for shape in ((1,), (self.history,), (2, overlap), (1, 2), (late,))
-        ] + self.step.first_states()
+            *(torch.zeros(1), torch.zeros(1, 2)),
+            torch.zeros(2, self.win_length),
+            # Empty states would crash ONNX Runtime.
+            *(torch.zeros(count) for count in (self.history, late) if count),
+            *self.step.first_states(),
+        ]
 
     def forward(
         self, noisy: torch.Tensor, states: list[torch.Tensor]
@@ -102,9 +106,10 @@ class HopStep(nn.Module):
         states : list of torch.Tensor
             For the next hop.
         """
-        count, history, tail, power, levels, *network = states
+        count, power, tail, *others = states
+        memory = FrameMemory(others)
         noisy = torch.where(noisy.abs() < LARGEST, noisy, 0.0)
-        heard = torch.cat([history, noisy])
+        heard = memory.prepend(noisy, self.history, dim=0)
         frame = heard[: self.win_length] @ self.analysis
         frame = frame.view(1, self.step.n_bins, 2)
         if self.early:
@@ -113,26 +118,26 @@ class HopStep(nn.Module):
         if self.normalize == RUNNING:
             level, power = self.follow_level(frame[None], power)
             frame = frame / level[0]
-            levels = torch.cat([levels, level.flatten()])
+            late = self.step.lookahead_frames
+            levels = memory.prepend(level.flatten(), late, dim=0)
+        network = others[len(memory.after) :]
         enhanced, network = self.step(frame, network)
         if self.early:  # nothing has been heard yet
             network = [state * exists for state in network]
         if self.normalize == RUNNING:
             enhanced = enhanced * levels[0]
-            levels = levels[1:]
         wave = enhanced.flatten() @ self.synthesis
         first = self.early + self.step.lookahead_frames
         frames = torch.stack([wave, self.squares]) * (count >= first).float()
-        added = F.pad(tail, (0, self.hop_length)) + frames
-        tail = added[:, self.hop_length :]
+        added = tail + frames
+        tail = F.pad(added, (0, self.hop_length))[:, self.hop_length :]
         wave, weights = added[:, : self.hop_length].unbind()
         position = count * self.hop_length + torch.arange(self.hop_length)
         # Before the beginning there is nothing, either.
         wave = wave * (position >= self.delay).float()
         wave = wave / weights.clamp(min=1e-11)
         count = (count + 1).clamp(max=self.warm_up)
-        history = heard[self.hop_length :]
-        return wave, [count, history, tail, power, levels, *network]
+        return wave, [count, power, tail, *memory.after, *network]
 
 
 def _as_matrices(enhancer, front_end):

@@ -79,10 +79,11 @@ def test_metadata_tell_what_users_need(live):
     assert float(meta["latency_ms"]) == stream.latency
 
 
-def test_models_without_a_lookahead(tmp_path):
+def test_models_that_remember_nothing_of_some_kind(tmp_path):
     """ONNX Runtime ended the process where a state is empty."""
-    enhancer = build("convolutions", late=0)
-    assert export_hop_step(enhancer, tmp_path / "model.onnx") < 1e-4
+    for sizes in ({"win_length": 32}, {"win_length": 16}, {"hop_length": 32}):
+        enhancer = build("convolutions", late=0, **sizes)
+        assert export_hop_step(enhancer, tmp_path / "model.onnx") < 1e-4
     network = enhancer.network
     filtered = PHASEN(
         n_fft=128,

@@ -18,7 +18,9 @@ FRONT_ENDS = {
 def build(front_end, late=2, win_length=32, normalize="running", hop_length=16):
     torch.manual_seed(0)
     sizes = {"win_length": win_length, "hop_length": hop_length, "n_fft": 128}
-    sizes["window_fn"] = phasen_sb.sqrt_hann_window
+    # Where frames do not overlap, no value of the window may be zero.
+    window = phasen_sb.sqrt_hann_window
+    sizes["window_fn"] = torch.ones if win_length == hop_length else window
     stft, istft = (kind(4000, **sizes) for kind in FRONT_ENDS[front_end])
     network = PHASEN(
         n_fft=128,

@@ -18,6 +18,7 @@ from phasen_sb.models.hop_step import HopStep
         (25, 16, 1, False),  # a frame ends before its hop does
         (20, 6, 0, "running"),
         (20, 6, 2, "running"),
+        (16, 16, 0, False),  # frames do not overlap
     ],
 )
 def test_hops_come_out_as_of_the_whole_signal(

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from phasen_sb.errors import UserError
 from phasen_sb.inference.arrays import Wave, from_signal, to_channels
 from phasen_sb.inference.frame_engines import make_engine
-from phasen_sb.models.enhancer import RUNNING, PhasenEnhancer
+from phasen_sb.models.enhancer import RUNNING, PhasenEnhancer, check_causal
 from phasen_sb.signals.streaming_stft import StreamingISTFT, StreamingSTFT
 from phasen_sb.utils.hardware import choose_hardware
 
@@ -69,17 +69,7 @@ class StreamingEnhancer:
         block_samples: int = 1,
         engine: str | None = None,
     ):
-        if not isinstance(model, PhasenEnhancer):
-            raise UserError(
-                f"The model is a {type(model).__name__}; only a "
-                "PhasenEnhancer enhances streams."
-            )
-        if model.latency_samples is None:
-            raise UserError(
-                "The model needs the whole utterance; streams need one that "
-                "was trained with a causal network and with normalize: "
-                "running, such as hparams/phasen_live.yaml."
-            )
+        check_causal(model)
         if not (block_samples >= 1 and block_samples % 1 == 0):
             raise UserError(
                 f"block_samples is {block_samples}; it must be a whole "

@@ -278,3 +278,18 @@ class PhasenEnhancer(nn.Module):
     def _inverse(self, spectrogram, samples):
         with torch.autocast(spectrogram.device.type, enabled=False):
             return self.istft(spectrogram.float(), sig_length=samples)
+
+
+def check_causal(model: nn.Module) -> None:
+    """Raises UserError unless a model enhances sound that still goes on."""
+    if not isinstance(model, PhasenEnhancer):
+        raise UserError(
+            f"The model is a {type(model).__name__}; only a PhasenEnhancer "
+            "enhances streams."
+        )
+    if model.latency_samples is None:
+        raise UserError(
+            "The model needs the whole utterance; streams need one that was "
+            "trained with a causal network and with normalize: running, such "
+            "as hparams/phasen_live.yaml."
+        )

@@ -4,8 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from phasen_sb.errors import UserError
-from phasen_sb.models.enhancer import RUNNING, PhasenEnhancer
+from phasen_sb.models.enhancer import RUNNING, PhasenEnhancer, check_causal
 from phasen_sb.network.frame_memory import FrameMemory
 from phasen_sb.network.frame_step import FrameStep
 from phasen_sb.signals.streaming_stft import StreamingISTFT, StreamingSTFT
@@ -48,12 +47,7 @@ class HopStep(nn.Module):
 
     def __init__(self, enhancer: PhasenEnhancer):
         super().__init__()
-        if enhancer.latency_samples is None:
-            raise UserError(
-                "The model needs the whole utterance, so that it cannot "
-                "enhance hop by hop; train one with a causal network and with "
-                "normalize: running, such as hparams/phasen_live.yaml."
-            )
+        check_causal(enhancer)
         stft = enhancer.stft
         front_end = StreamingSTFT(stft)
         self.hop_length, self.win_length = stft.hop_length, stft.win_length

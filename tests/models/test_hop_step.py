@@ -41,6 +41,8 @@ def test_hops_come_out_as_of_the_whole_signal(
     assert torch.allclose(out, expected[: len(out)], atol=1e-5)
 
 
-def test_models_that_need_the_whole_utterance_are_refused():
+def test_models_that_are_not_causal_are_refused():
     with pytest.raises(ValueError, match="whole utterance.*phasen_live.yaml"):
         HopStep(build("speechbrain", normalize=True))
+    with pytest.raises(ValueError, match="is a PHASEN; only"):
+        HopStep(build("speechbrain").network)

@@ -44,24 +44,9 @@ def write_web_page(
 ) -> float:
     """Writes the page of a causal model into a new folder.
 
-    Arguments
-    ---------
-    enhancer : PhasenEnhancer
-        A causal model, on a CPU.
-    folder : path
-        The folder to write.
-    node_modules : path
-        Where npm installed onnxruntime-web.
-
-    Returns
-    -------
-    float
-        As :func:`phasen_sb.export.step_graph.export_hop_step`.
-
-    Raises
-    ------
-    phasen_sb.errors.UserError
-        If the model is not causal, or a package is missing.
+    ``node_modules`` is where npm installed onnxruntime-web. Model, result and
+    errors are those of :func:`phasen_sb.export.step_graph.export_hop_step`;
+    UserError also if files of onnxruntime-web are missing.
     """
     runtime = find_runtime(node_modules)
     part = name_partial(Path(folder))

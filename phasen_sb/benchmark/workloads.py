@@ -23,10 +23,12 @@ from phasen_sb.inference.jobs import enhance_files
 from phasen_sb.inference.speechbrain_enhancer import Enhancer
 from phasen_sb.losses.compressed_complex import compressed_complex_loss
 from phasen_sb.losses.objective import Objective
+from phasen_sb.models.description import read_description
 from phasen_sb.optimized import optimize
 from phasen_sb.signals.conv_stft import ConvSTFT
 from phasen_sb.signals.level import measure_level
 from phasen_sb.training.compilation import compile_network
+from phasen_sb.utils.file_names import DESCRIPTION
 from phasen_sb.utils.hardware import PRECISIONS, choose_hardware
 
 SAMPLE_RATE = 16000
@@ -130,8 +132,9 @@ def build(hparams: str, engine: str, other: str | None) -> nn.Module:
     if engine == "other":
         return load_other(Path(other))
     with tempfile.TemporaryDirectory() as folder:
-        recipe = Recipe.read(hparams, f"{{output_folder: {folder}}}")
-        return recipe.load()["enhancer"]
+        Recipe.read(hparams, f"{{output_folder: {folder}}}").write(folder)
+        description = read_description(Path(folder, DESCRIPTION), trust=True)
+        return description.build(hparams)
 
 
 def measure(

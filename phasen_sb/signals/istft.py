@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from phasen_sb.signals.stft import to_samples
+from phasen_sb.signals.stft import ShortTimeFourier
 
 
-class ISTFT(nn.Module):
+class ISTFT(ShortTimeFourier):
     """SpeechBrain's ``ISTFT``, which on a GPU does not synchronise.
 
     ``torch.istft`` checks whether the summed windows vanish somewhere, for
@@ -61,16 +61,9 @@ class ISTFT(nn.Module):
         onesided: bool = True,
         epsilon: float = 1e-12,
     ):
-        super().__init__()
-        self.sample_rate = sample_rate
-        self.n_fft = n_fft
-        self.win_length = to_samples(win_length, sample_rate)
-        self.hop_length = to_samples(hop_length, sample_rate)
-        self.normalized_stft = normalized_stft
+        super().__init__(sample_rate, win_length, hop_length, n_fft, window_fn)
         self.center = center
         self.onesided = onesided
-        self.epsilon = epsilon
-        self.window = window_fn(self.win_length)
 
     def forward(
         self, x: torch.Tensor, sig_length: int | None = None

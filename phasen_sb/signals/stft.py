@@ -10,7 +10,26 @@ import torch
 from torch import nn
 
 
-class STFT(nn.Module):
+class ShortTimeFourier(nn.Module):
+    """Sizes (samples) and window of SpeechBrain's STFT and of its inverse."""
+
+    def __init__(
+        self,
+        sample_rate: int,
+        win_length: float,
+        hop_length: float,
+        n_fft: int | None,
+        window_fn: Callable[[int], torch.Tensor],
+    ):
+        super().__init__()
+        self.sample_rate = sample_rate
+        self.win_length = round(sample_rate / 1000 * win_length)
+        self.hop_length = round(sample_rate / 1000 * hop_length)
+        self.n_fft = n_fft
+        self.window = window_fn(self.win_length)
+
+
+class STFT(ShortTimeFourier):
     """Computes what ``speechbrain.processing.features.STFT`` does.
 
     Arguments
@@ -50,16 +69,11 @@ class STFT(nn.Module):
         pad_mode: str = "constant",
         onesided: bool = True,
     ):
-        super().__init__()
-        self.sample_rate = sample_rate
-        self.win_length = to_samples(win_length, sample_rate)
-        self.hop_length = to_samples(hop_length, sample_rate)
-        self.n_fft = n_fft
+        super().__init__(sample_rate, win_length, hop_length, n_fft, window_fn)
         self.normalized_stft = normalized_stft
         self.center = center
         self.pad_mode = pad_mode
         self.onesided = onesided
-        self.window = window_fn(self.win_length)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Analyses waveforms.
@@ -91,14 +105,3 @@ class STFT(nn.Module):
         if x.dim() == 2:
             return spectrogram
         return spectrogram.unflatten(0, (x.shape[0], -1)).movedim(1, -1)
-
-
-def to_samples(milliseconds: float, sample_rate: int) -> int:
-    """Rounds a duration to samples, as SpeechBrain does.
-
-    Example
-    -------
-    >>> to_samples(25, 22050)
-    551
-    """
-    return round(sample_rate / 1000 * milliseconds)

@@ -81,20 +81,17 @@ def design_high_pass(order: int, frequency: float, rate: int) -> np.ndarray:
     >>> design_high_pass(2, 4000.0, 16000).round(3)
     array([[ 0.293, -0.586,  0.293,  1.   , -0.   ,  0.172]])
     """
-    angles = np.pi * np.arange(1 - order, order, 2) / (2 * order)
-    prototype = -np.exp(1j * angles)
-    warped = 4 * np.tan(np.pi * (frequency / (rate / 2)) / 2)
-    analog = warped / prototype
-    gain = (1 / np.prod(-prototype)).real
-    gain *= (np.prod(np.full(order, 4.0)) / np.prod(4 - analog)).real
-    poles = (4 + analog) / (4 - analog)
-    # Of each pair of conjugates one; what rings longest comes last.
-    poles = (poles[: order // 2] + poles[: -order // 2 - 1 : -1].conj()) / 2
-    poles = poles[np.argsort(np.abs(poles))]
+    # The bilinear transform of each pair of poles; what rings longest is last.
+    x = np.tan(np.pi * frequency / rate)
+    damping = 2 * np.cos(np.pi * np.arange(1, order, 2) / (2 * order)) * x
+    first = 1 + damping + x**2
     sections = np.array(
-        [[1, -2, 1, *np.poly([pole, pole.conj()]).real] for pole in poles]
+        [
+            [1, -2, 1, 1, 2 * (x**2 - 1) / a, (1 - d + x**2) / a]
+            for a, d in zip(first, damping, strict=True)
+        ]
     )
-    sections[0, :3] *= gain
+    sections[0, :3] /= first.prod()
     return sections
 
 

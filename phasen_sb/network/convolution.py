@@ -35,7 +35,8 @@ SPECTRAL = (torch.float32, torch.float64)
 def has_own_backward(*inputs: torch.Tensor) -> bool:
     """Tells whether a backward pass that is written for CPUs is to be used.
 
-    It is if gradients are asked for, on a CPU, unless PyTorch compiles.
+    It is if gradients are asked for, on a CPU, unless PyTorch compiles or
+    transforms functions (``torch.func``).
 
     Example
     -------
@@ -46,6 +47,7 @@ def has_own_backward(*inputs: torch.Tensor) -> bool:
     return (
         torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
+        and not torch._C._are_functorch_transforms_active()
         and all(x.device.type == "cpu" for x in inputs)
         and any(x.requires_grad for x in inputs)
     )
@@ -85,7 +87,7 @@ def convolve(
     torch.Size([2, 4, 17, 50])
     """
     padding = [size // 2 for size in weight.shape[2:]]
-    if not (training and has_own_backward(x, weight)):
+    if not (training and x.numel() and has_own_backward(x, weight)):
         return F.conv2d(x, weight, bias, padding=padding)
     if torch.is_autocast_enabled("cpu"):
         # Outside of the function, so that autograd converts gradients back.
@@ -101,7 +103,7 @@ def convolve(
             .unflatten(0, (x.shape[0], x.shape[2]))
             .transpose(1, 2)
         )
-    if has_winograd(x, weight):
+    if has_winograd(x, weight, bias):
         return WinogradConvolution.apply(x, weight, bias)
     width = weight.shape[3]
     if width > LONGEST:

@@ -24,6 +24,8 @@ from phasen_sb.native.winograd import evaluation_matrix
 #: The kernel (bins, frames) for which there is code, and where it is evaluated.
 KERNEL = (5, 5)
 POINTS = (8, 8)
+#: Types of tensors that have memory of their own.
+PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 _Filtering = declare_structure(
     "_Filtering",
@@ -42,18 +44,25 @@ _Filtering = declare_structure(
 )
 
 
-def has_winograd(x: torch.Tensor, weight: torch.Tensor) -> bool:
+def has_winograd(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
+) -> bool:
     """Tells whether :class:`WinogradConvolution` computes a convolution.
+
+    Kernels read memory unchecked: shapes must fit, and tensors that stand for
+    others, such as PyTorch's fake ones, have none.
 
     Example
     -------
     >>> has_winograd(torch.rand(1, 2, 17, 50), torch.rand(2, 2, 3, 3))
     False
     """
+    tensors = [x, weight] if bias is None else [x, weight, bias]
     return (
-        tuple(weight.shape[2:]) == KERNEL
-        and x.dtype == weight.dtype == torch.float32
-        and x.numel() > 0
+        tuple(weight.shape[1:]) == (x.shape[1], *KERNEL)
+        and (bias is None or bias.shape == weight.shape[:1])
+        and all(type(each) in PLAIN for each in tensors)
+        and all(each.dtype == torch.float32 for each in tensors)
         and find_kind(torch.float32) is not None
     )
 

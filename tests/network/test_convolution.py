@@ -109,6 +109,21 @@ def test_inference_is_pytorch_to_the_bit(no_grad):
     assert torch.equal(out, target * torch.tanh(2 * target))
 
 
+@pytest.mark.parametrize("kernel", [LONG, WIDE, SHORT, (1, 1)])
+def test_transformed_functions_and_batches_of_none(kernel):
+    x, weight, _ = (each.detach() for each in draw(kernel, FEW))
+    each = torch.vmap(
+        torch.func.grad(
+            lambda w, x: convolve(x[None], w, None, True).square().sum()
+        ),
+        (None, 0),
+    )(weight, x)
+    weight.requires_grad_()
+    convolve(x, weight, None, training=True).square().sum().backward()
+    torch.testing.assert_close(each.sum(0), weight.grad, rtol=1e-3, atol=1e-2)
+    assert convolve(x[:0], weight, None, training=True).shape[:2] == (0, 4)
+
+
 def test_frozen_weights_and_inputs_get_no_gradient():
     for frozen in range(3):
         inputs = draw(WIDE, FEW)

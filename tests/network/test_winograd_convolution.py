@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from phasen_sb.native import library
 from phasen_sb.network import winograd_convolution
@@ -104,6 +105,19 @@ def test_training_chooses_it_in_fp32_where_there_are_kernels(monkeypatch):
     assert not has_winograd(*(each.double() for each in inputs[:2]))
     monkeypatch.setattr(winograd_convolution, "find_kind", lambda _: None)
     assert not name().startswith("Winograd")
+
+
+@pytest.mark.usefixtures("kind")
+def test_what_kernels_must_not_read_goes_to_pytorch():
+    x, weight, bias = draw((1, 2, 3, 6, 7))
+    with pytest.raises(RuntimeError, match="expected input.* 2 channels"):
+        convolve(x[:, :1], weight, bias, training=True)
+    with pytest.raises(RuntimeError, match="expected bias"):
+        convolve(x, weight, bias[:2], training=True)
+    with FakeTensorMode() as mode:
+        fake = [mode.from_tensor(each) for each in (x, weight, bias)]
+        assert convolve(*fake, training=True).shape == (1, 3, 6, 7)
+        assert not has_winograd(*fake)
 
 
 @pytest.mark.usefixtures("kind")

@@ -7,10 +7,10 @@ al., "Looking to Listen at the Cocktail Party", 2018.
 from typing import Any, Literal, overload
 
 import torch
-from speechbrain.nnet.losses import reduce_loss, truncate
+from speechbrain.nnet.losses import reduce_loss
 
 from phasen_sb.errors import choose
-from phasen_sb.losses.inputs import weigh_frames
+from phasen_sb.losses.inputs import align_spectra
 
 COMPRESSIONS = ("own", "target")
 REDUCTIONS = ("mean", "batch", "batchmean", "sum", "none")
@@ -109,8 +109,8 @@ def compressed_complex_loss(
     Raises
     ------
     ValueError
-        If T differs by more than ``allowed_len_diff``, or ``compression`` or
-        ``reduction`` is unknown.
+        If the shapes are others, T differs by more than ``allowed_len_diff``,
+        or ``compression`` or ``reduction`` is unknown.
 
     Example
     -------
@@ -123,10 +123,10 @@ def compressed_complex_loss(
     """
     choose("compression", compression, COMPRESSIONS)
     choose("reduction", reduction, REDUCTIONS)
-    predictions, targets = truncate(predictions, targets, allowed_len_diff)
-    # fp32 also under autocast: bf16 would lose the small differences.
-    predictions, targets = predictions.float(), targets.float()
-    valid = weigh_frames(length, targets)  # [B, T, 1]
+    predictions, targets, valid = align_spectra(
+        *("compressed_complex_loss", predictions, targets),
+        *(length, allowed_len_diff),
+    )
 
     square = targets.square().sum(-1) + eps  # [B, T, F]
     own_square = predictions.square().sum(-1) + eps

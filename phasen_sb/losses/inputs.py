@@ -29,14 +29,32 @@ def align_waveforms(
     return truncate(predictions, targets, allowed_len_diff)
 
 
-def weigh_frames(
-    length: torch.Tensor | None, targets: torch.Tensor
-) -> torch.Tensor:
-    """Weights of the frames of ``[B, T, F, 2]``: 0.0 where padded, else 1.0.
+def align_spectra(
+    loss: str,
+    predictions: torch.Tensor,
+    targets: torch.Tensor,
+    length: torch.Tensor | None,
+    allowed_len_diff: int,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Cuts spectra ``[B, T, F, 2]`` to the same T, and weighs their frames.
 
-    They are ``[B, T, 1]``; without relative lengths ``[1, 1, 1]``.
+    Returns both in fp32, also under autocast: bf16 would lose the small
+    differences; and weights that are 0.0 on padded frames and 1.0 on others,
+    ``[B, T, 1]`` or, without relative lengths, ``[1, 1, 1]``. Raises
+    ValueError, which names the loss, if their shapes are others or T differs
+    by more than ``allowed_len_diff``.
     """
+    shapes = predictions.shape, targets.shape
+    if any(len(s) != 4 or s[3] != 2 for s in shapes) or (
+        shapes[0][::2] != shapes[1][::2]
+    ):
+        raise ValueError(
+            f"{loss} compares complex spectra [B, T, F, 2] and got "
+            f"predictions {list(shapes[0])} and targets {list(shapes[1])}; its "
+            "domain is spectrum or consistent_spectrum."
+        )
+    predictions, targets = truncate(predictions, targets, allowed_len_diff)
     valid = mark_valid_frames(length, targets.shape[1], targets.device)
     if valid is None:
-        return torch.ones(1, 1, 1, device=targets.device)
-    return valid.squeeze(1)
+        valid = torch.ones(1, 1, 1, 1, device=targets.device)
+    return predictions.float(), targets.float(), valid.squeeze(1)

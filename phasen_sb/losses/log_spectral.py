@@ -10,10 +10,10 @@ Source: Gray and Markel, "Distance measures for speech processing", IEEE TASSP
 """
 
 import torch
-from speechbrain.nnet.losses import reduce_loss, truncate
+from speechbrain.nnet.losses import reduce_loss
 
 from phasen_sb.errors import choose
-from phasen_sb.losses.inputs import REDUCTIONS, weigh_frames
+from phasen_sb.losses.inputs import REDUCTIONS, align_spectra
 
 #: Mean power of the bands below which a target is silent: about 80 dB below
 #: the level that the network works at.
@@ -74,11 +74,12 @@ def log_spectral_loss(
     2.303
     """
     choose("reduction", reduction, REDUCTIONS)
-    _check(predictions, targets, band_bins, floor)
-    predictions, targets = truncate(predictions, targets, allowed_len_diff)
-    valid = weigh_frames(length, targets)  # [B, T, 1]
-    estimate = _band_powers(predictions.float(), band_bins)
-    reference = _band_powers(targets.float(), band_bins)
+    _check(band_bins, floor)
+    predictions, targets, valid = align_spectra(
+        "log_spectral_loss", predictions, targets, length, allowed_len_diff
+    )
+    estimate = _band_powers(predictions, band_bins)
+    reference = _band_powers(targets, band_bins)
     count = valid.expand_as(reference).sum((1, 2), keepdim=True)
     level = (reference * valid).sum((1, 2), keepdim=True) / count
     # The added constant keeps frames of digital silence finite.
@@ -88,16 +89,7 @@ def log_spectral_loss(
     return reduce_loss(error * valid, valid.expand_as(error), reduction)
 
 
-def _check(predictions, targets, band_bins, floor):
-    shapes = predictions.shape, targets.shape
-    if any(len(s) != 4 or s[3] != 2 for s in shapes) or (
-        shapes[0][::2] != shapes[1][::2]
-    ):
-        raise ValueError(
-            "log_spectral_loss compares complex spectra [B, T, F, 2] and got "
-            f"predictions {list(shapes[0])} and targets {list(shapes[1])}; its "
-            "domain is spectrum or consistent_spectrum."
-        )
+def _check(band_bins, floor):
     if not isinstance(band_bins, int) or band_bins < 1:
         raise ValueError(
             f"band_bins is {band_bins}; it must be a positive integer."

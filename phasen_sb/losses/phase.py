@@ -10,10 +10,9 @@ https://arxiv.org/abs/2211.15974; here weighted by the target's magnitude.
 """
 
 import torch
-from speechbrain.nnet.losses import truncate
 
 from phasen_sb.errors import choose
-from phasen_sb.losses.inputs import REDUCTIONS, weigh_frames
+from phasen_sb.losses.inputs import REDUCTIONS, align_spectra
 from phasen_sb.signals.spectra import magnitude
 
 #: Magnitudes below it have no phase: 60 dB below those of a spectrum of mean
@@ -64,8 +63,8 @@ def phase_loss(
     Raises
     ------
     ValueError
-        If T differs by more than ``allowed_len_diff``, or ``reduction`` is
-        unknown.
+        If the shapes are others, T differs by more than ``allowed_len_diff``,
+        or ``reduction`` is unknown.
 
     Example
     -------
@@ -75,11 +74,12 @@ def phase_loss(
     {'phase': 3.142, 'group_delay': 0.0, 'frequency': 0.0}
     """
     choose("reduction", reduction, REDUCTIONS)
-    predictions, targets = truncate(predictions, targets, allowed_len_diff)
-    predictions, targets = predictions.float(), targets.float()
+    predictions, targets, valid = align_spectra(
+        "phase_loss", predictions, targets, length, allowed_len_diff
+    )
     size = magnitude(targets)  # [B, T, F]
     silent = (size < SILENCE) | (magnitude(predictions) < SILENCE)
-    weight = size.pow(power) * weigh_frames(length, targets)
+    weight = size.pow(power) * valid
     weight = torch.where(silent, 0.0, weight)
     # Its angle is the difference of both phases. Where there is none it is 1,
     # since the angle of zero has no gradient.

@@ -16,10 +16,10 @@ import soundfile
 import torch
 from torch import nn
 
+from phasen_sb.archives.jobs import enhance_files
 from phasen_sb.benchmark.loading import measure_loading
 from phasen_sb.configuration.recipe import Recipe
 from phasen_sb.errors import UserError
-from phasen_sb.inference.jobs import enhance_files
 from phasen_sb.inference.speechbrain_enhancer import Enhancer
 from phasen_sb.losses.compressed_complex import compressed_complex_loss
 from phasen_sb.losses.objective import Objective

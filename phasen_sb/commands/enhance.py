@@ -8,10 +8,10 @@ import tempfile
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from phasen_sb.archives.job_array import parse_shard, select_shard
 from phasen_sb.commands.model_options import add_model, add_strength
 from phasen_sb.errors import UserError
 from phasen_sb.inference.chunk_plan import ChunkPlan
-from phasen_sb.inference.job_array import parse_shard, select_shard
 from phasen_sb.utils.start_up import importing
 
 DESCRIPTION = """\
@@ -197,14 +197,16 @@ def _copy(source, target):
 def _enhance_files(arguments, inputs, output):
     # Here, so that --help does not import PyTorch.
     with importing():
-        from phasen_sb.audio.finding import describe_others
-        from phasen_sb.inference.file_table import FileTable
-        from phasen_sb.inference.paths import (
-            check_residuals,
+        from phasen_sb.archives.file_table import FileTable
+        from phasen_sb.archives.inputs import (
             find_inputs,
             hint_at_media,
-            name_outputs,
             names_one_file,
+        )
+        from phasen_sb.audio.finding import describe_others
+        from phasen_sb.inference.output_paths import (
+            check_residuals,
+            name_outputs,
         )
 
     found, others = find_inputs(inputs, output)
@@ -266,9 +268,9 @@ def _file_options(arguments):
 
 
 def _use_threads(arguments, pairs, table, resume):
+    from phasen_sb.archives.file_table import tabulate_job
+    from phasen_sb.archives.jobs import enhance_files
     from phasen_sb.inference.enhancer import FileEnhancer
-    from phasen_sb.inference.file_table import tabulate_job
-    from phasen_sb.inference.jobs import enhance_files
 
     report = enhance_files(
         FileEnhancer.from_pretrained(**_model_options(arguments)),
@@ -284,9 +286,9 @@ def _use_threads(arguments, pairs, table, resume):
 
 
 def _use_ray(arguments, pairs, table):
-    from phasen_sb.inference.outcomes import FAILED, KEPT
-    from phasen_sb.inference.progress import FileProgress
-    from phasen_sb.inference.ray_engine import (
+    from phasen_sb.archives.outcomes import FAILED, KEPT
+    from phasen_sb.archives.progress import FileProgress
+    from phasen_sb.archives.ray_engine import (
         connect,
         enhance_on_ray,
         plan_workers,

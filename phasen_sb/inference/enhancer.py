@@ -26,7 +26,7 @@ from phasen_sb.inference.causal_recording import (
 )
 from phasen_sb.inference.chunk_plan import ChunkPlan
 from phasen_sb.inference.output_files import OutputFiles, write_scaled
-from phasen_sb.inference.paths import (
+from phasen_sb.inference.output_paths import (
     check_output,
     format_by_suffix,
     name_output,

@@ -23,7 +23,7 @@ from phasen_sb.audio.reading import (
     read_blocks,
 )
 from phasen_sb.audio.writing import AudioWriter
-from phasen_sb.inference.paths import name_residual
+from phasen_sb.inference.output_paths import name_residual
 from phasen_sb.inference.reports import PeakMeter
 from phasen_sb.utils.files import name_partial, remove_partial
 

@@ -11,13 +11,10 @@ import soundfile as sf
 from helpers.small_model import SPEECH, decibels, enhancer_of, names
 from mutagen.flac import FLAC
 
+from phasen_sb.archives.inputs import find_inputs, hint_at_media
 from phasen_sb.audio.reading import check_whole, open_audio, read_samples
 from phasen_sb.errors import UserError
-from phasen_sb.inference.paths import (
-    find_inputs,
-    hint_at_media,
-    name_outputs,
-)
+from phasen_sb.inference.output_paths import name_outputs
 
 av = pytest.importorskip("av")
 RATE, PICTURES = 48000, 25

@@ -21,11 +21,12 @@ from helpers.small_model import (
     write_small_model,
 )
 
+from phasen_sb.archives.inputs import find_inputs
+from phasen_sb.archives.jobs import enhance_files
 from phasen_sb.audio.finding import describe_others
 from phasen_sb.cli import main
 from phasen_sb.errors import UserError
-from phasen_sb.inference.jobs import enhance_files
-from phasen_sb.inference.paths import find_inputs, name_outputs
+from phasen_sb.inference.output_paths import name_outputs
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,10 @@ import pytest
 import soundfile as sf
 from helpers.small_model import decibels, enhancer_of, names, write_noise
 
+from phasen_sb.archives.inputs import find_inputs
+from phasen_sb.archives.jobs import enhance_files
 from phasen_sb.errors import UserError
-from phasen_sb.inference.jobs import enhance_files
-from phasen_sb.inference.paths import check_residuals, find_inputs
+from phasen_sb.inference.output_paths import check_residuals
 
 
 @pytest.fixture(scope="module")

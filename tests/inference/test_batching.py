@@ -14,12 +14,12 @@ from speechbrain.processing import features
 from torch import nn
 
 from phasen_sb import PHASEN, ConvISTFT, ConvSTFT, PhasenEnhancer
+from phasen_sb.archives.jobs import enhance_files
 from phasen_sb.errors import UserError
 from phasen_sb.inference.batching import BatchedModel, round_length
 from phasen_sb.inference.chunk_plan import ChunkPlan
 from phasen_sb.inference.device_model import DeviceModel
 from phasen_sb.inference.enhancer import Enhancer
-from phasen_sb.inference.jobs import enhance_files
 
 FRONT_ENDS = {
     "speechbrain": (features.STFT, features.ISTFT),

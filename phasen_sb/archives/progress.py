@@ -6,7 +6,7 @@ from time import perf_counter
 
 from tqdm import tqdm
 
-from phasen_sb.inference.outcomes import ENHANCED, FAILED, KEPT, Outcome
+from phasen_sb.archives.outcomes import ENHANCED, FAILED, KEPT, Outcome
 
 #: Seconds from line to line where no terminal can rewrite one.
 LOG_INTERVAL = 60

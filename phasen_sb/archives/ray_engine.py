@@ -19,10 +19,10 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+from phasen_sb.archives.outcomes import FAILED, Outcome
+from phasen_sb.archives.ray_worker import FileWorker
 from phasen_sb.errors import UserError
-from phasen_sb.inference.outcomes import FAILED, Outcome
 from phasen_sb.inference.output_files import remove_partials
-from phasen_sb.inference.ray_worker import FileWorker
 
 logger = logging.getLogger(__name__)
 

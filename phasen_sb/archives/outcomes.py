@@ -17,5 +17,5 @@ class Outcome:
     reason: str = ""  #: the sentence that says why it failed
     seconds: float = 0.0  #: length of what was enhanced
     elapsed: float = 0.0  #: seconds of work
-    #: Of :func:`phasen_sb.inference.file_measures.measure_file`, where asked.
+    #: Of :func:`phasen_sb.archives.file_measures.measure_file`, where asked.
     measures: Mapping = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from phasen_sb.inference.paths import find_inputs, names_one_file
+from phasen_sb.archives.inputs import find_inputs, names_one_file
 
 
 def test_a_name_with_brackets_is_a_file_if_it_exists(tmp_path):

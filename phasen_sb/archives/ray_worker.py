@@ -6,11 +6,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from phasen_sb.archives.file_measures import try_to_measure
+from phasen_sb.archives.jobs import explain_failure, is_done
+from phasen_sb.archives.outcomes import ENHANCED, FAILED, KEPT, Outcome
 from phasen_sb.errors import UserError
 from phasen_sb.inference.enhancer import FileEnhancer
-from phasen_sb.inference.file_measures import try_to_measure
-from phasen_sb.inference.jobs import explain_failure, is_done
-from phasen_sb.inference.outcomes import ENHANCED, FAILED, KEPT, Outcome
 
 
 class FileWorker:

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from phasen_sb.archives.file_measures import DNSMOS_COLUMNS, try_to_measure
+from phasen_sb.archives.jobs import JobReport
+from phasen_sb.archives.outcomes import ENHANCED, FAILED, KEPT, Outcome
 from phasen_sb.errors import UserError
-from phasen_sb.inference.file_measures import DNSMOS_COLUMNS, try_to_measure
-from phasen_sb.inference.jobs import JobReport
-from phasen_sb.inference.outcomes import ENHANCED, FAILED, KEPT, Outcome
 from phasen_sb.utils.files import name_partial, remove_partial
 
 #: The type of each column.

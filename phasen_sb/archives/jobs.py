@@ -17,7 +17,7 @@ from tqdm import tqdm
 from phasen_sb.audio.reading import estimate_samples, open_audio
 from phasen_sb.errors import UserError
 from phasen_sb.inference.enhancer import FileEnhancer
-from phasen_sb.inference.paths import name_residual
+from phasen_sb.inference.output_paths import name_residual
 from phasen_sb.inference.reports import EnhancedFile
 from phasen_sb.utils.torch_threads import thread_pool
 

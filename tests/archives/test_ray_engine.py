@@ -12,13 +12,13 @@ import pytest
 import soundfile as sf
 from helpers.small_model import names, write_noise, write_small_model
 
+from phasen_sb.archives import ray_engine
+from phasen_sb.archives.outcomes import Outcome
+from phasen_sb.archives.progress import FileProgress
+from phasen_sb.archives.ray_worker import FileWorker
 from phasen_sb.cli import main
 from phasen_sb.errors import UserError
-from phasen_sb.inference import ray_engine
 from phasen_sb.inference.enhancer import Enhancer
-from phasen_sb.inference.outcomes import Outcome
-from phasen_sb.inference.progress import FileProgress
-from phasen_sb.inference.ray_worker import FileWorker
 
 pytest.importorskip("ray", reason="the extra scale is not installed")
 parquet = pytest.importorskip("pyarrow.parquet")

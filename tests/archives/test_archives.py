@@ -8,15 +8,16 @@ import pytest
 import soundfile as sf
 from helpers.small_model import SPEECH, enhancer_of, names, write_noise
 
+from phasen_sb.archives.file_measures import measure_file
+from phasen_sb.archives.file_table import COLUMNS, FileTable, tabulate_job
+from phasen_sb.archives.inputs import find_inputs
+from phasen_sb.archives.job_array import parse_shard, select_shard
+from phasen_sb.archives.jobs import enhance_files
+from phasen_sb.archives.manifests import read_manifest
+from phasen_sb.archives.outcomes import Outcome
 from phasen_sb.cli import main
 from phasen_sb.errors import UserError
-from phasen_sb.inference.file_measures import measure_file
-from phasen_sb.inference.file_table import COLUMNS, FileTable, tabulate_job
-from phasen_sb.inference.job_array import parse_shard, select_shard
-from phasen_sb.inference.jobs import enhance_files
-from phasen_sb.inference.manifests import read_manifest
-from phasen_sb.inference.outcomes import Outcome
-from phasen_sb.inference.paths import find_inputs, name_outputs
+from phasen_sb.inference.output_paths import name_outputs
 
 LISTS = {
     "list.txt": "a.wav\n\nsub/b.flac\n",
@@ -163,7 +164,7 @@ def test_noise_of_real_recordings_is_estimated():
 def test_reports_are_there_in_full_or_not_at_all(tmp_path, kind, monkeypatch):
     if kind == "parquet":
         pytest.importorskip("pyarrow")
-    monkeypatch.setattr("phasen_sb.inference.file_table.ROWS", 2)
+    monkeypatch.setattr("phasen_sb.archives.file_table.ROWS", 2)
     noisy = tmp_path / "noisy"
     noisy.mkdir()
     for name in ("a", "b", "c", "\udce9"):

@@ -1,0 +1,1 @@
+"""Enhances many files: a folder, a list, an archive on a cluster."""

@@ -123,19 +123,19 @@ def tabulate_job(
 
     ``jobs`` is how many are measured at a time.
     """
-    elapsed = {result.source: result.elapsed for result in report.done}
+    elapsed = {result.target: result.elapsed for result in report.done}
 
     def measure(pair):
-        source = pair[0]
+        source, target = pair
         if source in report.failed:
             return Outcome(*pair, FAILED, report.failed[source])
         measures, reason = try_to_measure(source)
-        status = ENHANCED if source in elapsed else KEPT
+        status = ENHANCED if target in elapsed else KEPT
         return Outcome(
             *pair,
             status,
             reason,
-            elapsed=elapsed.get(source, 0.0),
+            elapsed=elapsed.get(target, 0.0),
             measures=measures,
         )
 

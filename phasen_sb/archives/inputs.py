@@ -36,7 +36,8 @@ def find_inputs(
     suffixes = AUDIO_SUFFIXES
     if can_read_media():
         suffixes |= MEDIA_SUFFIXES
-    found: dict[str, tuple[Path, Path]] = {}
+    found: dict[tuple[str, Path | None], tuple[Path, Path]] = {}
+    named: set[str] = set()
     others: dict[Path, str] = {}
     for name in map(str, names):
         path = Path(name).expanduser()
@@ -61,14 +62,19 @@ def find_inputs(
                     f"No file matches {name}; check folder and pattern."
                 )
             within = [Path(file.name) for file in files]
-        for file, inner in zip(files, within, strict=True):
-            found.setdefault(os.path.abspath(file), (file, inner))
+        paths = list(map(os.path.abspath, files))
+        for whole, file, inner in zip(paths, files, within, strict=True):
+            # A list may name a file twice, to have two outputs in a folder.
+            key = whole, None if output is None else inner
+            if whole not in named:
+                found.setdefault(key, (file, inner))
+        named.update(paths)
     # What a shell makes of * has the outputs of an earlier run in it.
-    stems = {os.path.splitext(path)[0] for path in found}
-    for path in list(found):
-        stem, ending = os.path.splitext(os.path.splitext(path)[0])
+    stems = {os.path.splitext(path)[0] for path in named}
+    for key in list(found):
+        stem, ending = os.path.splitext(os.path.splitext(key[0])[0])
         if ending in _OUTPUT_ENDINGS and stem in stems:
-            others[found.pop(path)[0]] = EARLIER_OUTPUT
+            others[found.pop(key)[0]] = EARLIER_OUTPUT
     return list(found.values()), others
 
 

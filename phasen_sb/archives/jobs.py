@@ -67,7 +67,8 @@ def enhance_files(
         waiting.sort(key=lambda pair: -seconds[pair[0]])
     stop = threading.Event()
     disable = None if progress is None else not progress
-    with _Bar(sum(seconds.values()), disable) as bar:
+    total = sum(seconds[source] for source, _ in waiting)
+    with _Bar(total, disable) as bar:
 
         def advance(seconds):
             if stop.is_set():

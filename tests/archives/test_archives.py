@@ -99,6 +99,7 @@ def test_command_with_shares_and_a_report(tmp_path, capsys):
     (noisy / "bad.wav").write_text("no sound")
     (noisy / "wav.scp").write_text(
         "".join(f"u{n} {n}.wav\n" for n in [*range(5), "bad"])
+        + "again 0.wav\n"
     )
     command = ["enhance", str(noisy / "wav.scp"), "-o", str(out)]
     command += ["--strength", "0", "--shard"]
@@ -116,8 +117,9 @@ def test_command_with_shares_and_a_report(tmp_path, capsys):
             state = "failed" if "bad" in row["file"] else "enhanced"
             assert row["status"] == state
             assert bool(row["reason"]) == (state == "failed")
-    assert sorted(counts) == [2, 4]
-    assert names(out) == [f"u{number}.wav" for number in range(5)]
+    assert sorted(counts) == [2, 5]
+    whole = ["again.wav", *(f"u{number}.wav" for number in range(5))]
+    assert names(out) == whole
     for words, sentence in (
         (["-", "--shard", "1/2"], "are for files, not for -"),
         ([str(noisy), "--report", "r.txt"], "must end in .parquet or .csv"),
@@ -170,6 +172,7 @@ def test_reports_are_there_in_full_or_not_at_all(tmp_path, kind, monkeypatch):
     for name in ("a", "b", "c", "\udce9"):
         write_noise(noisy / "x.wav", 3000).rename(noisy / f"{name}.wav")
     pairs = name_outputs(find_inputs([noisy])[0], tmp_path / "out")
+    pairs.append((pairs[0][0], tmp_path / "out" / "again.wav"))
     identity = enhancer_of(lambda wave: wave)
     enhance_files(identity, pairs[:1], progress=False)
     report = enhance_files(identity, pairs, progress=False)
@@ -184,7 +187,7 @@ def test_reports_are_there_in_full_or_not_at_all(tmp_path, kind, monkeypatch):
         from pyarrow import parquet
 
         rows = parquet.read_table(path).to_pylist()
-    assert [row["status"] for row in rows] == ["kept"] + 3 * ["enhanced"]
+    assert [row["status"] for row in rows] == ["kept"] + 4 * ["enhanced"]
     assert {float(row["seconds"]) for row in rows} == {3000 / 16000}
     assert float(rows[0]["elapsed"]) == 0 < float(rows[1]["elapsed"])
     before = path.read_bytes()

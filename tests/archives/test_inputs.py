@@ -54,3 +54,15 @@ def test_a_link_up_is_not_followed(tmp_path):
     found, others = find_inputs([folder])
     assert [source.name for source, _ in found] == ["a.wav"]
     assert others[folder / "up"] == "link to a folder that it is in"
+
+
+def test_a_list_names_one_file_twice_for_two_outputs(tmp_path):
+    (tmp_path / "a.wav").touch()
+    scp = tmp_path / "wav.scp"
+    scp.write_text("1 a.wav\n2 a.wav\n1 a.wav\n")
+    path = tmp_path / "a.wav"
+    # The folder has no more files than the list.
+    found, _ = find_inputs([scp, tmp_path], "out")
+    assert found == [(path, Path("1.wav")), (path, Path("2.wav"))]
+    # Beside the file there is one place.
+    assert find_inputs([scp])[0] == [(path, Path("1.wav"))]

@@ -14,7 +14,7 @@ import socket
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -255,7 +255,8 @@ class _Workers:
                     yield from self._give_again(pair)
                 continue
             if pair is not None:
-                yield answer
+                # Under the names that the user gave, not the worker's.
+                yield replace(answer, source=pair[0], target=pair[1])
             elif answer is not None:
                 raise UserError(answer)
             pair = self._again.pop() if self._again else next(waiting, None)

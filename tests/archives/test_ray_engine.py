@@ -65,7 +65,8 @@ def test_killed_workers_cost_no_file_but_the_one_that_kills_them(
     cluster, model_folder, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(ray_engine, "ATTEMPTS", 2)
-    noisy, out = tmp_path / "noisy", tmp_path / "out"
+    monkeypatch.chdir(tmp_path)
+    noisy, out = Path("noisy"), tmp_path / "out"
     (noisy / "deep").mkdir(parents=True)
     for number in range(4):
         write_noise(noisy / f"{number}.wav", 4000 + number)
@@ -100,14 +101,12 @@ def test_killed_workers_cost_no_file_but_the_one_that_kills_them(
         alone = enhancer.enhance_file(noisy / name, tmp_path / "alone.wav")
         assert alone.target.read_bytes() == (out / name).read_bytes(), name
         alone.target.unlink()
-    rows = {
-        Path(row["file"]).name: row
-        for row in parquet.read_table(report).to_pylist()
-    }
+    rows = parquet.read_table(report).to_pylist()
+    rows = {row["file"].removeprefix("noisy/"): row for row in rows}
     assert len(rows) == 7
     states = {name: row["status"] for name, row in rows.items()}
     assert states == dict.fromkeys(whole, "enhanced") | {
-        "always.wav": "failed",
+        "deep/always.wav": "failed",
         "bad.wav": "failed",
     }
     assert rows["once.wav"]["seconds"] == 40

@@ -98,8 +98,7 @@ def test_command_with_shares_and_a_report(tmp_path, capsys):
         write_noise(noisy / f"{number}.wav", 400)
     (noisy / "bad.wav").write_text("no sound")
     (noisy / "wav.scp").write_text(
-        "".join(f"u{n} {n}.wav\n" for n in [*range(5), "bad"])
-        + "again 0.wav\n"
+        "".join(f"u{n} {n}.wav\n" for n in [*range(5), "bad"]) + "again 0.wav\n"
     )
     command = ["enhance", str(noisy / "wav.scp"), "-o", str(out)]
     command += ["--strength", "0", "--shard"]

@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -142,7 +143,8 @@ def test_a_workload_that_fails_is_left_out(
         return 0.5, None
 
     monkeypatch.setattr(benchmark, "run_in_own_process", run)
-    arguments = ["--output", str(tmp_path), "--threads", "1"]
+    monkeypatch.setattr(benchmark, "draw_growth", lambda *_: None)  # slow
+    arguments = ["--output", str(tmp_path), "--threads", "1", "--seconds", "4"]
     benchmark.main(arguments)
     rows = json.loads((tmp_path / "benchmark.json").read_text())["rows"]
     assert rows and "plain" not in {row["engine"] for row in rows}
@@ -156,12 +158,13 @@ def test_bf16_is_not_emulated_unless_asked(
     computes, expected, benchmark, monkeypatch, tmp_path
 ):
     monkeypatch.setattr(benchmark, "fastest_precision", lambda _: computes)
+    monkeypatch.setattr(benchmark, "draw_growth", lambda *_: None)  # slow
     monkeypatch.setattr(
         benchmark,
         "run_in_own_process",
         lambda _, function, *__: (0.5, None) if function is measure else 1e12,
     )
-    arguments = ["--output", str(tmp_path), "--threads", "1"]
+    arguments = ["--output", str(tmp_path), "--threads", "1", "--seconds", "4"]
     for more, precisions in (
         ([], expected),
         (["--precisions", "bf16"], {"bf16"}),
@@ -171,15 +174,35 @@ def test_bf16_is_not_emulated_unless_asked(
         assert {row["precision"] for row in rows} - {"-"} == precisions
 
 
+#: Measures briefly, in processes that find everything imported.
+QUICKLY = """
+import multiprocessing
+import sys
+from phasen_sb.benchmark import workloads
+
+workloads.ENOUGH = 0.05
+if __name__ == "__main__":
+    import benchmark
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["phasen_sb.benchmark.workloads"])
+    benchmark.get_context = lambda _: context
+    benchmark.main(sys.argv[1:])
+"""
+
+
 def test_command_writes_table_numbers_and_plot(tmp_path, small):
+    (tmp_path / "quickly.py").write_text(QUICKLY)
+    path = [str(RECIPE.parent), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
-        [sys.executable, str(RECIPE.with_name("benchmark.py"))]
+        [sys.executable, "quickly.py"]
         + ["--hparams", small, "--output", str(tmp_path / "out")]
         + ["--seconds", "0.2", "--threads", "1", "--train_batch", "1"]
         + ["--train_seconds", "0.2", "--precisions", "fp32"],
         capture_output=True,
         text=True,
         cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(path)},
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -199,7 +222,8 @@ def test_command_writes_table_numbers_and_plot(tmp_path, small):
     assert rows[1]["speedup"] == rows[0]["rtf"] / rows[1]["rtf"]
     assert to_markdown(rows) in done.stdout
     assert (tmp_path / "out" / "benchmark.png").stat().st_size > 5000
-    assert {path.name for path in tmp_path.iterdir()} == {"out", "small.yaml"}
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written == {"out", "quickly.py", "small.yaml"}
 
 
 def test_what_was_measured_is_kept_when_stopped(tmp_path, monkeypatch):

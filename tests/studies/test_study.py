@@ -1,10 +1,11 @@
 """Studies: the real script on tiny trainings."""
 
-import subprocess
+import importlib
 import sys
+from types import SimpleNamespace
 
 import pytest
-from helpers.recipe_process import ARGUMENTS, RECIPE
+from helpers.recipe_process import ARGUMENTS, RECIPE, Run
 from ruamel.yaml import YAML
 from speechbrain.utils.run_opts import RunOptions
 
@@ -27,35 +28,49 @@ runs:
 """
 
 
-def run(folder, *options):
-    words = [str(RECIPE.with_name("study.py")), "mine.yaml", "--noprogressbar"]
-    values = ARGUMENTS | {"number_of_epochs": 1, "metrics": "[pesq_wb]"}
-    for name, value in (values | {"pictured_utterances": 0}).items():
-        words += [f"--{name}", str(value)]
-    return subprocess.run(
-        [sys.executable, *words, *options],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-    )
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Calls the script, whose trainings are processes that start quickly."""
+    monkeypatch.syspath_prepend(str(RECIPE.parent))
+    monkeypatch.chdir(tmp_path)
+    script = importlib.import_module("study")
+
+    def train(words):
+        assert words[:2] == [sys.executable, str(RECIPE)]
+        training = Run(tmp_path, words[2:])
+        status = training.wait()
+        print(training.text())
+        return SimpleNamespace(returncode=status)
+
+    monkeypatch.setattr(script, "subprocess", SimpleNamespace(run=train))
+
+    def main(*options):
+        words = ["mine.yaml", "--noprogressbar"]
+        values = ARGUMENTS | {"number_of_epochs": 1, "metrics": "[pesq_wb]"}
+        for name, value in (values | {"pictured_utterances": 0}).items():
+            words += [f"--{name}", str(value)]
+        script.main([*words, *options])
+
+    return main
 
 
-def test_study_trains_all_goes_on_and_tabulates(tmp_path, voicebank):
-    (tmp_path / "mine.yaml").write_text(STUDY)
+def test_study_trains_all_goes_on_and_tabulates(
+    run, tmp_path, voicebank, capsys
+):
     data = ["--data_folder", str(voicebank)]
     # As if it had been stopped after the first training.
     broken = STUDY.replace("False", "maybe")
     (tmp_path / "mine.yaml").write_text(broken)
-    stopped = run(tmp_path, *data)
-    assert stopped.returncode == 1
-    assert "two_streams is 'maybe'; it must be True" in stopped.stderr
-    assert "one_stream ended with exit status 1" in stopped.stderr
+    with pytest.raises(UserError, match="one_stream ended with exit status 1"):
+        run(*data)
+    said = capsys.readouterr().out
+    assert "two_streams is 'maybe'; it must be True" in said
     (tmp_path / "mine.yaml").write_text(STUDY)
-    answer = run(tmp_path, *data)
-    assert answer.returncode == 0, answer.stderr
-    assert "complete: has finished" in answer.stdout
+    run(*data)
+    said = capsys.readouterr().out
+    assert "complete: has finished" in said
     table = (tmp_path / "results" / "mine" / "table.md").read_text()
-    assert table in answer.stdout
+    assert table in said
     head, _, noisy, complete, one_stream = (
         [cell.strip() for cell in line.split("|")[1:-1]]
         for line in table.splitlines()
@@ -64,10 +79,8 @@ def test_study_trains_all_goes_on_and_tabulates(tmp_path, voicebank):
     assert (noisy[0], complete[0]) == ("noisy input", "complete")
     assert complete[3] == "" and one_stream[3].count(",") == 1
     assert one_stream[1] != complete[1]
-
-    other = run(tmp_path, *data, "--lr", "0.1")
-    assert other.returncode == 1
-    assert "comes from another command" in other.stderr.splitlines()[-1]
+    with pytest.raises(UserError, match="comes from another command"):
+        run(*data, "--lr", "0.1")
 
 
 def test_settings_reach_the_training_as_they_are_written(tmp_path):

@@ -147,7 +147,7 @@ def test_no_process_overtakes_a_checkpoint(tmp_path, voicebank):
         "import os, time\n"
         "rename = os.rename\n"
         "def rename_slowly(*paths):\n"
-        "    time.sleep(2)\n"
+        "    time.sleep(1)\n"
         "    rename(*paths)\n"
         "os.rename = rename_slowly\n",
     )
@@ -226,8 +226,8 @@ def shards(tmp_path, speech_and_noise):
         "batch_size": 1,
         "num_workers": 1,
         "precision": "bf16",
-        "number_of_epochs": 8,
-        "validate_every": 8,
+        "number_of_epochs": 6,
+        "validate_every": 6,
         "sync_batch_norm": True,
     }
 
@@ -316,11 +316,6 @@ def test_killed_processes_do_not_matter(tmp_path, shards):
     assert other.wait(60) == 1
     assert f"Error: {LOST}" in other.text().splitlines()[-1]
     assert "Traceback" not in other.text()
-
-    both = run_two(folder, *flags, **shards)
-    wait_for_checkpoint(folder)
-    for running in both:
-        running.kill()
 
     resumed = results(finish_two(folder, *flags, **shards))
     for key in ("test", "valid", "epoch", "optimizer_steps"):

@@ -49,8 +49,8 @@ def test_it_trains_and_goes_on(pack, tmp_path):
     options = {
         "pack": pack,
         "output_folder": out,
-        "time_limit": 25,
-        "margin": 10,
+        "time_limit": 9,
+        "margin": 1,
         "table_seconds": 8,
         "batches": "1",
         "precisions": "fp32",

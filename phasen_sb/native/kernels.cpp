@@ -4,6 +4,7 @@
 #include "copies.hpp"
 #include "detection.hpp"
 #include "norms.hpp"
+#include "rectified_norm.hpp"
 #include "recurrent.hpp"
 #include "transform.hpp"
 #include "winograd.hpp"
@@ -72,6 +73,32 @@ void phasen_filter(int, const void* arguments) {
 // Gradients of their weights and biases.
 void phasen_differentiate(int, const void* arguments) {
   differentiate(as<Filtering>(arguments));
+}
+
+// Batch norm and ReLU in training: phasen_sb/network/rectified_norm.py.
+void phasen_find_moments(int kind, const void* arguments, void* result) {
+  with_type(kind, [=](auto value) {
+    find_moments(as<RectifiedNorm<decltype(value)>>(arguments),
+                 static_cast<Moments*>(result));
+  });
+}
+
+void phasen_rectify(int kind, const void* arguments) {
+  with_type(kind, [=](auto value) {
+    normalize_and_rectify(as<RectifiedNorm<decltype(value)>>(arguments));
+  });
+}
+
+void phasen_sum_up_gradients(int kind, const void* arguments, double* result) {
+  with_type(kind, [=](auto value) {
+    sum_up_gradients(as<RectifiedNorm<decltype(value)>>(arguments), result);
+  });
+}
+
+void phasen_differentiate_norm(int kind, const void* arguments) {
+  with_type(kind, [=](auto value) {
+    differentiate(as<RectifiedNorm<decltype(value)>>(arguments));
+  });
 }
 
 void phasen_transform(int kind, const void* arguments) {

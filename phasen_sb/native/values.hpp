@@ -2,10 +2,21 @@
 #pragma once
 
 #include <initializer_list>
+#include <type_traits>
 
 #include "vectors.hpp"
 
 namespace phasen {
+
+// Calls with the start and the mask of each vector of so many values. Masks of
+// whole vectors are constants, so that their code has no branches.
+template <class Work>
+inline void each_vector(int64_t count, const Work& work) {
+  int64_t n = 0;
+  for (; n + WIDTH <= count; n += WIDTH)
+    work(n, std::integral_constant<Mask, ALL>());
+  if (n < count) work(n, first(count - n));
+}
 
 inline Vector relu(Vector x) { return larger(zeros(), x); }
 

@@ -88,6 +88,11 @@ inline Vector subtract_product(Vector sum, Vector x, Vector y) {
 inline Vector larger(Vector x, Vector y) { return x > y ? x : y; }
 inline Vector smaller(Vector x, Vector y) { return x < y ? x : y; }
 
+// x where z > 0, and where z is NaN; zero elsewhere.
+inline Vector where_positive(Vector z, Vector x) {
+  return z <= zeros() ? zeros() : x;
+}
+
 // Of |x| < 2^22: what is added leaves no bits for fractions.
 inline Vector nearest(Vector x) {
   const Vector large = set(12582912);

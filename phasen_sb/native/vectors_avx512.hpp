@@ -79,6 +79,11 @@ inline Vector subtract_product(Vector sum, Vector x, Vector y) {
 inline Vector larger(Vector x, Vector y) { return _mm512_max_ps(x, y); }
 inline Vector smaller(Vector x, Vector y) { return _mm512_min_ps(x, y); }
 
+// x where z > 0, and where z is NaN; zero elsewhere.
+inline Vector where_positive(Vector z, Vector x) {
+  return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(z, zeros(), _CMP_NLE_UQ), x);
+}
+
 inline Vector nearest(Vector x) {
   return _mm512_roundscale_ps(x,
                               _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);

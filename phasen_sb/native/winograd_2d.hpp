@@ -8,11 +8,10 @@
 
 #include <algorithm>
 #include <cstring>
-#include <thread>
-#include <type_traits>
 #include <vector>
 
 #include "engines.hpp"
+#include "threads.hpp"
 #include "winograd.hpp"
 
 namespace phasen {
@@ -155,16 +154,6 @@ inline void evaluate_tile(const Filtering& f, int64_t tile, Points& out,
       [](const Vector(&d)[POINTS], Vector(&v)[POINTS]) { evaluate(d, v); });
 }
 
-// Calls with the start and the mask of each vector of so many values. Masks of
-// whole vectors are constants, so that their code has no branches.
-template <class Work>
-inline void each_vector(int64_t count, const Work& work) {
-  int64_t n = 0;
-  for (; n + WIDTH <= count; n += WIDTH)
-    work(n, std::integral_constant<Mask, ALL>());
-  if (n < count) work(n, first(count - n));
-}
-
 inline void filter(const Filtering& f, int64_t from, int64_t to) {
   using Engine = Vectors<float>;
   const int64_t columns = padded(f.outputs, LINE);
@@ -291,16 +280,6 @@ inline void differentiate(const Filtering& f, int64_t from, int64_t to,
         }
       }
   }
-}
-
-// Divides tiles among threads, the calling one among them.
-template <class Work>
-inline void divide(int64_t count, int64_t threads, const Work& work) {
-  std::vector<std::thread> others;
-  for (int64_t n = 1; n < threads; n++)
-    others.emplace_back(work, n, count * n / threads, count * (n + 1) / threads);
-  work(0, 0, count / threads);
-  for (std::thread& other : others) other.join();
 }
 
 inline void filter(const Filtering& f) {

@@ -298,4 +298,4 @@ class ConvNormAct(nn.Module):
         x = self.conv(x, memory)
         if self.training and self.folded and x.device.type == "cpu":
             x = x.contiguous()
-        return clear_padded_frames(F.relu(self.norm(x, valid)), valid)
+        return clear_padded_frames(self.norm(x, valid, rectify=True), valid)

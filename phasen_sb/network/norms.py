@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from phasen_sb.errors import UserError
 from phasen_sb.network.convolution import has_own_backward
 from phasen_sb.network.memory_layout import swap_axes, time_innermost
+from phasen_sb.network.rectified_norm import RectifiedNorm, has_rectified_norm
 from phasen_sb.signals.padding import clear_padded_frames
 
 
@@ -113,7 +114,10 @@ class BatchNorm(nn.Module):
             self.initializer(self)
 
     def forward(
-        self, x: torch.Tensor, valid: torch.Tensor | None = None
+        self,
+        x: torch.Tensor,
+        valid: torch.Tensor | None = None,
+        rectify: bool = False,
     ) -> torch.Tensor:
         """Normalises ``[B, C, T, F]``.
 
@@ -123,6 +127,9 @@ class BatchNorm(nn.Module):
             Activations ``[B, C, T, F]``.
         valid : torch.Tensor, optional
             ``[B, 1, T, 1]``: 1.0 on valid frames, 0.0 on padded ones.
+        rectify : bool
+            Whether ReLU follows. On a CPU, training is faster with both at
+            once.
 
         Returns
         -------
@@ -132,17 +139,19 @@ class BatchNorm(nn.Module):
         if self.training and self.synchronized and dist.is_initialized():
             if valid is None:
                 valid = x.new_ones(len(x), 1, x.shape[2], 1, dtype=torch.float)
-            return self._normalize_valid(x, valid, _add_processes)
+            out = self._normalize_valid(x, valid, _add_processes)
+            return F.relu(out) if rectify else out
         if valid is None or not self.training:
-            return self._normalize(x)
+            return self._normalize(x, rectify)
         if torch.compiler.is_compiling() or x.device.type != "cpu":
-            return self._normalize_valid(x, valid)
-        # End to end: PyTorch's own kernel then does the rest.
+            out = self._normalize_valid(x, valid)
+            return F.relu(out) if rectify else out
+        # End to end: kernels then do the rest.
         counts = valid.sum((1, 2, 3)).long().tolist()
         joined = torch.cat(
             [one[:, :count] for one, count in zip(x, counts, strict=True)], 1
         )
-        parts = self._normalize(joined[None])[0].split(counts, 1)
+        parts = self._normalize(joined[None], rectify)[0].split(counts, 1)
         frames = x.shape[2]
         return torch.stack(
             [F.pad(part, (0, 0, 0, frames - part.shape[1])) for part in parts]
@@ -179,8 +188,20 @@ class BatchNorm(nn.Module):
         scale = self.weight[:, None, None] * (variance + self.eps).rsqrt()
         return (centred * scale + self.bias[:, None, None]).to(x.dtype)
 
-    def _normalize(self, x: torch.Tensor) -> torch.Tensor:
+    def _normalize(self, x: torch.Tensor, rectify: bool) -> torch.Tensor:
         """Normalises ``[B, C, T, F]``, all frames of which are valid."""
+        if (
+            rectify
+            and self.training
+            and has_own_backward(x, self.weight)
+            and has_rectified_norm(x)
+        ):
+            out, mean, variance = RectifiedNorm.apply(
+                x, self.weight, self.bias, self.eps
+            )
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance, self.momentum)
+            return out
         # A single value, such as one frame of one bin, has no variance.
         several = x.numel() > x.shape[1]
         planar = self.training and x.is_contiguous()
@@ -194,7 +215,8 @@ class BatchNorm(nn.Module):
             self.momentum,
             self.eps,
         )
-        return out if planar else swap_axes(out)
+        out = out if planar else swap_axes(out)
+        return F.relu(out) if rectify else out
 
 
 def synchronize_norms(model: nn.Module) -> None:

@@ -37,10 +37,11 @@ class SpectralConvolution(torch.autograd.Function):
         inputs = _transform(x, size, weight.shape[2] // 2)
         kernel = torch.nn.functional.pad(weight, (0, size - taps))
         kernel = torch.fft.rfft(kernel.roll(-(taps // 2), 3))
-        kernel = kernel.permute(3, 2, 0, 1)  # [freq, height, C_out, C_in]
+        # [freq, height, C_out, C_in], in this order, or bmm is a loop.
+        kernel = kernel.permute(3, 2, 0, 1).contiguous()
         ctx.save_for_backward(inputs, kernel)
         ctx.taps, ctx.size, ctx.shape = taps, size, x.shape
-        out = _convolve_rows(inputs, kernel.conj().transpose(2, 3))
+        out = _convolve_rows(inputs, kernel.mH.resolve_conj())
         if bias is not None:
             out[0] += size * bias  # at frequency 0
         return _transform_back(out, size, x.shape)
@@ -58,9 +59,9 @@ class SpectralConvolution(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             count = inputs.shape[1] - height + 1
             inner = grads[:, height // 2 :][:, :count]
-            inner = inner.conj().transpose(1, 2).resolve_conj()
             of_weight = [
-                inner @ inputs[:, row : row + count] for row in range(height)
+                _correlate(inner, inputs[:, row : row + count])
+                for row in range(height)
             ]
             of_weight = torch.stack(of_weight, 1).permute(2, 3, 1, 0)
             of_weight = torch.fft.irfft(of_weight, ctx.size)
@@ -92,6 +93,17 @@ def _convolve_rows(spectra, kernel):
     for row in range(1, height):
         out = torch.baddbmm(out, spectra[:, row : row + count], kernel[:, row])
     return torch.nn.functional.pad(out, (0, 0, 0, height - 1))
+
+
+def _correlate(one, other):
+    """``one.mH @ other``, of spectra, without a copy of one's conjugate."""
+    one, other = (torch.view_as_real(x).flatten(2) for x in (one, other))
+    parts = one.mT @ other  # [freq, 2 * C_out, 2 * C_in]
+    parts = parts.unflatten(2, (-1, 2)).unflatten(1, (-1, 2))
+    real, imaginary = parts.unbind(2)
+    return torch.complex(
+        real[..., 0] + imaginary[..., 1], real[..., 1] - imaginary[..., 0]
+    )
 
 
 def _transform_back(spectra, size, shape):

@@ -26,6 +26,7 @@ struct Filtering {
   float* weight;  // [64, inputs, outputs], outputs padded to lines
   float* bias;    // [outputs], padded to lines
   int64_t batch, bins, frames, inputs, outputs;
+  int64_t past;  // frames that the kernel sees before the one it computes
   int64_t threads;
 };
 
@@ -148,7 +149,7 @@ inline void evaluate_tile(const Filtering& f, int64_t tile, Points& out,
   const Place place(f, tile);
   const Patch patch =
       find_patch<POINTS>(f, f.x, f.inputs, place.example, place.bin - TAPS / 2,
-                         place.frame - TAPS / 2, buffer);
+                         place.frame - f.past, buffer);
   transform_tile<POINTS>(
       patch, f.inputs, out, at,
       [](const Vector(&d)[POINTS], Vector(&v)[POINTS]) { evaluate(d, v); });

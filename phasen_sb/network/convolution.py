@@ -58,6 +58,7 @@ def convolve(
     weight: torch.Tensor,
     bias: torch.Tensor | None,
     training: bool = False,
+    past: int | None = None,
 ) -> torch.Tensor:
     """Computes a 2-D convolution that keeps the size.
 
@@ -74,6 +75,9 @@ def convolve(
         ``[C_out]``
     training : bool
         Whether gradients, if there are any, are to be computed fast.
+    past : int, optional
+        Frames that the kernel sees before the one that it computes, at least
+        half of the others, which is the default.
 
     Returns
     -------
@@ -87,7 +91,11 @@ def convolve(
     torch.Size([2, 4, 17, 50])
     """
     padding = [size // 2 for size in weight.shape[2:]]
+    if past is None:
+        past = padding[1]
     if not (training and x.numel() and has_own_backward(x, weight)):
+        if past > padding[1]:
+            return _convolve_shifted(x, weight, bias, training, past)
         return F.conv2d(x, weight, bias, padding=padding)
     if torch.is_autocast_enabled("cpu"):
         # Outside of the function, so that autograd converts gradients back.
@@ -104,15 +112,24 @@ def convolve(
             .transpose(1, 2)
         )
     if has_winograd(x, weight, bias):
-        return WinogradConvolution.apply(x, weight, bias)
+        return WinogradConvolution.apply(x, weight, bias, past)
     width = weight.shape[3]
+    spectral = x.dtype in SPECTRAL and torch.backends.mkl.is_available()
+    if width > LONGEST and spectral:
+        return SpectralConvolution.apply(x, weight, bias, past)
+    if past > padding[1]:
+        return _convolve_shifted(x, weight, bias, training, past)
     if width > LONGEST:
-        if x.dtype in SPECTRAL and torch.backends.mkl.is_available():
-            return SpectralConvolution.apply(x, weight, bias)
         return _Convolution.apply(x, weight, bias, _exchange)
     if 1 < width and 2 * PIECE < x.shape[3] and _lacks_avx512(x.dtype):
         return _Convolution.apply(x, weight, bias, _cut)
     return F.conv2d(x, weight, bias, padding=padding)
+
+
+def _convolve_shifted(x, weight, bias, training, past):
+    """As by a centred kernel on later frames."""
+    later = F.pad(x, (past - weight.shape[3] // 2, 0))
+    return convolve(later, weight, bias, training)[..., : x.shape[3]]
 
 
 def _lacks_avx512(dtype):

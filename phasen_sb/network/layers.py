@@ -93,11 +93,10 @@ class Conv2d(nn.Conv2d):
     def _convolve_past(self, x, memory):
         taps, bins = self.kernel_size
         weight = swap_axes(self.weight)
-        if self.training:
-            # As a centred kernel, whose gradients are fast, on later frames.
-            shifted = swap_axes(F.pad(x, (0, 0, taps // 2, 0)))
-            out = convolve(shifted, weight, self.bias, True)
-            return swap_axes(out)[:, :, : x.shape[2]]
+        # Compiled, frames are another axis: see swap_axes.
+        if self.training and not torch.compiler.is_compiling():
+            out = convolve(swap_axes(x), weight, self.bias, True, taps - 1)
+            return swap_axes(out)
         if memory is None:
             x = F.pad(x, (0, 0, taps - 1, 0))
         else:

@@ -12,35 +12,36 @@ from torch.autograd.function import once_differentiable
 class SpectralConvolution(torch.autograd.Function):
     """2-D convolution that keeps the size, in fp32 or fp64.
 
-    Called as ``SpectralConvolution.apply(x, weight, bias)`` with ``[B, C_in, F,
-    T]``, ``[C_out, C_in, height, width]``, both sizes odd, and ``[C_out]`` or
-    None, it returns what :func:`torch.nn.functional.conv2d` does, but for
-    rounding.
+    Called as ``SpectralConvolution.apply(x, weight, bias, past)`` with ``[B,
+    C_in, F, T]``, ``[C_out, C_in, height, width]``, both sizes odd, ``[C_out]``
+    or None, and the number of frames that the kernel sees before the one that
+    it computes, it returns what :func:`torch.nn.functional.conv2d` does, but
+    for rounding.
 
     Example
     -------
     >>> x, weight = torch.randn(2, 3, 17, 50), torch.randn(4, 3, 1, 25)
-    >>> out = SpectralConvolution.apply(x, weight, None)
+    >>> out = SpectralConvolution.apply(x, weight, None, 12)
     >>> expected = torch.conv2d(x, weight, padding=(0, 12))
     >>> torch.allclose(out, expected, atol=1e-4)
     True
     """
 
     @staticmethod
-    def forward(ctx, x, weight, bias):
+    def forward(ctx, x, weight, bias, past):
         from scipy.fft import next_fast_len  # enhancing starts without SciPy
 
         taps = weight.shape[3]
         # What wraps around comes from zeros.
-        size = max(taps, x.shape[3] + taps // 2)
+        size = max(taps, x.shape[3] + max(past, taps - 1 - past))
         size = next_fast_len(size, real=True)
         inputs = _transform(x, size, weight.shape[2] // 2)
         kernel = torch.nn.functional.pad(weight, (0, size - taps))
-        kernel = torch.fft.rfft(kernel.roll(-(taps // 2), 3))
+        kernel = torch.fft.rfft(kernel.roll(-past, 3))
         # [freq, height, C_out, C_in], in this order, or bmm is a loop.
         kernel = kernel.permute(3, 2, 0, 1).contiguous()
         ctx.save_for_backward(inputs, kernel)
-        ctx.taps, ctx.size, ctx.shape = taps, size, x.shape
+        ctx.taps, ctx.past, ctx.size, ctx.shape = taps, past, size, x.shape
         out = _convolve_rows(inputs, kernel.mH.resolve_conj())
         if bias is not None:
             out[0] += size * bias  # at frequency 0
@@ -65,10 +66,10 @@ class SpectralConvolution(torch.autograd.Function):
             ]
             of_weight = torch.stack(of_weight, 1).permute(2, 3, 1, 0)
             of_weight = torch.fft.irfft(of_weight, ctx.size)
-            of_weight = of_weight.roll(ctx.taps // 2, 3)[..., : ctx.taps]
+            of_weight = of_weight.roll(ctx.past, 3)[..., : ctx.taps]
         if ctx.needs_input_grad[2]:
             of_bias = grads[0].real.sum(0)
-        return of_x, of_weight, of_bias
+        return of_x, of_weight, of_bias, None
 
 
 def _transform(x, size, margin):
@@ -92,7 +93,9 @@ def _convolve_rows(spectra, kernel):
     out = spectra[:, :count] @ kernel[:, 0]
     for row in range(1, height):
         out = torch.baddbmm(out, spectra[:, row : row + count], kernel[:, row])
-    return torch.nn.functional.pad(out, (0, 0, 0, height - 1))
+    if height > 1:
+        out = torch.nn.functional.pad(out, (0, 0, 0, height - 1))
+    return out
 
 
 def _correlate(one, other):

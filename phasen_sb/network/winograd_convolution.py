@@ -39,6 +39,7 @@ _Filtering = declare_structure(
         "frames": INT,
         "inputs": INT,
         "outputs": INT,
+        "past": INT,
         "threads": INT,
     },
 )
@@ -70,25 +71,27 @@ def has_winograd(
 class WinogradConvolution(torch.autograd.Function):
     """2-D convolution of 5x5 kernels that keeps the size, in fp32.
 
-    Called as ``WinogradConvolution.apply(x, weight, bias)`` with ``[B, C_in, F,
-    T]``, ``[C_out, C_in, 5, 5]`` and ``[C_out]`` or None, it returns what
-    :func:`torch.nn.functional.conv2d` does, but for rounding. NaN spreads to
-    neighbours. Gradients depend on the number of threads in rounding.
+    Called as ``WinogradConvolution.apply(x, weight, bias, past)`` with ``[B,
+    C_in, F, T]``, ``[C_out, C_in, 5, 5]``, ``[C_out]`` or None, and the number
+    of frames that the kernel sees before the one that it computes, it returns
+    what :func:`torch.nn.functional.conv2d` does, but for rounding. NaN spreads
+    to neighbours. Gradients depend on the number of threads in rounding.
 
     Example
     -------
     >>> x, weight = torch.randn(2, 3, 17, 50), torch.randn(4, 3, 5, 5)
     >>> if has_winograd(x, weight):
-    ...     out = WinogradConvolution.apply(x, weight, None)
+    ...     out = WinogradConvolution.apply(x, weight, None, 2)
     ...     expected = torch.conv2d(x, weight, padding=2)
     ...     assert torch.allclose(out, expected, atol=1e-3)
     """
 
     @staticmethod
-    def forward(ctx, x, weight, bias):
+    def forward(ctx, x, weight, bias, past):
         rows = _to_rows(x)
         ctx.save_for_backward(rows, weight)
-        return _convolve(rows, weight, bias)
+        ctx.past = past
+        return _convolve(rows, weight, bias, past)
 
     @staticmethod
     @once_differentiable
@@ -97,11 +100,13 @@ class WinogradConvolution(torch.autograd.Function):
         grad = _to_rows(grad)
         of_x = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
-            of_x = _convolve(grad, weight.flip(2, 3).transpose(0, 1), None)
+            flipped = weight.flip(2, 3).transpose(0, 1)
+            future = KERNEL[1] - 1 - ctx.past
+            of_x = _convolve(grad, flipped, None, future)
         if any(ctx.needs_input_grad[1:]):
-            of_weight, of_bias = _differentiate(rows, grad)
+            of_weight, of_bias = _differentiate(rows, grad, ctx.past)
         wanted = zip(
-            ctx.needs_input_grad, (of_x, of_weight, of_bias), strict=True
+            ctx.needs_input_grad, (of_x, of_weight, of_bias, None), strict=True
         )
         return tuple(each if needed else None for needed, each in wanted)
 
@@ -111,7 +116,7 @@ def _to_rows(x):
     return x.permute(0, 2, 3, 1).contiguous()
 
 
-def _convolve(x, weight, bias):
+def _convolve(x, weight, bias, past):
     """Maps ``[B, F, T, C_in]`` to ``[B, C_out, F, T]``."""
     out = x.new_empty(*x.shape[:3], weight.shape[0])
     matrix = evaluation_matrix(KERNEL[0])
@@ -121,11 +126,11 @@ def _convolve(x, weight, bias):
     values = _pad(values.flatten(0, 1).float())
     if bias is None:
         bias = x.new_zeros(weight.shape[0])
-    _call("phasen_filter", x, out, values, _pad(bias.detach()))
+    _call("phasen_filter", x, out, values, _pad(bias.detach()), past)
     return out.permute(0, 3, 1, 2)
 
 
-def _differentiate(x, grad):
+def _differentiate(x, grad, past):
     """The gradients of weight and bias, of ``[B, F, T, C]``."""
     inputs, outputs = x.shape[3], grad.shape[3]
     size = (
@@ -135,7 +140,7 @@ def _differentiate(x, grad):
         outputs + -outputs % LINE,
     )
     of_values, of_bias = x.new_zeros(size), x.new_zeros(size[0], size[3])
-    _call("phasen_differentiate", x, grad, of_values, of_bias)
+    _call("phasen_differentiate", x, grad, of_values, of_bias, past)
     of_values = of_values.sum(0)[:, :inputs, :outputs].unflatten(0, POINTS)
     matrix = evaluation_matrix(KERNEL[0])
     of_weight = torch.einsum(
@@ -149,11 +154,12 @@ def _pad(x):
     return F.pad(x, (0, -x.shape[-1] % LINE)).contiguous()
 
 
-def _call(name, x, y, values, bias):
+def _call(name, x, y, values, bias, past):
     arguments = _Filtering(
         *(each.data_ptr() for each in (x, y, values, bias)),
         *x.shape,
         y.shape[3],
+        past,
         torch.get_num_threads(),
     )
     call(name, find_kind(torch.float32), arguments)

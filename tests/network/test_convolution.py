@@ -41,7 +41,9 @@ def gradients(function, inputs):
 def test_gradients_are_those_of_finite_differences(way, kernel, monkeypatch):
     monkeypatch.setattr(convolution, "PIECE", 3)
     ways = {
-        "spectra": SpectralConvolution.apply,
+        "spectra": lambda *inputs: SpectralConvolution.apply(
+            *inputs, kernel[1] // 2
+        ),
         "exchange": lambda *inputs: convolution._Convolution.apply(
             *inputs, convolution._exchange
         ),
@@ -84,6 +86,29 @@ def test_training_equals_pytorch(kernel, frames, bias, avx512, monkeypatch):
     tolerance = {"rtol": 1e-4, "atol": 1e-4}
     torch.testing.assert_close(out, expected, **tolerance)
     torch.testing.assert_close(grads, expected_grads, **tolerance)
+
+
+@pytest.mark.parametrize("frames", [FEW, MANY])
+@pytest.mark.parametrize("kernel", [LONG, WIDE, SHORT, (5, 3)])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("bf16", [True, False])
+def test_causal_kernels_see_the_past_alone(kernel, frames, training, bf16):
+    """By every way to compute them, and so do their gradients."""
+    inputs = draw(kernel, frames)
+    past = kernel[1] - 1
+
+    def theirs(x, weight, bias):
+        padding = (kernel[0] // 2, 0)
+        return F.conv2d(F.pad(x, (past, 0)), weight, bias, padding=padding)
+
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        ours = gradients(lambda *i: convolve(*i, training, past), inputs)
+        expected = gradients(theirs, inputs)
+    tolerance = 2e-2 if bf16 else 1e-5
+    for one, other in zip(ours[1], expected[1], strict=True):
+        assert (one - other).norm() <= tolerance * other.norm()
+    difference = (ours[0] - expected[0]).float().norm()
+    assert difference <= tolerance * expected[0].float().norm()
 
 
 def test_bf16_has_the_values_of_autocast_and_gradients_in_fp32():

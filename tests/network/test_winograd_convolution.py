@@ -53,27 +53,32 @@ def run(function, inputs):
     return out, *torch.autograd.grad(out, inputs, grad)
 
 
-def compute_exactly(x, weight, bias=None):
-    padding = [size // 2 for size in weight.shape[2:]]
+def compute(x, weight, bias=None, past=2):
+    return WinogradConvolution.apply(x, weight, bias, past)
+
+
+def compute_exactly(x, weight, bias=None, past=2):
+    """``past`` are frames that the kernel sees before the one it computes."""
+    x = F.pad(x.double(), (past, KERNEL[1] - 1 - past))
     bias = None if bias is None else bias.double()
-    return F.conv2d(x.double(), weight.double(), bias, padding=padding)
+    return F.conv2d(x, weight.double(), bias, padding=(KERNEL[0] // 2, 0))
 
 
 @pytest.mark.usefixtures("kind")
-@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("threads, past", [(1, 2), (3, 2), (3, 4)])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_values_and_gradients_are_those_of_fp64(shape, threads):
+def test_values_and_gradients_are_those_of_fp64(shape, threads, past):
     inputs = draw(shape)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        ours = run(WinogradConvolution.apply, inputs)
-        again = run(WinogradConvolution.apply, inputs)
+        ours, again = (
+            run(lambda *i: compute(*i, past=past), inputs) for _ in range(2)
+        )
     finally:
         torch.set_num_threads(before)
-    for one, other, exact in zip(
-        ours, again, run(compute_exactly, inputs), strict=True
-    ):
+    exactly = run(lambda *i: compute_exactly(*i, past=past), inputs)
+    for one, other, exact in zip(ours, again, exactly, strict=True):
         assert torch.equal(one, other)
         assert (one - exact).abs().max() < 3e-5 * exact.abs().max()
 
@@ -82,9 +87,7 @@ def test_values_and_gradients_are_those_of_fp64(shape, threads):
 def test_any_memory_layout_and_no_bias():
     x, weight, _ = draw((2, 3, 4, 6, 30))
     strided = x.detach()[..., ::2].transpose(2, 3).requires_grad_()
-    ours = run(
-        lambda *i: WinogradConvolution.apply(*i, None), (strided, weight)
-    )
+    ours = run(compute, (strided, weight))
     exact = run(compute_exactly, (strided, weight))
     torch.testing.assert_close(ours[0].double(), exact[0], rtol=0, atol=1e-3)
     for one, other in zip(ours[1:], exact[1:], strict=True):
@@ -125,11 +128,11 @@ def test_only_what_is_trained_gets_gradients_and_only_once():
     for frozen in range(3):
         inputs = draw((1, 2, 3, 6, 7))
         inputs[frozen].requires_grad_(False)
-        out = WinogradConvolution.apply(*inputs)
+        out = compute(*inputs)
         out.square().sum().backward()
         assert [i for i in range(3) if inputs[i].grad is None] == [frozen]
     inputs = draw((1, 2, 3, 6, 7))
-    out = WinogradConvolution.apply(*inputs).square().sum()
+    out = compute(*inputs).square().sum()
     (grad,) = torch.autograd.grad(out, inputs[1], create_graph=True)
     with pytest.raises(RuntimeError, match="differentiate twice"):
         grad.sum().backward()

@@ -60,6 +60,7 @@ from phasen_sb.training.timed import (
 )
 from phasen_sb.utils.file_names import DESCRIPTION
 from phasen_sb.utils.files import write_atomically
+from phasen_sb.utils.freed_memory import keep_freed_memory
 from phasen_sb.utils.hardware import fastest_precision
 
 logger = logging.getLogger(__name__)
@@ -159,6 +160,8 @@ class Session:
         self.hparams = recipe.load()
         self.run_opts = settle_run_options(run_opts, self.hparams)
         self.device = self.run_opts.device or infer_device()
+        if torch.device(self.device).type == "cpu":
+            keep_freed_memory()
         self.state = read_weights(folder, self.hparams["init_from"], scratch)
         self.counter = Counter()
         # Kernels by trial; the shapes stay the same.

@@ -23,7 +23,12 @@ from collections.abc import Mapping
 from contextlib import closing
 
 import speechbrain as sb
-from speechbrain.utils.distributed import if_main_process, run_on_main
+import torch
+from speechbrain.utils.distributed import (
+    if_main_process,
+    infer_device,
+    run_on_main,
+)
 
 from phasen_sb.configuration.recipe import Recipe
 from phasen_sb.configuration.run_options import (
@@ -48,6 +53,7 @@ from phasen_sb.training.run_record import (
     prepare_run,
     settings_of,
 )
+from phasen_sb.utils.freed_memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +65,10 @@ def main(arguments: list[str]) -> None:
     recipe = Recipe.read(file, overrides, run_opts.debug)
     hparams = recipe.load()
     run_opts = settle_run_options(run_opts, hparams)
+
+    # On a CPU, use freed memory again without asking the system for it
+    if torch.device(run_opts.device or infer_device()).type == "cpu":
+        keep_freed_memory()
 
     # Initialise DDP (useful only for multi-GPU training)
     sb.utils.distributed.ddp_init_group(run_opts)

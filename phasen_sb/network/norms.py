@@ -194,7 +194,7 @@ class BatchNorm(nn.Module):
             rectify
             and self.training
             and has_own_backward(x, self.weight)
-            and has_rectified_norm(x)
+            and has_rectified_norm(x, self.weight)
         ):
             out, mean, variance = RectifiedNorm.apply(
                 x, self.weight, self.bias, self.eps

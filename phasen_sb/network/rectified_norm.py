@@ -38,19 +38,20 @@ _RectifiedNorm = declare_structure(
 )
 
 
-def has_rectified_norm(x: torch.Tensor) -> bool:
+def has_rectified_norm(x: torch.Tensor, weight: torch.Tensor) -> bool:
     """Tells whether :class:`RectifiedNorm` computes ``[B, C, T, F]``.
 
-    It does if there are kernels for its precision, and its channels are
-    innermost in memory.
+    It does if there are kernels for its precision, its channels are innermost
+    in memory, and the norm is in fp32.
 
     Example
     -------
-    >>> has_rectified_norm(torch.rand(2, 4, 10, 17).double())
+    >>> has_rectified_norm(torch.rand(2, 4, 10, 17).double(), torch.ones(4))
     False
     """
     return (
-        type(x) in PLAIN
+        all(type(each) in PLAIN for each in (x, weight))
+        and weight.dtype == torch.float32
         and x.numel() > x.shape[1]  # a single value has no variance
         and x.stride(1) == 1
         and find_kind(x.dtype) is not None
@@ -67,7 +68,7 @@ class RectifiedNorm(torch.autograd.Function):
     Example
     -------
     >>> x = torch.rand(2, 17, 10, 4).transpose(1, 3)
-    >>> if has_rectified_norm(x):
+    >>> if has_rectified_norm(x, torch.ones(4)):
     ...     out, _, _ = RectifiedNorm.apply(x, *torch.ones(2, 4), 1e-5)
     ...     assert (out >= 0).all()
     """

@@ -97,11 +97,20 @@ def test_norm_is_that_of_pytorch_for_any_layout_and_padding(kind):
 
 
 def test_kernels_compute_the_network_s_layout_alone(kind):
+    x, weight, _ = draw((2, 4, 10, 17), kind.dtype)
+    assert has_rectified_norm(x, weight)
+    planar = x.contiguous()  # bins are innermost
+    single = x[:1, :, :1, :1]  # has no variance
+    for other in (planar, single, x.double()):
+        assert not has_rectified_norm(other, weight)
+
+
+def test_norm_may_be_in_the_precision_of_its_input(kind):
+    """Its statistics are in that precision, too, as with PyTorch's norm."""
     x = draw((2, 4, 10, 17), kind.dtype)[0]
-    assert has_rectified_norm(x)
-    assert not has_rectified_norm(x.contiguous())  # bins are innermost
-    assert not has_rectified_norm(x.double())
-    assert not has_rectified_norm(x[:1, :, :1, :1])  # has no variance
+    norm = BatchNorm(4).to(kind.dtype)
+    norm(x, rectify=True).sum().backward()
+    assert norm.running_mean.dtype == norm.weight.grad.dtype == kind.dtype
 
 
 def test_nan_spreads_and_silence_has_no_gradient(kind):

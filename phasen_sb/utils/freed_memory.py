@@ -2,8 +2,9 @@
 
 import ctypes
 
-#: Of GNU's malloc.h, with the largest values that it takes.
-M_TRIM_THRESHOLD, NEVER = -1, 2**31 - 1
+#: Options of GNU's malloc.h. The first value stands for the largest threshold;
+#: the second is the largest one that is accepted, in bytes.
+M_TRIM_THRESHOLD, NEVER = -1, -1
 M_MMAP_THRESHOLD, LARGEST = -3, 2**25
 
 

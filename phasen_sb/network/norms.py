@@ -146,16 +146,25 @@ class BatchNorm(nn.Module):
         if torch.compiler.is_compiling() or x.device.type != "cpu":
             out = self._normalize_valid(x, valid)
             return F.relu(out) if rectify else out
-        # End to end: kernels then do the rest.
+        # End to end, in the input's order in memory: kernels do the rest.
+        planar = x.is_contiguous()
+        x = x if planar else x.transpose(1, 3)
         counts = valid.sum((1, 2, 3)).long().tolist()
         joined = torch.cat(
             [one[:, :count] for one, count in zip(x, counts, strict=True)], 1
-        )
-        parts = self._normalize(joined[None], rectify)[0].split(counts, 1)
+        )[None]
+        if planar:
+            out = self._normalize(joined, rectify)
+        else:
+            out = self._normalize(joined.transpose(1, 3), rectify)
+            out = out.transpose(1, 3)
         frames = x.shape[2]
-        return torch.stack(
-            [F.pad(part, (0, 0, 0, frames - part.shape[1])) for part in parts]
-        )
+        parts = [
+            F.pad(part, (0, 0, 0, frames - part.shape[1]))
+            for part in out[0].split(counts, 1)
+        ]
+        out = torch.stack(parts)
+        return out if planar else out.transpose(1, 3)
 
     def _normalize_valid(
         self,

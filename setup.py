@@ -128,8 +128,8 @@ setup(
     ],
     install_requires=[
         "torch>=2.11,<2.13",
-        # A newer torch is refused by torchaudio, whose last release is 2.11.
-        "torchaudio==2.11.*",
+        # 2.11.1 cannot be imported with torch 2.11 and 2.12.
+        "torchaudio==2.11.0",
         "speechbrain>=1.1,<1.2",
         "hyperpyyaml>=1.2.3",
         *SCORES,

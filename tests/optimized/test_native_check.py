@@ -54,4 +54,4 @@ def test_kernels_equal_plain_loops(compiler, emulator, tmp_path):
     if result.returncode == NOT_HERE:
         pytest.skip("this CPU does not have the instructions")
     assert result.returncode == 0, result.stdout
-    assert {"recur", "differentiate"} <= set(result.stdout.split())
+    assert {"recur", "differentiate", "gradient"} <= set(result.stdout.split())

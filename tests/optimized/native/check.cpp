@@ -122,7 +122,8 @@ void check_winograd(int64_t fives, int64_t channels, int64_t outputs) {
 }
 
 // Convolutions of 5 x 5 in training.
-void check_filtering(int64_t inputs, int64_t outputs, int64_t threads) {
+void check_filtering(int64_t inputs, int64_t outputs, int64_t threads,
+                     int64_t past) {
   const int64_t batch = 2, bins = 11, frames = 50, taps = TAPS * TAPS;
   const int64_t columns = padded(outputs, LINE), rows = padded(inputs, LINE);
   const int64_t each = POINTS_2D * rows * columns;
@@ -138,14 +139,14 @@ void check_filtering(int64_t inputs, int64_t outputs, int64_t threads) {
       weight[(point * inputs + i / outputs % inputs) * columns + i % outputs] +=
           share(point, i / outputs / inputs) * kernel[i];
   Filtering f = {x.data(), y.data(), weight.data(), bias.data(), batch, bins,
-                 frames, inputs, outputs, threads};
+                 frames, inputs, outputs, past, threads};
   phasen_filter(FP32, &f);
   // Calls with the input's index at each tap of an output.
   const auto each_tap = [&](int64_t at, auto use) {
     const int64_t bin = at / frames % bins, frame = at % frames;
     for (int64_t tap = 0; tap < taps; tap++) {
       const int64_t b = bin + tap / TAPS - TAPS / 2;
-      const int64_t t = frame + tap % TAPS - TAPS / 2;
+      const int64_t t = frame + tap % TAPS - past;
       if (b >= 0 && b < bins && t >= 0 && t < frames)
         use(tap, at + (b - bin) * frames + t - frame);
     }
@@ -226,6 +227,55 @@ void check_transform(int64_t bins, int64_t channels, bool per_bin) {
              x[bin * step + frame * channels + c] * keep[c * columns + o];
     }
     return y[i] - std::max(sum, 0.);
+  });
+}
+
+// Batch norm and ReLU in training.
+void check_rectified_norm(int64_t channels, int64_t threads) {
+  const int64_t rows = 1001, count = rows * channels;
+  const Values x(count), grad(count), scale(channels), shift(channels);
+  const Values mean(channels), slope(channels), constant(channels);
+  Values y(count);
+  const RectifiedNorm<float> t = {
+      x.data(),     grad.data(), y.data(),     rows,         channels, threads,
+      scale.data(), shift.data(), mean.data(), slope.data(), constant.data()};
+  std::vector<Moments> moments(channels);
+  phasen_find_moments(FP32, &t, moments.data());
+  const auto sum_over = [&](int64_t channel, auto value) {
+    double sum = 0;
+    for (int64_t i = channel; i < count; i += channels) sum += value(i);
+    return sum;
+  };
+  expect("moments", channels, [&](int64_t c) {
+    const double middle = sum_over(c, [&](int64_t i) { return x[i]; }) / rows;
+    const double squares = sum_over(c, [&](int64_t i) {
+      return (x[i] - middle) * (x[i] - middle);
+    });
+    return std::abs(moments[c].count - rows) +
+           std::abs(moments[c].mean - middle) +
+           std::abs(moments[c].squares - squares) / rows;
+  });
+  phasen_rectify(FP32, &t);
+  const auto before = [&](int64_t i) {
+    return (double)x[i] * scale[i % channels] + shift[i % channels];
+  };
+  expect("rectify", count, [&](int64_t i) {
+    return y[i] - std::max(before(i), 0.);
+  });
+  const auto passed = [&](int64_t i) { return before(i) > 0 ? grad[i] : 0.; };
+  std::vector<double> sums(2 * channels);
+  phasen_sum_up_gradients(FP32, &t, sums.data());
+  expect("sums", 2 * channels, [&](int64_t n) {
+    const int64_t c = n % channels;
+    return (sums[n] - sum_over(c, [&](int64_t i) {
+              return passed(i) * (n < channels ? 1. : x[i] - mean[c]);
+            })) / rows;
+  });
+  phasen_differentiate_norm(FP32, &t);
+  expect("gradient", count, [&](int64_t i) {
+    const int64_t c = i % channels;
+    return y[i] - (scale[c] * passed(i) + slope[c] * (x[i] - mean[c]) +
+                   constant[c]);
   });
 }
 
@@ -323,13 +373,17 @@ int main() {
     check_winograd(2, 12, outputs);
   }
   for (const int64_t channels : {3, 12, 24})
-    check_filtering(channels, 27 - channels, channels / 12 + 1);
-  check_filtering(2, 60, 1);
+    for (const int64_t past : {2, 4})
+      check_filtering(channels, 27 - channels, channels / 12 + 1, past);
+  check_filtering(2, 60, 1, 2);
   for (const bool per_bin : {false, true}) {
     check_transform(33, 12, per_bin);
     check_transform(17, 24, per_bin);
   }
   check_norms();
+  for (const int64_t channels : {1, 5, 12, 24})
+    for (const int64_t threads : {1, 3})
+      check_rectified_norm(channels, threads);
   for (const bool backward : {false, true}) check_recurrence(backward);
   check_float24();
   return failures ? 1 : 0;

@@ -27,8 +27,11 @@ from pathlib import Path
 
 import numpy as np
 import soundfile as sf
+import torch
 
+from phasen_sb.audio.finding import find_audio
 from phasen_sb.cli import main as phasen
+from phasen_sb.data.mixing import mix_at_snr
 from phasen_sb.errors import UserError
 from phasen_sb.scoring.audio import SAMPLE_RATE, read_mono
 from phasen_sb.scoring.recognition import check_recogniser, recognise
@@ -38,8 +41,6 @@ from phasen_sb.utils.files import write_atomically
 from phasen_sb.utils.tables import format_markdown_table
 
 logger = logging.getLogger(__name__)
-
-PEAK = 0.9
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -69,52 +70,28 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def find_audio(folder: Path) -> list[Path]:
-    """Lists the FLAC and WAV files below a folder, which has some."""
-    files = sorted([*folder.rglob("*.flac"), *folder.rglob("*.wav")])
-    if not files:
-        raise UserError(f"{folder} has no FLAC or WAV files; give another.")
-    return files
-
-
-def mix(
-    speech: np.ndarray, noise: np.ndarray, snr: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Adds a part of the noise at an SNR (dB); returns noisy and clean.
-
-    Shorter noise is repeated. Both are scaled alike where they would clip.
-
-    Example
-    -------
-    >>> rng = np.random.default_rng(0)
-    >>> noisy, clean = mix(np.ones(4) / 2, np.ones(9) / 9, 20.0, rng)
-    >>> np.round((noisy - clean) / clean, 2)
-    array([0.1, 0.1, 0.1, 0.1])
-    """
-    start = rng.integers(len(noise))
-    part = np.resize(np.roll(noise, -start), len(speech))
-    power = max(np.mean(part**2), 1e-12)
-    part = part * np.sqrt(np.mean(speech**2) / power / 10 ** (snr / 10))
-    noisy = speech + part
-    scale = min(1.0, PEAK / np.abs(noisy).max())
-    return scale * noisy, scale * speech
-
-
 def write_pairs(options: argparse.Namespace, name: str, snr: float) -> None:
     """Writes noisy and clean files, evenly spread over speech and noises."""
-    found = find_audio(options.speech)
+    found = list(find_audio(options.speech).items())
     chosen = found[:: max(len(found) // options.files, 1)][: options.files]
-    kinds = itertools.groupby(find_audio(options.noise), lambda f: f.parent)
-    noises = [list(files) for _, files in kinds]
-    for i, path in enumerate(chosen):
+    files = find_audio(options.noise).values()
+    noises = [list(kind) for _, kind in itertools.groupby(files, _folder)]
+    for i, (utterance, path) in enumerate(chosen):
         kind = noises[i % len(noises)]
         noise = read_mono(kind[i // len(noises) % len(kind)])
-        rng = np.random.default_rng(i)
-        pair = mix(read_mono(path), noise, snr, rng)
-        for part, samples in zip(("noisy", "clean"), pair, strict=True):
-            folder = options.output_folder / name / part
+        speech = read_mono(path)
+        # From a random sample on, and from its start again where it ends.
+        start = np.random.default_rng(i).integers(len(noise))
+        part = np.resize(np.roll(noise, -start), len(speech))
+        pair = mix_at_snr(torch.tensor(speech), torch.tensor(part), snr)
+        for what, samples in zip(("noisy", "clean"), pair, strict=True):
+            folder = options.output_folder / name / what
             folder.mkdir(parents=True, exist_ok=True)
-            sf.write(folder / f"{path.stem}.wav", samples, SAMPLE_RATE)
+            sf.write(folder / f"{utterance}.wav", samples, SAMPLE_RATE)
+
+
+def _folder(path):
+    return path.parent
 
 
 def measure(options: argparse.Namespace, snr: float) -> dict[str, dict]:
@@ -131,7 +108,7 @@ def measure(options: argparse.Namespace, snr: float) -> dict[str, dict]:
         if status := phasen([str(word) for word in words]):
             sys.exit(status)
         systems[f"strength {strength:g}"] = out
-    clean = {f.name: f for f in find_audio(folder / "clean")}
+    clean = {path.name: path for path in find_audio(folder / "clean").values()}
     heard = {
         system: recognise({key: place / key for key in clean})
         for system, place in systems.items()

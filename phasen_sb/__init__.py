@@ -71,18 +71,18 @@ if TYPE_CHECKING:  # what editors and type checkers see; tests compare it
         load_reference_checkpoint as load_reference_checkpoint,
     )
     from phasen_sb.models.weights import load_weights as load_weights
+    from phasen_sb.network.batch_norm import BatchNorm as BatchNorm
     from phasen_sb.network.blocks import (
         FrequencyTransformBlock as FrequencyTransformBlock,
         InformationCommunication as InformationCommunication,
         PhaseConv as PhaseConv,
     )
     from phasen_sb.network.heads import AmplitudeHead as AmplitudeHead
-    from phasen_sb.network.layers import ConvNormAct as ConvNormAct
-    from phasen_sb.network.norms import (
-        BatchNorm as BatchNorm,
+    from phasen_sb.network.layer_norms import (
         FrameLayerNorm as FrameLayerNorm,
         GlobalLayerNorm as GlobalLayerNorm,
     )
+    from phasen_sb.network.layers import ConvNormAct as ConvNormAct
     from phasen_sb.network.output import PhasenOutput as PhasenOutput
     from phasen_sb.network.phasen import PHASEN as PHASEN
     from phasen_sb.network.two_stream_block import (

@@ -39,7 +39,7 @@ from phasen_sb.errors import UserError
 from phasen_sb.metrics.checkpoint_selection import SELECTION_METRIC
 from phasen_sb.models.loading import read_model
 from phasen_sb.models.weights import load_initial_state
-from phasen_sb.network.norms import synchronize_norms
+from phasen_sb.network.batch_norm import synchronize_norms
 from phasen_sb.training.brain import EnhancementBrain
 from phasen_sb.training.pictures import transform_matrices
 from phasen_sb.training.processes import (

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from phasen_sb.network.norms import GlobalLayerNorm
+from phasen_sb.network.layer_norms import GlobalLayerNorm
 from phasen_sb.optimized.norms import GlobalMoments
 from phasen_sb.signals.padding import clear_padded_frames
 

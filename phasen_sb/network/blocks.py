@@ -23,6 +23,7 @@ from phasen_sb.network.initialization import (
     open_gate,
     steady_attention,
 )
+from phasen_sb.network.layer_norms import FrameLayerNorm, GlobalLayerNorm
 from phasen_sb.network.layers import (
     Conv2d,
     ConvNormAct,
@@ -30,7 +31,6 @@ from phasen_sb.network.layers import (
     JointConv,
     Linear,
 )
-from phasen_sb.network.norms import FrameLayerNorm, GlobalLayerNorm
 from phasen_sb.signals.padding import clear_padded_frames
 
 ATTENTIONS = ("channel", "bin")

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from phasen_sb.network.norms import BatchNorm
+from phasen_sb.network.batch_norm import BatchNorm
 
 
 def fold_batch_norm(

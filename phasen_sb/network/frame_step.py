@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from phasen_sb.errors import UserError
+from phasen_sb.network.batch_norm import BatchNorm
 from phasen_sb.network.blocks import (
     FrequencyTransformBlock,
     InformationCommunication,
@@ -23,7 +24,6 @@ from phasen_sb.network.folding import fold_batch_norm
 from phasen_sb.network.frame_memory import FrameMemory
 from phasen_sb.network.heads import MASK_ACTIVATIONS
 from phasen_sb.network.layers import ConvNormAct
-from phasen_sb.network.norms import BatchNorm
 from phasen_sb.network.output import enhance
 from phasen_sb.network.phasen import PHASEN
 from phasen_sb.network.two_stream_block import TwoStreamBlock

@@ -16,7 +16,7 @@ dozen steps does not find smaller weights by itself.
 Each function changes a layer in place after PyTorch's own initialisation;
 :class:`phasen_sb.network.layers.Conv2d`,
 :class:`phasen_sb.network.layers.Linear` and
-:class:`phasen_sb.network.norms.BatchNorm` call it at every reset.
+:class:`phasen_sb.network.batch_norm.BatchNorm` call it at every reset.
 """
 
 from collections.abc import Sequence

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from phasen_sb.network.batch_norm import BatchNorm
 from phasen_sb.network.convolution import convolve
 from phasen_sb.network.frame_memory import FrameMemory
 from phasen_sb.network.memory_layout import swap_axes
-from phasen_sb.network.norms import BatchNorm
 from phasen_sb.signals.padding import clear_padded_frames
 
 
@@ -257,7 +257,7 @@ class ConvNormAct(nn.Module):
         Whether the kernel ends at the frame that it computes, instead of
         being centred there.
     norm_initializer : callable, optional
-        As of :class:`phasen_sb.network.norms.BatchNorm`.
+        As of :class:`phasen_sb.network.batch_norm.BatchNorm`.
 
     Example
     -------

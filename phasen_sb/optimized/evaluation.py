@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from phasen_sb.network.norms import FrameLayerNorm
+from phasen_sb.network.layer_norms import FrameLayerNorm
 from phasen_sb.optimized.folding import Attention
 from phasen_sb.optimized.kernels import find_operations
 from phasen_sb.optimized.norms import Affine, FrameNorm

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from phasen_sb.network.batch_norm import BatchNorm
 from phasen_sb.network.blocks import (
     FrequencyTransformBlock,
     InformationCommunication,
@@ -16,7 +17,6 @@ from phasen_sb.network.blocks import (
 from phasen_sb.network.folding import fold_batch_norm
 from phasen_sb.network.layers import ConvNormAct
 from phasen_sb.network.neighbour_filter import NeighbourFilter
-from phasen_sb.network.norms import BatchNorm
 from phasen_sb.network.two_stream_block import TwoStreamBlock
 from phasen_sb.optimized.kernels import choose_operations
 

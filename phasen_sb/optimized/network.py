@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from phasen_sb.network.heads import MASK_ACTIVATIONS
-from phasen_sb.network.norms import GlobalLayerNorm
+from phasen_sb.network.layer_norms import GlobalLayerNorm
 from phasen_sb.network.output import PhasenOutput, check_spectrogram, enhance
 from phasen_sb.network.phasen import PHASEN
 from phasen_sb.optimized.evaluation import Evaluation

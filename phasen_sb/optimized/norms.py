@@ -49,7 +49,7 @@ class FrameNorm:
         The tiles.
     source : callable
         The stream.
-    norm : phasen_sb.network.norms.FrameLayerNorm
+    norm : phasen_sb.network.layer_norms.FrameLayerNorm
         Has scale, shift and epsilon.
     """
 

@@ -4,7 +4,7 @@ import copy
 
 import torch
 
-from phasen_sb.network.norms import GlobalLayerNorm
+from phasen_sb.network.layer_norms import GlobalLayerNorm
 from phasen_sb.network.output import PhasenOutput
 from phasen_sb.network.phasen import PHASEN
 from phasen_sb.optimized.fixed import Fixed

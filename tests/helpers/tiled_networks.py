@@ -3,8 +3,8 @@
 import torch
 
 from phasen_sb import PHASEN, ConvISTFT, ConvSTFT, PhasenEnhancer
+from phasen_sb.network.batch_norm import BatchNorm
 from phasen_sb.network.neighbour_filter import NeighbourFilter
-from phasen_sb.network.norms import BatchNorm
 
 SMALL = {
     "n_fft": 32,

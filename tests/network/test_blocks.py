@@ -11,8 +11,8 @@ from phasen_sb import (
     PhaseConv,
     TwoStreamBlock,
 )
+from phasen_sb.network.batch_norm import BatchNorm
 from phasen_sb.network.memory_layout import time_innermost
-from phasen_sb.network.norms import BatchNorm
 from phasen_sb.signals.padding import clear_padded_frames, mark_valid_frames
 
 B, C, T, F = 2, 3, 11, 7

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from phasen_sb.network import convolution
 from phasen_sb.network.convolution import convolve
 from phasen_sb.network.gate import gate
+from phasen_sb.network.layer_norms import FrameLayerNorm
 from phasen_sb.network.layers import ConvNormAct
-from phasen_sb.network.norms import FrameLayerNorm
 from phasen_sb.network.spectral_convolution import SpectralConvolution
 
 LONG, WIDE, SHORT = (1, 25), (3, 25), (5, 5)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from phasen_sb import PHASEN
+from phasen_sb.network.batch_norm import BatchNorm
 from phasen_sb.network.frame_step import FrameStep
-from phasen_sb.network.norms import BatchNorm
 
 SMALL = {
     "n_fft": 32,

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from phasen_sb.network.batch_norm import BatchNorm
+from phasen_sb.network.layer_norms import FrameLayerNorm, GlobalLayerNorm
 from phasen_sb.network.layers import Conv2d, ConvNormAct, Linear
-from phasen_sb.network.norms import BatchNorm, FrameLayerNorm, GlobalLayerNorm
 from phasen_sb.signals.padding import mark_valid_frames
 
 FRAMES = [9, 4, 1]

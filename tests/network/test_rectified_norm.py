@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from phasen_sb.native import library
 from phasen_sb.network import rectified_norm
-from phasen_sb.network.norms import BatchNorm
+from phasen_sb.network.batch_norm import BatchNorm
 from phasen_sb.network.rectified_norm import RectifiedNorm, has_rectified_norm
 
 KINDS = [kind for kind in library.KINDS if library.is_supported(kind)]

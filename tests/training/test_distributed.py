@@ -163,7 +163,7 @@ def test_batch_norm_of_both_processes(tmp_path):
     script.write_text(
         "import torch, torch.distributed as dist\n"
         "from phasen_sb import BatchNorm\n"
-        "from phasen_sb.network.norms import synchronize_norms\n"
+        "from phasen_sb.network.batch_norm import synchronize_norms\n"
         "dist.init_process_group('gloo')\n"
         "rank = dist.get_rank()\n"
         "torch.manual_seed(0)\n"

@@ -201,6 +201,19 @@ def find_kind(dtype: torch.dtype) -> Kind | None:
     return next((kind for kind in list_kinds() if kind.dtype == dtype), None)
 
 
+def has_memory(*tensors: torch.Tensor) -> bool:
+    """Tells whether kernels, which read memory unchecked, can read tensors.
+
+    Those that stand for others, such as PyTorch's fake ones, have none.
+
+    Example
+    -------
+    >>> has_memory(torch.rand(2), nn.Parameter(torch.rand(2)))
+    True
+    """
+    return all(type(x) in (torch.Tensor, nn.Parameter) for x in tensors)
+
+
 def describe_kernels(dtype: torch.dtype) -> str:
     """Names what computes a precision on this machine.
 

@@ -13,12 +13,11 @@ from phasen_sb.native.library import (
     call,
     declare_structure,
     find_kind,
+    has_memory,
 )
 
 #: Values that are worth a thread.
 SHARE = 2**16
-#: Types of tensors that have memory of their own.
-PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 _RectifiedNorm = declare_structure(
     "_RectifiedNorm",
@@ -50,7 +49,7 @@ def has_rectified_norm(x: torch.Tensor, weight: torch.Tensor) -> bool:
     False
     """
     return (
-        all(type(each) in PLAIN for each in (x, weight))
+        has_memory(x, weight)
         and weight.dtype == torch.float32
         and x.numel() > x.shape[1]  # a single value has no variance
         and x.stride(1) == 1

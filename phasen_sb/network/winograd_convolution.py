@@ -18,14 +18,13 @@ from phasen_sb.native.library import (
     call,
     declare_structure,
     find_kind,
+    has_memory,
 )
 from phasen_sb.native.winograd import evaluation_matrix
 
 #: The kernel (bins, frames) for which there is code, and where it is evaluated.
 KERNEL = (5, 5)
 POINTS = (8, 8)
-#: Types of tensors that have memory of their own.
-PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 _Filtering = declare_structure(
     "_Filtering",
@@ -50,8 +49,7 @@ def has_winograd(
 ) -> bool:
     """Tells whether :class:`WinogradConvolution` computes a convolution.
 
-    Kernels read memory unchecked: shapes must fit, and tensors that stand for
-    others, such as PyTorch's fake ones, have none.
+    Kernels read memory unchecked: shapes must fit.
 
     Example
     -------
@@ -62,7 +60,7 @@ def has_winograd(
     return (
         tuple(weight.shape[1:]) == (x.shape[1], *KERNEL)
         and (bias is None or bias.shape == weight.shape[:1])
-        and all(type(each) in PLAIN for each in tensors)
+        and has_memory(*tensors)
         and all(each.dtype == torch.float32 for each in tensors)
         and find_kind(torch.float32) is not None
     )

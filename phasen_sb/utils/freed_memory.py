@@ -1,6 +1,7 @@
 """What a process does with memory that it has freed."""
 
 import ctypes
+import os
 
 #: Options of GNU's malloc.h. The first value stands for the largest threshold;
 #: the second is the largest one that is accepted, in bytes.
@@ -20,13 +21,16 @@ def keep_freed_memory() -> bool:
     Returns
     -------
     bool
-        Whether the allocator is GNU's.
+        Whether it does: not if the allocator is not GNU's, or the environment
+        sets it up (``MALLOC_*_``).
 
     Example
     -------
     >>> keep_freed_memory() in (True, False)
     True
     """
+    if any(name.startswith("MALLOC_") for name in os.environ):
+        return False
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # not Linux, or musl

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from phasen_sb.utils.freed_memory import keep_freed_memory
+
 COUNT = """
 import resource, sys
 import torch
@@ -64,3 +66,8 @@ def test_kept_memory_is_not_cleared_by_the_system_again():
     if cleared < 1000:
         pytest.skip("here, freed memory is kept anyway")
     assert count_faults("keep") < cleared / 10
+
+
+def test_what_the_environment_sets_stays(monkeypatch):
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1000000")
+    assert not keep_freed_memory()

@@ -7,12 +7,13 @@ with no parallel region inside, and threads that wait sleep.
 """
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import wait
 from contextlib import ExitStack
 from typing import Any
 
 import torch
 
-from phasen_sb.utils.torch_threads import set_own_threads, thread_pool
+from phasen_sb.utils.torch_threads import kept_threads, set_own_threads
 
 
 class Workers:
@@ -43,9 +44,7 @@ class Workers:
                 stack.callback(set_own_threads, self.before)
                 set_own_threads(1)
             if self.count > 1:
-                self._pool = stack.enter_context(
-                    thread_pool(self.count - 1, threads=1)
-                )
+                self._pool = stack.enter_context(kept_threads(self.count - 1))
             self._exit = stack.pop_all()
         return self
 
@@ -65,5 +64,8 @@ class Workers:
                 return function(item)
 
         futures = [self._pool.submit(call, item) for item in others]
-        results = [function(first)]
-        return results + [future.result() for future in futures]
+        try:
+            results = [function(first)]
+            return results + [future.result() for future in futures]
+        finally:
+            wait(futures)

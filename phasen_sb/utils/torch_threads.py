@@ -4,6 +4,7 @@
 that are started later: of a server, say, that enhances in several threads.
 """
 
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,10 @@ from contextlib import contextmanager
 import torch
 
 _lock = threading.Lock()
+# Threads that nobody uses at the moment, by their number.
+_kept: dict[int, list[ThreadPoolExecutor]] = {}
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_kept.clear)  # it has one thread
 
 
 def set_own_threads(count: int) -> None:
@@ -71,6 +76,50 @@ def thread_pool(workers: int, threads: int) -> Iterator[ThreadPoolExecutor]:
     ...     list(pool.map(lambda _: torch.get_num_threads(), range(2)))
     [1, 1]
     """
+    pool = _start(workers, threads)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def kept_threads(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Lends threads, in each of which PyTorch uses one, and keeps them.
+
+    They sleep until the next caller: what has just been started may share a
+    core with the thread that started it for some milliseconds. All that was
+    submitted must be done at the end.
+
+    Arguments
+    ---------
+    workers : int
+        The number of threads.
+
+    Yields
+    ------
+    concurrent.futures.ThreadPoolExecutor
+
+    Example
+    -------
+    >>> for _ in range(2):
+    ...     with kept_threads(1) as pool:
+    ...         name = pool.submit(threading.current_thread).result().name
+    >>> with kept_threads(1) as pool:
+    ...     pool.submit(threading.current_thread).result().name == name
+    True
+    """
+    try:
+        pool = _kept.setdefault(workers, []).pop()
+    except IndexError:
+        pool = _start(workers, 1)
+    try:
+        yield pool
+    finally:
+        _kept.setdefault(workers, []).append(pool)
+
+
+def _start(workers, threads):
     pool = ThreadPoolExecutor(
         workers, initializer=_set_threads, initargs=(threads,)
     )
@@ -78,7 +127,8 @@ def thread_pool(workers: int, threads: int) -> Iterator[ThreadPoolExecutor]:
     try:
         with _kept_default():
             list(pool.map(lambda _: started.wait(), range(workers)))
-        yield pool
-    finally:
+    except BaseException:
         started.abort()  # if not all could be started, the others wait
         pool.shutdown(cancel_futures=True)
+        raise
+    return pool

@@ -317,6 +317,12 @@ KEYS = {
         "neighbours of each bin.",
         optional=True,
     ),
+    "band_bins": _whole(
+        "Bins of a band, such as 4: recurrence over time in each band and "
+        "over bands in each frame, in place of one layer over all bins.",
+        low=1,
+        optional=True,
+    ),
     "frequency_transform": _switch(
         "Whether there are frequency transformation blocks."
     ),

@@ -22,7 +22,6 @@ from phasen_sb.network.blocks import (
 )
 from phasen_sb.network.folding import fold_batch_norm
 from phasen_sb.network.frame_memory import FrameMemory
-from phasen_sb.network.heads import MASK_ACTIVATIONS
 from phasen_sb.network.layers import ConvNormAct
 from phasen_sb.network.output import enhance
 from phasen_sb.network.phasen import PHASEN
@@ -78,8 +77,7 @@ class FrameStep(nn.Module):
         self.blocks = nn.ModuleList(map(_Block, network.blocks))
         head = network.amplitude_head
         self.squeeze = _PastConv.of(head.squeeze)
-        self.recurrent, self.dense = head.recurrent, head.dense
-        self.activation = head.activation
+        self.head = head
         self.phase_stem = self.phase_head = None
         if network.phase_stem is not None:
             self.phase_stem = nn.ModuleList(map(_PhaseUnit, network.phase_stem))
@@ -150,11 +148,7 @@ class FrameStep(nn.Module):
 
     def _estimate_mask(self, amplitude, memory):
         x = self.squeeze(amplitude).transpose(1, 2).flatten(1)
-        x = memory.recur(self.recurrent, x[:, None])[:, 0]
-        x = self.dense(x)
-        if self.activation is None:
-            return x
-        return MASK_ACTIVATIONS[self.activation](x)
+        return self.head.estimate(x[:, None], memory=memory)[:, 0]
 
 
 class _PastConv(nn.Module):

@@ -5,13 +5,13 @@ Source: Yin et al., "PHASEN", AAAI 2020, section "Network Overview".
 
 import torch
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from phasen_sb.errors import choose
+from phasen_sb.network.band_recurrence import BandRecurrence
 from phasen_sb.network.frame_memory import FrameMemory
 from phasen_sb.network.initialization import NearOneMask, near_one_complex_mask
 from phasen_sb.network.layers import ConvNormAct, Linear
-from phasen_sb.network.unpacked_recurrence import UnpackedRecurrence
+from phasen_sb.network.recurrence import avoid_packing, recur
 
 RECURRENT_LAYERS = {"lstm": nn.LSTM, "gru": nn.GRU}
 MASK_ACTIVATIONS = {"sigmoid": torch.sigmoid, "softplus": nn.Softplus()}
@@ -19,6 +19,9 @@ MASK_ACTIVATIONS = {"sigmoid": torch.sigmoid, "softplus": nn.Softplus()}
 
 class AmplitudeHead(nn.Module):
     """Estimates the mask: a recurrent layer over time and dense layers.
+
+    With ``band_bins``, recurrence in bands takes their place, see
+    :class:`phasen_sb.network.band_recurrence.BandRecurrence`.
 
     Arguments
     ---------
@@ -35,7 +38,8 @@ class AmplitudeHead(nn.Module):
     recurrent_units : int
         Units in each direction.
     dense_units : int
-        Units of the two hidden dense layers.
+        Units of the two hidden dense layers; with ``band_bins``, values of a
+        band between recurrent layers.
     activation : str or None
         Of the mask, ``sigmoid`` or ``softplus``; None: complex mask.
     initialization : str
@@ -43,6 +47,8 @@ class AmplitudeHead(nn.Module):
         PyTorch's.
     causal : bool
         Whether the recurrence runs forward only.
+    band_bins : int, optional
+        Bins of a band; by default the recurrence is over all bins at once.
 
     Raises
     ------
@@ -68,6 +74,7 @@ class AmplitudeHead(nn.Module):
         activation: str | None = "sigmoid",
         initialization: str = "default",
         causal: bool = False,
+        band_bins: int | None = None,
     ):
         super().__init__()
         choose("recurrent", recurrent, tuple(RECURRENT_LAYERS))
@@ -82,6 +89,20 @@ class AmplitudeHead(nn.Module):
         self.squeeze = ConvNormAct(
             channels, squeezed_channels, (1, 1), folded=True
         )
+        self.bands = None
+        if band_bins is not None:
+            self.bands = BandRecurrence(
+                n_bins,
+                squeezed_channels,
+                (outputs or n_bins) // n_bins,
+                band_bins,
+                RECURRENT_LAYERS[recurrent],
+                recurrent_units,
+                dense_units,
+                causal=causal,
+                initializer=initializer,
+            )
+            return
         self.recurrent = RECURRENT_LAYERS[recurrent](
             squeezed_channels * n_bins,
             recurrent_units,
@@ -121,14 +142,22 @@ class AmplitudeHead(nn.Module):
         """
         x = self.squeeze(x, valid)
         # Bins and channels become one axis: bin * 8 + channel.
-        x = x.permute(0, 2, 3, 1).flatten(2)  # [B, T, F*8]
+        return self.estimate(x.permute(0, 2, 3, 1).flatten(2), valid, memory)
+
+    def estimate(
+        self,
+        x: torch.Tensor,
+        valid: torch.Tensor | None = None,
+        memory: FrameMemory | None = None,
+    ) -> torch.Tensor:
+        """Estimates the mask from squeezed features ``[B, T, F * 8]``."""
         if x.device.type == "cpu":
             # PyTorch's bf16 recurrence on CPUs is slower than its fp32 one.
             with torch.autocast("cpu", enabled=False):
                 x = self._recur(x.float(), valid, memory)
         else:
             x = self._recur(x, valid, memory)
-        x = self.dense(x).float()
+        x = (x if self.bands is not None else self.dense(x)).float()
         if self.activation is None:
             return x
         return MASK_ACTIVATIONS[self.activation](x)
@@ -136,30 +165,14 @@ class AmplitudeHead(nn.Module):
     def avoid_packing(self) -> None:
         """Makes padded batches not synchronise with a GPU.
 
-        Results are the same. The recurrent layer's weights are copied, so this
-        is for a network that is no longer trained.
+        See :func:`phasen_sb.network.recurrence.avoid_packing`.
         """
-        if self.recurrent.bidirectional:
-            self.unpacked = UnpackedRecurrence(self.recurrent)
-            self.unpacked.to(self.recurrent.weight_ih_l0.device)
+        if self.bands is not None:
+            self.bands.avoid_packing()
+        else:
+            avoid_packing(self.recurrent)
 
     def _recur(self, x, valid, memory):
-        if memory is not None:
-            return memory.recur(self.recurrent, x)
-        if valid is None or not self.recurrent.bidirectional:
-            return self.recurrent(x)[0]
-        if hasattr(self, "unpacked"):
-            return self.unpacked(x, valid)
-        # Packed, so that the backward direction starts at each utterance's
-        # own last frame.
-        packed = pack_padded_sequence(
-            x,
-            valid.sum((1, 2, 3)).long().cpu(),
-            batch_first=True,
-            enforce_sorted=False,
-        )
-        return pad_packed_sequence(
-            self.recurrent(packed)[0],
-            batch_first=True,
-            total_length=x.shape[1],
-        )[0]
+        if self.bands is not None:
+            return self.bands(x, valid, memory)
+        return recur(self.recurrent, x, valid, memory)

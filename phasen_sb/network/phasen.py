@@ -67,7 +67,8 @@ class PHASEN(nn.Module):
     recurrent_units : int
         Units in each direction.
     dense_units : int
-        Units of the amplitude head's hidden dense layers.
+        Units of the amplitude head's hidden dense layers; with ``band_bins``,
+        values of a band between recurrent layers.
     long_skips : bool
         Add the stems' outputs to both streams before each later block.
     attention : str
@@ -115,6 +116,11 @@ class PHASEN(nn.Module):
         Whether no layer sees later frames than ``lookahead_frames`` allow.
     lookahead_frames : int
         Frames after the one that is enhanced which a causal network sees.
+    band_bins : int, optional
+        Bins of a band. The mask then comes from recurrence over time in each
+        band and over bands in each frame, whose weights all bands share (see
+        :class:`phasen_sb.network.band_recurrence.BandRecurrence`), instead of
+        one layer over all bins, as the paper has it.
 
     Raises
     ------
@@ -161,6 +167,7 @@ class PHASEN(nn.Module):
         initialization: str = "identity",
         causal: bool = False,
         lookahead_frames: int = 0,
+        band_bins: int | None = None,
     ):
         super().__init__()
         choose("initialization", initialization, INITIALIZATIONS)
@@ -232,6 +239,7 @@ class PHASEN(nn.Module):
             activation=mask_activation if two_streams else None,
             initialization=initialization,
             causal=causal,
+            band_bins=band_bins,
         )
         self.phase_stem = None
         self.phase_head = None

@@ -15,6 +15,7 @@ from types import ModuleType
 import torch
 from torch import nn
 
+from phasen_sb.network.band_recurrence import BandRecurrence
 from phasen_sb.network.heads import MASK_ACTIVATIONS
 from phasen_sb.network.layer_norms import GlobalLayerNorm
 from phasen_sb.network.output import PhasenOutput, check_spectrogram, enhance
@@ -100,8 +101,11 @@ class TiledPHASEN(Fixed):
         self.squeeze = fold.conv(
             head.squeeze.conv, head.squeeze.norm, "relu", dense=False
         )
-        self.recurrent = fold.operations.make_recurrent(head.recurrent, dtype)
-        self.dense = head.dense.to(dtype)
+        self.bands = head.bands
+        if self.bands is None:
+            make_recurrent = fold.operations.make_recurrent
+            self.recurrent = make_recurrent(head.recurrent, dtype)
+            self.dense = head.dense.to(dtype)
         self.activation = head.activation
         self.requires_grad_(False).eval()
 
@@ -164,11 +168,37 @@ class TiledPHASEN(Fixed):
             )
 
     def _estimate_mask(self, features, workers):
-        x = self.recurrent(features, workers)
-        x = torch.cat(workers.map(self.dense, x.chunk(workers.count))).float()
+        if self.bands is None:
+            x = self.recurrent(features, workers)
+            x = torch.cat(workers.map(self.dense, x.chunk(workers.count)))
+            x = x.float()
+        else:
+            x = recur_in_bands(self.bands, features.float(), workers)
         if self.activation is None:
             return x
         return MASK_ACTIVATIONS[self.activation](x)
+
+
+def recur_in_bands(
+    recurrence: BandRecurrence, x: torch.Tensor, workers: Workers
+) -> torch.Tensor:
+    """Maps ``[T, F * C]`` to ``[T, outputs * F]`` by several threads.
+
+    Frames are divided where bands are mixed, bands where frames are.
+
+    Example
+    -------
+    >>> recurrence = BandRecurrence(17, 3, 1, band_bins=4)
+    >>> with Workers(most=2) as workers:
+    ...     recur_in_bands(recurrence, torch.rand(50, 17 * 3), workers).shape
+    torch.Size([50, 17])
+    """
+    bins, bands = recurrence.to_bands(x[None])
+    for pair in recurrence.pairs:
+        for mix, axis in ((pair.mix_bands, 1), (pair.mix_frames, 2)):
+            parts = workers.map(mix, bands.chunk(workers.count, axis))
+            bands = torch.cat(parts, axis)
+    return recurrence.to_bins(bins, bands)[0]
 
 
 def _longest_kernel(network):

@@ -76,7 +76,7 @@ def test_phasen_live_sees_as_far_ahead_as_one_value_says(frames, tmp_path):
     options = f"{{output_folder: {tmp_path}, lookahead_frames: {frames}}}"
     hparams = Recipe.read(HPARAMS / "phasen_live.yaml", options).load()
     network = hparams["network"]
-    assert sum(p.numel() for p in network.parameters()) == 3_508_493
+    assert sum(p.numel() for p in network.parameters()) == 1_002_893
     assert network.causal and network.lookahead_frames == frames
     assert hparams["enhancer"].latency_samples == 512 + frames * 256
 

@@ -39,6 +39,8 @@ OPTIONS = {
     "gru": {"recurrent": "gru"},
     "compressed": {"input_power": 0.3, "mask_activation": "softplus"},
     "input share": {"input_share": 0.2},
+    "bands": {"band_bins": 4, "phase_norm": "frame"},
+    "bands, one stream": {"band_bins": 5, "two_streams": False},
     "neighbours": {"filter_kernel": [3, 5], "input_share": 0.2},
 }
 

@@ -43,6 +43,9 @@ VARIANTS = {
     "no_exchange": {"amplitude_to_phase": False, "phase_to_amplitude": False},
     "steady": {"initialization": "steady", "input_power": 0.3},
     "neighbours": {"filter_kernel": [3, 5], "phase_norm": "frame"},
+    "bands": {"band_bins": 4, "phase_norm": "frame"},
+    "bands_one_stream": {"band_bins": 3, "two_streams": False},
+    "bands_gru": {"band_bins": 5, "recurrent": "gru"},
     "one_stream": {"two_streams": False},
     "one_stream_gru": {"two_streams": False, "recurrent": "gru"},
     "one_stream_share": {"two_streams": False, "input_share": 0.2},
@@ -306,7 +309,7 @@ def test_reset_leaves_the_initialisation_and_a_trainable_network(name):
     assert losses[-1] < 0.7 * losses[0]
 
 
-@pytest.mark.parametrize("name", ["seed", "neighbours", "one_stream"])
+@pytest.mark.parametrize("name", ["seed", "neighbours", "one_stream", "bands"])
 def test_exports_with_any_number_of_frames(name):
     net = small(**VARIANTS[name] | {"blocks": 1}).eval()
     # PyTorch's own means to keep an LSTM's time axis dynamic.
@@ -336,6 +339,8 @@ def test_exports_with_any_number_of_frames(name):
             {"filter_kernel": [3, 3], "two_streams": False},
             r"filter_kernel is \[3, 3\], but there is no phase stream",
         ),
+        ({"band_bins": 0}, "band_bins is 0; it must be from 1 to the 257 bins"),
+        ({"band_bins": 300}, "band_bins is 300; .*257"),
         ({"amplitude_channels": -4}, "amplitude_channels is -4.*at least 1"),
     ],
 )

@@ -124,7 +124,8 @@ class BandRecurrence(nn.Module):
         Both are ``[B, T, bands, values]``.
         """
         missing = self.split.in_features * self.count - x.shape[2]
-        bins = F.pad(x, (0, missing)).unflatten(2, (self.count, -1))
+        # Not unflatten(): ONNX graphs would take one number of frames alone.
+        bins = F.pad(x, (0, missing)).reshape(*x.shape[:2], self.count, -1)
         return bins, self.split(bins) + self.position
 
     def to_bins(self, bins: torch.Tensor, bands: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
+from helpers.tiled_networks import small_enhancer
 from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 
@@ -18,6 +19,7 @@ from phasen_sb.cli import main
 from phasen_sb.data.sample_corpus import sample_corpus
 from phasen_sb.errors import UserError
 from phasen_sb.export.card import write_card
+from phasen_sb.export.graph import export_onnx
 from phasen_sb.inference.enhancer import Enhancer
 from phasen_sb.models.loading import read_run
 from phasen_sb.training.averaging import WeightAverage
@@ -294,6 +296,15 @@ def test_torch_export_takes_any_length(exported, trained, tmp_path):
         with torch.inference_mode():
             expected = trained.network(noisy).spectrogram
             assert torch.allclose(program(noisy), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("recurrent", ["lstm", "gru"])
+def test_onnx_with_bands_takes_any_length(recurrent, tmp_path):
+    """Frames are the batch of the recurrence over bands."""
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    enhancer = small_enhancer(blocks=1, band_bins=4, recurrent=recurrent)
+    assert export_onnx(enhancer, tmp_path / "model.onnx") < 1e-4
 
 
 def test_onnx_example_enhances_a_file_as_we_do(

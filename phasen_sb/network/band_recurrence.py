@@ -82,13 +82,18 @@ class BandRecurrence(nn.Module):
         self.count = -(-n_bins // band_bins)
         values = band_bins * channels
         self.split = Linear(values, width)
-        self.position = nn.Parameter(torch.zeros(self.count, width))
+        self.position = nn.Parameter(torch.empty(self.count, width))
+        self.reset_parameters()
         self.pairs = nn.ModuleList(
             _Pair(layer, width, units, causal) for _ in range(pairs)
         )
         self.join = Linear(width, values)
         self.dense = Linear(channels, 2 * channels)
         self.last = Linear(2 * channels, outputs, initializer=initializer)
+
+    def reset_parameters(self) -> None:
+        """Sets what tells bands apart to zero; layers reset themselves."""
+        nn.init.zeros_(self.position)
 
     def forward(
         self,

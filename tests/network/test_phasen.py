@@ -287,13 +287,16 @@ def reset_layer_recursively(module):
     SepformerWrapper.reset_layer_recursively(wrapper, module)
 
 
-@pytest.mark.parametrize("name", ["seed", "paper", "neighbours", "one_stream"])
+@pytest.mark.parametrize(
+    "name", ["seed", "paper", "neighbours", "one_stream", "bands"]
+)
 def test_reset_leaves_the_initialisation_and_a_trainable_network(name):
     net = small(**VARIANTS[name])
     with torch.no_grad():
         for tensor in [*net.parameters(), *net.buffers()]:
             tensor.fill_(0.123)
     reset_layer_recursively(net)
+    assert not any((tensor == 0.123).any() for tensor in net.parameters())
     x = noise(2, 30, 9, 2)
     with torch.no_grad():
         error = net.eval()(x).spectrogram - x

@@ -24,7 +24,7 @@ class Workers:
     Arguments
     ---------
     most : int
-        So many threads at most.
+        There is work for so many threads at most.
 
     Example
     -------
@@ -44,7 +44,9 @@ class Workers:
                 stack.callback(set_own_threads, self.before)
                 set_own_threads(1)
             if self.count > 1:
-                self._pool = stack.enter_context(kept_threads(self.count - 1))
+                # As many for all recordings, however short, so that one set
+                # of threads is kept, not one for each number of them.
+                self._pool = stack.enter_context(kept_threads(self.before - 1))
             self._exit = stack.pop_all()
         return self
 

@@ -111,6 +111,17 @@ def test_threads_started_meanwhile_are_not_limited():
     with_threads(enhance, None, 3)
 
 
+def test_recordings_of_any_length_share_kept_threads():
+    def find_pools(_):
+        pools = []
+        for most in (4, 2, 3):
+            with Workers(most) as workers:
+                pools.append(workers._pool)
+        return pools
+
+    assert len(set(with_threads(find_pools, None, 4))) == 1
+
+
 def test_an_error_in_a_thread_is_raised_and_threads_restored():
     def fail(item):
         if item == 2:

@@ -20,6 +20,7 @@ from phasen_sb.inference.batching import BatchedModel, round_length
 from phasen_sb.inference.chunk_plan import ChunkPlan
 from phasen_sb.inference.device_model import DeviceModel
 from phasen_sb.inference.enhancer import Enhancer
+from phasen_sb.network.unpacked_recurrence import UnpackedRecurrence
 
 FRONT_ENDS = {
     "speechbrain": (features.STFT, features.ISTFT),
@@ -104,6 +105,10 @@ def enhance_together(batched, waves, gate):
     return results
 
 
+def find_unpacked(model):
+    return [x for x in model.modules() if isinstance(x, UnpackedRecurrence)]
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -114,8 +119,9 @@ def enhance_together(batched, waves, gate):
         {"two_streams": False, "center": False, "front_end": "convolutions"},
         {"causal": True, "lookahead_frames": 2, "phase_norm": "frame"}
         | {"normalize": "running"},
+        {"band_bins": 4, "phase_norm": "frame"},
     ],
-    ids=["lstm", "convolutions", "gru", "one stream", "causal"],
+    ids=["lstm", "convolutions", "gru", "one stream", "causal", "bands"],
 )
 def test_a_batch_equals_its_waveforms_alone(options):
     model = build(**options)
@@ -129,7 +135,8 @@ def test_a_batch_equals_its_waveforms_alone(options):
         assert change.abs().max() > 0.1
         found = changes.read(row, len(wave))
         assert torch.allclose(found, change, atol=2e-5)
-    assert not hasattr(model.network.amplitude_head, "unpacked")
+    assert not find_unpacked(model)
+    assert bool(find_unpacked(device_model._model)) != model.network.causal
 
 
 def test_each_waveform_has_the_norms_of_its_recording():

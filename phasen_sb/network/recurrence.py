@@ -21,7 +21,7 @@ def recur(
     layer : torch.nn.LSTM or torch.nn.GRU
         One layer, ``batch_first``.
     x : torch.Tensor
-        ``[B, T, features]``, zero on padded frames.
+        ``[B, T, features]``; values on padded frames must be far below 1e4.
     valid : torch.Tensor, optional
         ``[B, 1, T, 1]``: 1.0 on valid frames, 0.0 on padded ones.
     memory : FrameMemory, optional

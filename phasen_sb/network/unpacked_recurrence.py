@@ -59,7 +59,8 @@ class UnpackedRecurrence(nn.Module):
         Arguments
         ---------
         x : torch.Tensor
-            ``[B, T, features]``, zero on padded frames.
+            ``[B, T, features]``. Values on padded frames must be far below
+            :data:`CLOSING`.
         valid : torch.Tensor
             ``[B, 1, T, 1]``: 1.0 on valid frames, 0.0 on padded ones.
 

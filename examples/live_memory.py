@@ -1,6 +1,6 @@
 """Draws the memory of `phasen live` over the length of the sound (Linux).
 
-    python examples/live_memory.py my_live_model 60 memory.png
+    python examples/live_memory.py live 60 memory.png
 
 pipes 60 minutes of noise through it, as fast as it computes, and prints its
 resident memory after each minute. Fails if it grows by more than 2 MB after the

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--list", action="store_true", help="list the devices, and end"
     )
-    add_model(parser, f"{LIVE_MODEL}, where that ships")
+    add_model(parser, LIVE_MODEL)
     parser.add_argument(
         "--rate",
         type=int,
@@ -113,14 +113,8 @@ def _load(arguments):
     from phasen_sb.inference.attenuation import apply_limit
     from phasen_sb.inference.streaming import StreamingEnhancer
     from phasen_sb.models.enhancer import PhasenEnhancer
-    from phasen_sb.models.loading import list_shipped
 
     name = arguments.model or LIVE_MODEL
-    if arguments.model is None and name not in list_shipped():
-        raise UserError(
-            "No model for live speech ships with this version; give --model, "
-            "such as one that hparams/phasen_live.yaml trains."
-        )
     strength = apply_limit(arguments.strength, arguments.limit)
     torch.set_num_threads(1)
     model = PhasenEnhancer.from_pretrained(name, arguments.trust)

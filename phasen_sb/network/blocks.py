@@ -60,11 +60,15 @@ class FrequencyTransformBlock(nn.Module):
         Whether the attention sees no later frames.
     initialization : str
         ``steady``: the attention starts nearly constant; others: PyTorch's.
+    attention_limit : float, optional
+        The largest weight of the attention; the paper has none. Weights grow
+        with what they multiply, so that from block to block what is unlike
+        the training data may be amplified without bound.
 
     Raises
     ------
     phasen_sb.errors.UserError
-        If ``attention`` is unknown.
+        If ``attention`` is unknown, or the limit not positive.
 
     Example
     -------
@@ -72,6 +76,8 @@ class FrequencyTransformBlock(nn.Module):
     >>> ftb(torch.rand(2, 8, 50, 257)).shape
     torch.Size([2, 8, 50, 257])
     """
+
+    attention_limit: float | None = None
 
     def __init__(
         self,
@@ -82,8 +88,14 @@ class FrequencyTransformBlock(nn.Module):
         attention_kernel: int = 9,
         causal: bool = False,
         initialization: str = "default",
+        attention_limit: float | None = None,
     ):
         super().__init__()
+        if attention_limit is not None and not attention_limit > 0:
+            raise UserError(
+                f"attention_limit is {attention_limit}; it must be above 0."
+            )
+        self.attention_limit = attention_limit
         self.attention = choose("attention", attention, ATTENTIONS)
         self.squeeze = ConvNormAct(
             channels, attention_channels, (1, 1), folded=True
@@ -129,6 +141,8 @@ class FrequencyTransformBlock(nn.Module):
         folded = squeezed.permute(0, 2, 1, 3).flatten(2)  # [B, T, C_r*F]
         folded = folded.transpose(1, 2).unsqueeze(3)
         weights = self.weigh(folded, valid, memory)
+        if self.attention_limit is not None:
+            weights = weights.clamp(max=self.attention_limit)
         if self.attention == "bin":
             weights = weights.transpose(1, 3)  # [B, 1, T, F]
         return self.join((self._mix(x * weights), x), valid)

@@ -198,6 +198,7 @@ class _FrequencyTransform(nn.Module):
         self.register_buffer("bias", bias)
         transform = block.transform.weight.detach().t().contiguous()
         self.register_buffer("transform", transform)
+        self.limit = block.attention_limit
         self.over_bins = block.attention == "bin"
         self.join = _PastConv.of(block.join)
 
@@ -205,7 +206,8 @@ class _FrequencyTransform(nn.Module):
         """Maps ``[B, C, F]`` to the same shape."""
         squeezed = self.squeeze(x).flatten(1)
         seen = memory.prepend(squeezed, self.before * self.values, dim=1)
-        weights = F.relu(torch.addmm(self.bias, seen, self.weight))
+        weights = torch.addmm(self.bias, seen, self.weight)
+        weights = weights.clamp(0, self.limit)
         weights = weights.unsqueeze(1 if self.over_bins else 2)
         mixed = (x * weights) @ self.transform
         return self.join(torch.cat([mixed, x], 1))

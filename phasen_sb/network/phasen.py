@@ -121,6 +121,8 @@ class PHASEN(nn.Module):
         band and over bands in each frame, whose weights all bands share (see
         :class:`phasen_sb.network.band_recurrence.BandRecurrence`), instead of
         one layer over all bins, as the paper has it.
+    attention_limit : float, optional
+        See :class:`phasen_sb.FrequencyTransformBlock`.
 
     Raises
     ------
@@ -138,6 +140,7 @@ class PHASEN(nn.Module):
 
     causal: bool = False
     lookahead_frames: int = 0
+    attention_limit: float | None = None
 
     def __init__(
         self,
@@ -168,6 +171,7 @@ class PHASEN(nn.Module):
         causal: bool = False,
         lookahead_frames: int = 0,
         band_bins: int | None = None,
+        attention_limit: float | None = None,
     ):
         super().__init__()
         choose("initialization", initialization, INITIALIZATIONS)
@@ -196,6 +200,7 @@ class PHASEN(nn.Module):
         self.lookahead_frames = lookahead_frames
         self.n_bins = n_fft // 2 + 1
         self.long_skips = long_skips
+        self.attention_limit = attention_limit
         self.input_power = input_power
         self.input_share = input_share
         self.phase_input = choose("phase_input", phase_input, PHASE_INPUTS)
@@ -226,6 +231,7 @@ class PHASEN(nn.Module):
                 phase_to_amplitude,
                 initialization,
                 causal,
+                attention_limit,
             )
             for _ in range(blocks)
         )

@@ -51,6 +51,8 @@ class TwoStreamBlock(nn.Module):
         ``identity``, ``steady`` or ``default``.
     causal : bool
         Whether no layer sees later frames.
+    attention_limit : float, optional
+        See :class:`phasen_sb.FrequencyTransformBlock`.
 
     Example
     -------
@@ -75,6 +77,7 @@ class TwoStreamBlock(nn.Module):
         phase_to_amplitude: bool = True,
         initialization: str = "default",
         causal: bool = False,
+        attention_limit: float | None = None,
     ):
         super().__init__()
 
@@ -88,6 +91,7 @@ class TwoStreamBlock(nn.Module):
                 attention,
                 causal=causal,
                 initialization=initialization,
+                attention_limit=attention_limit,
             )
 
         def convolution(kernel):

@@ -19,8 +19,8 @@ from phasen_sb.utils.hardware import PRECISIONS, fastest_precision
 def is_optimizable(enhancer: nn.Module) -> bool:
     """Whether :func:`phasen_sb.optimize` takes a model of these classes.
 
-    It takes no subclasses, since they may compute something else, and no
-    causal networks.
+    It takes no subclasses, since they may compute something else, no causal
+    networks, and none whose attention has a limit.
 
     Example
     -------
@@ -31,6 +31,7 @@ def is_optimizable(enhancer: nn.Module) -> bool:
         type(enhancer) is PhasenEnhancer
         and type(enhancer.network) is PHASEN
         and not enhancer.network.causal
+        and enhancer.network.attention_limit is None
     )
 
 
@@ -88,7 +89,8 @@ def optimize(
     network = getattr(enhancer, "network", None)
     if not is_optimizable(enhancer):
         raise ValueError(
-            "optimize takes a PhasenEnhancer with a PHASEN that is not causal, "
+            "optimize takes a PhasenEnhancer with a PHASEN that is not causal "
+            "and has no attention_limit, "
             f"not a {type(enhancer).__name__} with a {type(network).__name__}."
         )
     device = next(network.parameters()).device

@@ -155,14 +155,6 @@ def test_both_ends_are_closed_even_if_one_cannot_be(
     assert set(closed) == {PcmInput, PcmOutput}
 
 
-def test_without_a_model_it_says_how_to_get_one(monkeypatch, capsys):
-    monkeypatch.setattr(
-        "phasen_sb.models.loading.list_shipped", lambda: ["default"]
-    )
-    assert main(["live", "--input", "-", "--output", "-"]) == 1
-    assert "give --model, such as one that" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("rate, new_rate", [(48000, 16000), (16000, 44100)])
 def test_resampled_blocks_are_the_whole_resampled(rate, new_rate):
     wave = noise(rate // 5).numpy()

@@ -96,6 +96,8 @@ def test_frequency_transform_and_attention_known_answer(attention):
     assert torch.allclose(ftb(x), 1.25 * x, rtol=1e-4)
     ftb.transform.weight.data.copy_(torch.eye(F).flip(0))
     assert torch.allclose(ftb(x), x + 0.25 * x.flip(3), rtol=1e-4)
+    ftb.attention_limit = 0.1
+    assert torch.allclose(ftb(x), x + 0.1 * x.flip(3), rtol=1e-4)
 
 
 def test_every_bin_reaches_every_bin():

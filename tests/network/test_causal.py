@@ -25,7 +25,11 @@ VARIANTS = {
     "gru": {"lookahead_frames": 5, "recurrent": "gru", "phase_norm": "none"},
     "one stream": {"two_streams": False, "lookahead_frames": 1},
     "neighbours": {"filter_kernel": [3, 3], "lookahead_frames": 2},
-    "bands": {"band_bins": 4, "lookahead_frames": 1},
+    "bands": {
+        "band_bins": 4,
+        "lookahead_frames": 1,
+        "attention_limit": 0.5,
+    },
     "bands of grus": {"band_bins": 2, "recurrent": "gru", "two_streams": False},
     "no transform": {"frequency_transform": False, "input_share": 0.2},
 }

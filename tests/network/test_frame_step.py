@@ -32,7 +32,7 @@ SMALL = {
         {"two_streams": False, "input_share": 0.01},
         {"filter_kernel": (3, 5), "lookahead_frames": 1},
         {"filter_kernel": (1, 3)},
-        {"band_bins": 4},
+        {"band_bins": 4, "attention_limit": 0.5},
     ],
 )
 def test_frames_come_out_as_those_of_the_network(options):

@@ -18,6 +18,7 @@ PAGES = {
     "CHANGELOG.md": "changelog.md",
     "SECURITY.md": "security.md",
     "phasen_sb/models/default/README.md": "model_card.md",
+    "phasen_sb/models/live/README.md": "live_model_card.md",
 }
 SOURCES = {page: source for source, page in PAGES.items()}
 

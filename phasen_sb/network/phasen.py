@@ -64,11 +64,11 @@ class PHASEN(nn.Module):
         Two-stream blocks.
     recurrent : str
         ``lstm`` or ``gru``, bidirectional unless causal.
-    recurrent_units : int
-        Units in each direction.
-    dense_units : int
-        Units of the amplitude head's hidden dense layers; with ``band_bins``,
-        values of a band between recurrent layers.
+    recurrent_units : int, optional
+        Units in each direction; 300 by default, with ``band_bins`` 32.
+    dense_units : int, optional
+        Units of the amplitude head's hidden dense layers, 600 by default; with
+        ``band_bins``, values of a band between recurrent layers, 32 by default.
     long_skips : bool
         Add the stems' outputs to both streams before each later block.
     attention : str
@@ -149,8 +149,8 @@ class PHASEN(nn.Module):
         phase_channels: int = 12,
         blocks: int = 3,
         recurrent: str = "lstm",
-        recurrent_units: int = 300,
-        dense_units: int = 600,
+        recurrent_units: int | None = None,
+        dense_units: int | None = None,
         long_skips: bool = True,
         attention: str = "channel",
         attention_channels: int = 5,
@@ -175,6 +175,11 @@ class PHASEN(nn.Module):
     ):
         super().__init__()
         choose("initialization", initialization, INITIALIZATIONS)
+        # All bands pass through the same layers, so that these are small.
+        if recurrent_units is None:
+            recurrent_units = 300 if band_bins is None else 32
+        if dense_units is None:
+            dense_units = 600 if band_bins is None else 32
         if n_fft % 2 or n_fft < 2:
             raise ValueError(f"n_fft is {n_fft}; it must be even.")
         for name, count in {

@@ -67,6 +67,7 @@ def small(n_fft=16, **options):
     [
         ({}, 8_774_935),
         ({"recurrent": "gru"}, 7_360_135),
+        ({"band_bins": 4}, 2_320_591),
         (PAPER, 34_851_571),
     ],
 )

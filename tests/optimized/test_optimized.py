@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.tiled_networks import OPTIONS, SMALL, distance, trained
+from helpers.tiled_networks import (
+    OPTIONS,
+    SMALL,
+    distance,
+    small_enhancer,
+    trained,
+)
 
 import phasen_sb
 from phasen_sb import PHASEN, ConvISTFT, ConvSTFT, PhasenEnhancer
@@ -136,6 +142,35 @@ def test_an_error_in_a_thread_is_raised_and_threads_restored():
         assert torch.get_num_threads() == 4
     finally:
         torch.set_num_threads(before)
+
+
+def test_after_an_error_no_thread_is_still_at_work():
+    """Threads are kept, so that they would work on into the next call."""
+    done = threading.Event()
+
+    def work(item):
+        if item == 0:
+            raise ValueError("of the calling thread")
+        done.wait(0.5)
+        done.set()
+
+    def fail(_):
+        with Workers(2) as workers:
+            workers.map(work, range(2))
+
+    with pytest.raises(ValueError, match="calling thread"):
+        with_threads(fail, None, 2)
+    assert done.is_set()
+
+
+def test_networks_that_it_does_not_compute_are_refused():
+    for options in (
+        {"attention_limit": 2.0},
+        {"causal": True, "phase_norm": "frame"},
+    ):
+        enhancer = small_enhancer(**options)
+        with pytest.raises(ValueError, match="causal and has no attention_lim"):
+            optimize(enhancer)
 
 
 def test_kernels_of_other_sources_are_not_used(tmp_path, monkeypatch):

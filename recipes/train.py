@@ -134,7 +134,13 @@ def start_from(hparams: Mapping, recipe: str) -> None:
     if source is None or hparams["checkpointer"].find_checkpoint() is not None:
         return
     model = read_model(str(source))
-    load_initial_state(hparams["enhancer"], model.state, str(source), recipe)
+    load_initial_state(
+        hparams["enhancer"],
+        model.state,
+        str(source),
+        recipe,
+        hparams.get("init_partly"),
+    )
 
 
 if __name__ == "__main__":

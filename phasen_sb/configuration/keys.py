@@ -90,6 +90,12 @@ KEYS = {
         optional=True,
         required=True,
     ),
+    "init_partly": _text(
+        "Part of the network, such as amplitude_head, of which init_from gives "
+        "only weights that fit; the rest of it begins anew.",
+        optional=True,
+        read=True,
+    ),
     # Data
     "data_folder": _data("VoiceBank-DEMAND, one like it, or shards of pairs."),
     "noisy_folder": _data("Noisy recordings, with clean_folder."),

@@ -186,13 +186,16 @@ def load_initial_state(
     state: Mapping[str, torch.Tensor],
     source: str,
     network: str,
+    partly: str | None = None,
 ) -> None:
     """Loads a state dict that a training starts from.
 
     It may lack tensors that start at zero in the module, such as those of
     :class:`phasen_sb.network.neighbour_filter.NeighbourFilter`: with them the
-    network begins as one that has none. Otherwise as :func:`load_state`, with
-    the same errors.
+    network begins as one that has none. Of the part of the module that
+    ``partly`` names, such as ``amplitude_head``, only tensors that fit are
+    taken; the rest of it begins anew. Otherwise as :func:`load_state`, with the
+    same errors.
 
     Example
     -------
@@ -203,12 +206,48 @@ def load_initial_state(
     >>> layer(torch.ones(1))
     tensor([1.], grad_fn=<ViewBackward0>)
     """
+    own = module.state_dict()
+    if partly is not None:
+        state = _replace_part(own, state, partly)
     zeros = {
         name: tensor
-        for name, tensor in module.state_dict().items()
+        for name, tensor in own.items()
         if name not in state and not tensor.any()
     }
     load_state(module, zeros | dict(state), source, network)
+
+
+def _replace_part(own, state, part):
+    """Puts a module's own tensors where those of a part do not fit it."""
+
+    def outside(tensors):
+        return {
+            name: tensor
+            for name, tensor in tensors.items()
+            if f".{part}." not in f".{name}"
+        }
+
+    rest = outside(own)
+    if len(rest) == len(own):
+        found = ", ".join(sorted(_find_parts(own)))
+        raise UserError(
+            f"init_partly is {part!r}, which the network has not; its parts "
+            f"are {found}."
+        )
+    fitting = {
+        name: state[name]
+        if name in state and state[name].shape == tensor.shape
+        else tensor
+        for name, tensor in own.items()
+        if name not in rest
+    }
+    return outside(state) | fitting
+
+
+def _find_parts(state):
+    """Names the parts of a network, or of an enhancer's network."""
+    names = [name.removeprefix("network.").split(".") for name in state]
+    return {name[0] for name in names if len(name) > 1}
 
 
 def check_shapes(

@@ -146,7 +146,11 @@ def make_brain(
     hparams = recipe.load()
     if state is not None:
         load_initial_state(
-            hparams["enhancer"], state, "init_from", str(recipe.path)
+            hparams["enhancer"],
+            state,
+            "init_from",
+            str(recipe.path),
+            hparams.get("init_partly"),
         )
     options = {"precision": variant.precision}
     if variant.mode != "eager":

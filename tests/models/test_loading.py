@@ -17,6 +17,7 @@ from phasen_sb.errors import UserError
 from phasen_sb.export.folder import write_export
 from phasen_sb.models.loading import DEFAULT_MODEL, read_model
 from phasen_sb.models.reference import read_reference_checkpoint
+from phasen_sb.models.weights import load_initial_state
 from phasen_sb.utils.file_names import DESCRIPTION, WEIGHTS
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -136,3 +137,26 @@ def test_another_model_is_no_phasen_enhancer(tmp_path):
     assert Enhancer.from_pretrained(tmp_path, trust=True).sample_rate == 16000
     with pytest.raises(UserError, match="is a WaveformModel, not a Phasen"):
         PhasenEnhancer.from_pretrained(tmp_path, trust=True)
+
+
+def test_a_training_may_begin_with_another_head():
+    sizes = {"n_fft": 32, "amplitude_channels": 4, "phase_channels": 2}
+    earlier = phasen_sb.PHASEN(
+        **sizes, attention_channels=2, recurrent_units=3, dense_units=5
+    ).state_dict()
+    network = phasen_sb.PHASEN(**sizes, attention_channels=2, band_bins=4)
+    own = {key: x.clone() for key, x in network.state_dict().items()}
+    with pytest.raises(UserError, match="another network"):
+        load_initial_state(network, earlier, "earlier", "this")
+    with pytest.raises(UserError, match="'head', which .* amplitude_head, "):
+        load_initial_state(network, earlier, "earlier", "this", "head")
+    load_initial_state(network, earlier, "earlier", "this", "amplitude_head")
+    for name, tensor in network.state_dict().items():
+        anew = name.startswith("amplitude_head.bands.")
+        assert torch.equal(tensor, (own if anew else earlier)[name]), name
+    # What does not fit outside that part is still an error.
+    del earlier["phase_head.weight"]
+    with pytest.raises(UserError, match=r"lacks 'phase_head\.weight'"):
+        load_initial_state(
+            network, earlier, "earlier", "this", "amplitude_head"
+        )

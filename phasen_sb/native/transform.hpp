@@ -17,6 +17,7 @@ struct Transform {
   const T* shares;  // of the attention, [frames + taps - 1, taps, weights]
   int64_t taps;
   const float* attention_bias;
+  float attention_limit;
   bool per_bin;  // whether it weighs bins, not channels
   const T* transform;  // [padded bins, transform_row], zero where padded
   int64_t transform_row;
@@ -33,6 +34,7 @@ struct Transform {
 template <typename T>
 void attend(const Transform<T>& t, int64_t frame, float* attention) {
   const int64_t weights = t.per_bin ? t.bins : t.channels;
+  const Vector limit = set(t.attention_limit);
   for (int64_t n = 0; n < weights; n += WIDTH) {
     const Mask mask = first(weights - n);
     Vector sum = load(t.attention_bias + n, mask);
@@ -40,7 +42,7 @@ void attend(const Transform<T>& t, int64_t frame, float* attention) {
       const int64_t at = ((frame + tap) * t.taps + tap) * weights + n;
       sum = sum + load(t.shares + at, mask);
     }
-    store(attention + n, relu(sum), mask);
+    store(attention + n, smaller(limit, relu(sum)), mask);
   }
 }
 

@@ -19,8 +19,8 @@ from phasen_sb.utils.hardware import PRECISIONS, fastest_precision
 def is_optimizable(enhancer: nn.Module) -> bool:
     """Whether :func:`phasen_sb.optimize` takes a model of these classes.
 
-    It takes no subclasses, since they may compute something else, no causal
-    networks, and none whose attention has a limit.
+    It takes no subclasses, since they may compute something else, and no
+    causal networks.
 
     Example
     -------
@@ -31,7 +31,6 @@ def is_optimizable(enhancer: nn.Module) -> bool:
         type(enhancer) is PhasenEnhancer
         and type(enhancer.network) is PHASEN
         and not enhancer.network.causal
-        and enhancer.network.attention_limit is None
     )
 
 
@@ -89,8 +88,7 @@ def optimize(
     network = getattr(enhancer, "network", None)
     if not is_optimizable(enhancer):
         raise ValueError(
-            "optimize takes a PhasenEnhancer with a PHASEN that is not causal "
-            "and has no attention_limit, "
+            "optimize takes a PhasenEnhancer with a PHASEN that is not causal, "
             f"not a {type(enhancer).__name__} with a {type(network).__name__}."
         )
     device = next(network.parameters()).device

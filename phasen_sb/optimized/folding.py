@@ -136,6 +136,7 @@ class Folding:
                 join_bias,
                 block.attention == "bin",
                 self.dtype,
+                block.attention_limit,
             ),
         )
 

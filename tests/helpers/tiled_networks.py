@@ -41,6 +41,8 @@ OPTIONS = {
     "input share": {"input_share": 0.2},
     "bands": {"band_bins": 4, "phase_norm": "frame"},
     "bands, one stream": {"band_bins": 5, "two_streams": False},
+    "limited": {"attention_limit": 0.05, "phase_norm": "frame"},
+    "limited, by bin": {"attention_limit": 0.05, "attention": "bin"},
     "neighbours": {"filter_kernel": [3, 5], "input_share": 0.2},
 }
 

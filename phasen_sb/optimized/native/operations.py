@@ -7,6 +7,7 @@ frames of a bin are contiguous.
 """
 
 import ctypes
+import math
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +43,7 @@ _Transform = declare_structure(
         "shares": POINTER,
         "taps": INT,
         "attention_bias": POINTER,
+        "attention_limit": ctypes.c_float,
         "per_bin": ctypes.c_bool,
         "transform": POINTER,
         "transform_row": INT,
@@ -160,6 +162,7 @@ class Transform(Compiled):
         bias: torch.Tensor,
         per_bin: bool,
         dtype: torch.dtype,
+        attention_limit: float | None = None,
     ):
         super().__init__(dtype)
         self.bins = len(transform)
@@ -174,6 +177,9 @@ class Transform(Compiled):
         self.register_buffer("attention_bias", attention_bias.float())
         self.taps = taps
         self.per_bin = per_bin
+        self.attention_limit = math.inf
+        if attention_limit is not None:
+            self.attention_limit = attention_limit
 
     def forward(
         self, x: torch.Tensor, shares: torch.Tensor, out: torch.Tensor
@@ -185,6 +191,7 @@ class Transform(Compiled):
             shares.data_ptr(),
             self.taps,
             self.attention_bias.data_ptr(),
+            self.attention_limit,
             self.per_bin,
             self.transform.data_ptr(),
             self.transform.stride(0),

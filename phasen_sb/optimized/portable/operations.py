@@ -170,6 +170,8 @@ class Transform(nn.Module):
         Whether the attention weighs bins, not channels.
     dtype : torch.dtype
         Of the tiles.
+    attention_limit : float, optional
+        The largest attention weight.
 
     Example
     -------
@@ -188,11 +190,13 @@ class Transform(nn.Module):
         bias: torch.Tensor,
         per_bin: bool,
         dtype: torch.dtype,
+        attention_limit: float | None = None,
     ):
         super().__init__()
         self.bins = len(transform)
         self.per_bin = per_bin
         self.taps = taps
+        self.attention_limit = attention_limit
         self.register_buffer("attention_bias", attention_bias.to(dtype))
         if dtype == torch.bfloat16:
             transform = F.pad(transform, (0, -self.bins % PRODUCT_ROWS))
@@ -240,7 +244,10 @@ class Transform(nn.Module):
         diagonal = shares.as_strided(
             (frames, self.taps, weights), (width, width + weights, 1)
         )
-        return (diagonal.sum(1) + self.attention_bias).relu_()
+        attention = (diagonal.sum(1) + self.attention_bias).relu_()
+        if self.attention_limit is not None:
+            attention.clamp_(max=self.attention_limit)
+        return attention
 
 
 def copy(x: torch.Tensor, out: torch.Tensor) -> None:

@@ -192,6 +192,7 @@ void check_filtering(int64_t inputs, int64_t outputs, int64_t threads,
 
 void check_transform(int64_t bins, int64_t channels, bool per_bin) {
   const int64_t frames = 5, taps = 3, weights = per_bin ? bins : channels;
+  const float limit = 0.6f;
   const int64_t rows = padded(bins, 16), columns = padded(channels, LINE);
   const Values x(rows * frames * channels),
       shares((frames + taps - 1) * taps * weights, 0.3f), attention(weights),
@@ -203,15 +204,15 @@ void check_transform(int64_t bins, int64_t channels, bool per_bin) {
       if (i % columns >= channels) (*matrix)[i] = 0;
   const int64_t step = frames * channels;
   const Transform<float> t = {
-      x.data(),  step,  shares.data(), taps,         attention.data(), per_bin,
-      transform.data(), bins, mix.data(), keep.data(), bias.data(),    y.data(),
-      step,      bins,  frames,        channels};
+      x.data(),  step,   shares.data(), taps,     attention.data(), limit,
+      per_bin,   transform.data(), bins, mix.data(), keep.data(), bias.data(),
+      y.data(),  step,   bins,          frames,   channels};
   phasen_transform(FP32, &t);
   const auto weigh = [&](int64_t frame, int64_t n) {
     double sum = attention[n];
     for (int64_t tap = 0; tap < taps; tap++)
       sum += shares[((frame + tap) * taps + tap) * weights + n];
-    return std::max(sum, 0.);
+    return std::min(std::max(sum, 0.), (double)limit);
   };
   expect("transform", bins * step, [&](int64_t i) {
     const int64_t bin = i / step, frame = i / channels % frames;

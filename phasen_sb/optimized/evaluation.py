@@ -13,6 +13,7 @@ import torch
 from phasen_sb.network.layer_norms import FrameLayerNorm
 from phasen_sb.optimized.folding import Attention
 from phasen_sb.optimized.kernels import find_operations
+from phasen_sb.optimized.meetings import Meetings
 from phasen_sb.optimized.norms import Affine, FrameNorm
 from phasen_sb.optimized.stored import Stored, StoredFloat24
 from phasen_sb.optimized.streams import (
@@ -198,22 +199,37 @@ class Evaluation:
             return self._apply_conv(source, layer)
         reach = layer.taps // 2
         channels = layer.shares.squeeze.in_channels
+        meetings = self._make_meetings(channels)
 
         def make(part, beyond):
             seen = self._empty_tile(self.grid.tile + reach, channels)
             stream = source(part, beyond + reach)
-            return FrequencyTransform(self.grid, stream, layer, seen)
+            stream = FrequencyTransform(
+                self.grid, stream, layer, seen, meetings.grid_of(part)
+            )
+            return meetings.join(stream, part, beyond)
 
         return make
 
     def _apply_conv(self, source: Source, conv) -> Source:
+        meetings = self._make_meetings(conv.channels)
+
         def make(part, beyond):
             frames = self.grid.tile + 2 * conv.reach
             seen = self._empty_tile(frames, conv.in_channels)
             stream = source(part, beyond + conv.reach)
-            return Convolution(self.grid, stream, conv, seen)
+            stream = Convolution(
+                self.grid, stream, conv, seen, meetings.grid_of(part)
+            )
+            return meetings.join(stream, part, beyond)
 
         return make
+
+    def _make_meetings(self, channels):
+        network = self.network
+        return Meetings(
+            self.grid, self.workers, network.n_bins, channels, network.dtype
+        )
 
     def _apply_unit(self, source: Source, unit, memory, moments) -> Source:
         if unit.norm is not None and unit.norm_first:

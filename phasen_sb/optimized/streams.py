@@ -9,8 +9,9 @@ data in use stays in the cache. Frames outside the recording are zero, like the
 padding of a convolution over the whole recording.
 
 Several threads compute a recording in parts, each with streams of its own,
-which a :data:`Source` makes. Where two parts meet, both compute what the
-kernels of the one see of the other.
+which a :data:`Source` makes. Where two parts meet, the later one also computes
+what its kernels see of the earlier one, and hands over what the kernels of that
+one see of itself (:mod:`phasen_sb.optimized.meetings`).
 """
 
 from collections.abc import Callable, Sequence
@@ -23,10 +24,8 @@ import torch
 from phasen_sb.optimized.folding import Attention, Operation
 from phasen_sb.optimized.portable.packing import PACKED
 
-#: Frames are computed in multiples of this.
-GRAIN = 16
-#: The overhead of each tile, in frames.
-TILE_COST = 12
+#: The overhead of each tile, and of each part but the first, in frames.
+TILE_COST, MEETING_COST = 12, 12
 #: Kernels may multiply so many frames of the next bin by zero.
 OVERREAD = 32
 
@@ -43,14 +42,20 @@ def choose_tile_size(
 
     Example
     -------
-    >>> sizes = (96, 112, 128)
-    >>> choose_tile_size(641, sizes), choose_tile_size(9601, sizes)
-    (112, 128)
+    >>> sizes = (56, 60, 64, 68, 72)
+    >>> choose_tile_size(641, sizes), choose_tile_size(641, sizes, threads=2)
+    (72, 68)
     """
 
     def cost(size):
-        tiles = -(-frames // size)
-        return -(-tiles // threads) * (size + TILE_COST)
+        grid = Grid(frames, size, None)
+        return max(
+            min(part.end, frames)
+            - part.begin
+            + TILE_COST * len(grid.starts(part))
+            + (MEETING_COST if part.begin else 0)
+            for part in grid.split(threads)
+        )
 
     return min(sizes, key=cost)
 
@@ -100,9 +105,10 @@ class Grid(NamedTuple):
         few different sizes, for each of which a library may compile kernels,
         and convolutions can pack frames.
         """
+        grain = self.operations.GRAIN
         first = min(max(-start, skip), self.tile) // PACKED * PACKED
         end = min(max(self.frames - start, 0), self.tile)
-        frames = -(-max(end - first, 0) // GRAIN) * GRAIN
+        frames = -(-max(end - first, 0) // grain) * grain
         return slice(first, min(first + frames, self.tile))
 
     def read(
@@ -195,6 +201,8 @@ class Convolution:
     seen : torch.Tensor
         Memory for the frames of the source that the kernel sees,
         ``[F, tile + 2 * reach, C]``.
+    computed : Grid
+        The tiles up to the last frame that is computed.
     """
 
     def __init__(
@@ -203,8 +211,10 @@ class Convolution:
         source: Stream,
         conv: Operation,
         seen: torch.Tensor,
+        computed: Grid,
     ):
         self.grid = grid
+        self.computed = computed
         self.source = source
         self.conv = conv
         self.seen = seen
@@ -217,12 +227,12 @@ class Convolution:
             self._look(start + reach - self.grid.tile, behind + skip)
             self.is_first = False
         self._look(start + reach, max(skip - 2 * reach, 0))
-        frames = self.grid.inside(start, skip)
+        frames = self.computed.inside(start, skip)
         if frames.start < frames.stop:
             around = slice(frames.start, frames.stop + 2 * reach)
             self.grid.fill_skipped(self.seen, skip)
             self.conv(self.seen[:, around], place[:, frames])
-        self.grid.clear(place, start)
+        self.computed.clear(place, start)
 
     def _look(self, start, skip):
         """Moves on to the tile that starts at a frame ahead."""
@@ -245,6 +255,8 @@ class FrequencyTransform:
     seen : torch.Tensor
         Memory for the frames of the source that it sees,
         ``[F, tile + reach, C]``; the attention reaches half of its taps.
+    computed : Grid
+        The tiles up to the last frame that is computed.
     """
 
     def __init__(
@@ -253,8 +265,10 @@ class FrequencyTransform:
         source: Stream,
         weights: Attention,
         seen: torch.Tensor,
+        computed: Grid,
     ):
         self.grid = grid
+        self.computed = computed
         self.source = source
         self.weights = weights
         self.seen = seen  # from the first frame of the tile
@@ -273,13 +287,13 @@ class FrequencyTransform:
             self._look(start + reach - tile, tile - 2 * reach + skip)
             self.is_first = False
         self._look(start + reach, max(skip - 2 * reach, 0))
-        frames = self.grid.inside(start, skip)
+        frames = self.computed.inside(start, skip)
         if frames.start < frames.stop:
             around = slice(frames.start, frames.stop + 2 * reach)
             self.weights.transform(
                 seen[:, frames], self.shares[around], place[:, frames]
             )
-        self.grid.clear(place, start)
+        self.computed.clear(place, start)
 
     def _look(self, start, skip):
         """Moves on to the tile that starts at a frame ahead."""

@@ -36,6 +36,7 @@ class Workers:
     def __init__(self, most: int):
         self.before = torch.get_num_threads()
         self.count = max(1, min(self.before, most))
+        self.failed = False  # whether a call in a thread of ours has
         self._pool = None
 
     def __enter__(self):
@@ -63,7 +64,11 @@ class Workers:
         def call(item):
             # Each thread has a mode of its own.
             with torch.inference_mode(inference), torch.no_grad():
-                return function(item)
+                try:
+                    return function(item)
+                except BaseException:
+                    self.failed = True  # others may wait for it
+                    raise
 
         futures = [self._pool.submit(call, item) for item in others]
         try:

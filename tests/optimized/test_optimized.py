@@ -163,6 +163,21 @@ def test_after_an_error_no_thread_is_still_at_work():
     assert done.is_set()
 
 
+def test_an_error_ends_the_wait_for_the_next_part(monkeypatch):
+    tiled = TiledPHASEN(trained(), tile_frames=[32])
+    convolve = type(tiled.squeeze).forward
+    caller = threading.get_ident()
+
+    def fail(*arguments):
+        if threading.get_ident() != caller:
+            raise ValueError("of the second part")
+        convolve(*arguments)
+
+    monkeypatch.setattr(type(tiled.squeeze), "forward", fail)
+    with pytest.raises(ValueError, match="of the second part"):
+        with_threads(tiled, torch.randn(1, 64, 17, 2), 2)
+
+
 def test_networks_that_it_does_not_compute_are_refused():
     enhancer = small_enhancer(causal=True, phase_norm="frame")
     with pytest.raises(ValueError, match="with a PHASEN that is not causal"):

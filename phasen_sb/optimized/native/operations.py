@@ -26,13 +26,16 @@ from phasen_sb.native.library import (
 from phasen_sb.optimized.memory import allocate
 from phasen_sb.optimized.native.convolution import PACKS, Conv, lay_out
 from phasen_sb.optimized.native.recurrent import LSTM
+from phasen_sb.optimized.portable.packing import PACKED
 from phasen_sb.optimized.portable.recurrent import BothDirections
 
+#: Frames are computed in multiples of this.
+GRAIN = PACKED
 #: Sizes of tiles, in frames: what a layer reads fits into the second-level
 #: cache, and rows fill whole blocks of AMX.
 TILE_FRAMES = {
     torch.bfloat16: (96, 128),
-    torch.float32: (56, 64, 72),
+    torch.float32: (56, 60, 64, 68, 72),
 }
 
 _Transform = declare_structure(

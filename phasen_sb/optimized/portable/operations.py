@@ -14,6 +14,8 @@ from phasen_sb.optimized.portable.convolution import FusedConv
 from phasen_sb.optimized.portable.packing import choose_pack, pack_kernel
 from phasen_sb.optimized.portable.recurrent import BothDirections
 
+#: Frames are computed in multiples of this.
+GRAIN = 16
 #: Sizes of tiles, in frames: a tile fits into the second-level cache. They are
 #: few, since a library may compile kernels for each.
 TILE_FRAMES = {

@@ -11,6 +11,7 @@ from hyperpyyaml.core import recursive_update
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import TaggedScalar
 
+from phasen_sb.configuration.arguments import find_wrong_argument
 from phasen_sb.configuration.checks import (
     check_keys,
     check_overrides,
@@ -124,15 +125,17 @@ class Recipe:
         names it.
         """
         # First what can be named by its key; objects only know their arguments.
-        tree = YAML().load(self._resolved())
+        tree = self.resolve()
         check_ranges(
             {k: v for k, v in tree.items() if isinstance(v, (int, float, str))}
         )
+        self._check_arguments(tree, "phasen_sb.")
         try:
             hparams = load_hyperpyyaml(self.text)
         except UserError:
             raise
         except Exception as error:  # a class of the YAML may raise any
+            self._check_arguments(tree)
             raise self._error(error) from error
         check_values(hparams)
         return hparams
@@ -147,6 +150,11 @@ class Recipe:
             f"# Generated {date.today()} from:\n# {self.path.absolute()}\n"
             f"# yamllint disable\n{self._resolved()}",
         )
+
+    def _check_arguments(self, tree, module=""):
+        wrong = find_wrong_argument(tree, module)
+        if wrong is not None:
+            raise UserError(f"{self.path} cannot be loaded: {wrong}")
 
     def _resolved(self, overrides=None):
         try:

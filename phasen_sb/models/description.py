@@ -19,6 +19,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.tag import Tag
 from torch import nn
 
+from phasen_sb.configuration.arguments import find_wrong_argument
 from phasen_sb.errors import UserError
 from phasen_sb.models.safe_description import (
     MOST_BYTES,
@@ -107,9 +108,17 @@ class Description:
         except Exception as error:
             raise UserError(
                 f"The enhancer of {source} cannot be built from its "
-                f"hyperparams.yaml: {_one_line(error)}"
+                f"hyperparams.yaml: {self._explain(error)}"
             ) from error
         return enhancer
+
+    def _explain(self, error):
+        # Reading recipes takes imports that enhancing does not need.
+        from phasen_sb.configuration.reading import to_plain
+
+        # No other module is imported for it: it may be a stranger's model.
+        wrong = find_wrong_argument(to_plain(self.enhancer), "phasen_sb.")
+        return wrong or _one_line(error)
 
     def _check(self, source, state):
         plan = sketch(self.enhancer)

@@ -198,6 +198,18 @@ def test_precision_is_that_of_the_device_chosen(monkeypatch):
         (("    blocks: 3", "    block: 3"), "block"),
         (("seed: 1234", "{seed: 1234"), "not valid YAML"),
         (("seed: 1234", "seed: 1234\nseed: 1"), "duplicate key.*line"),
+        (
+            ("    blocks: 3", "    blocks: 2.5"),
+            "blocks of phasen_sb.PHASEN is 2.5; it must be a whole number",
+        ),
+        (
+            ("    blocks: 3", "    blocks: 3\n    causal: no"),
+            "causal of phasen_sb.PHASEN is 'no'; it must be true or false",
+        ),
+        (
+            ("    blocks: 3", "    blocks: 3\n    band_bins: [4]"),
+            r"band_bins of .* is \[4\]; it must be a whole number or null",
+        ),
     ],
 )
 def test_wrong_yaml_is_told_in_one_line(change, message, tmp_path):

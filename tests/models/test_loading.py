@@ -104,6 +104,15 @@ def test_an_export_by_hand_may_have_references(tmp_path):
         Enhancer.from_pretrained(tmp_path)
 
 
+def test_a_wrong_argument_of_a_network_is_named(tmp_path):
+    write_small_model(tmp_path)
+    path = tmp_path / DESCRIPTION
+    text = path.read_text().replace("blocks: 2", "blocks: one")
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"blocks of .* is 'one'; it must be"):
+        Enhancer.from_pretrained(tmp_path, "cpu", "fp32")
+
+
 def test_hub_models_are_fetched(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 

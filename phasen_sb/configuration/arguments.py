@@ -6,7 +6,7 @@ neither the argument nor its value, or takes ``no`` for true.
 
 import inspect
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pydoc import locate
 from typing import Any, Union, get_args, get_origin
 
@@ -20,15 +20,18 @@ KINDS = {
 }
 
 
-def find_wrong_argument(tree: Any, module: str = "") -> str | None:
+def find_wrong_argument(
+    tree: Any, is_known: Callable[[str], bool]
+) -> str | None:
     """Says which argument is of a kind that its class does not take.
 
     Arguments
     ---------
     tree : mapping
         What :meth:`phasen_sb.configuration.recipe.Recipe.resolve` returns.
-    module : str
-        Only classes and functions whose names begin so are looked at.
+    is_known : callable
+        Whether a class or function, of that dotted name, is looked at: its
+        module is imported.
 
     Returns
     -------
@@ -39,18 +42,19 @@ def find_wrong_argument(tree: Any, module: str = "") -> str | None:
     -------
     >>> find_wrong_argument({"network": {
     ...     "!tag": "!new:phasen_sb.PHASEN", "filter_kernel": 3
-    ... }})
+    ... }}, lambda name: True)
     'filter_kernel of phasen_sb.PHASEN is 3; it must be a list of whole numbers
     or null.'
     """
     for name, arguments in _find_objects(tree):
-        if not name.startswith(module):
-            continue
-        for key, hint in _read_hints(name).items():
-            if key in arguments and not _fits(arguments[key], hint):
+        parameters = _read_parameters(name) if is_known(name) else {}
+        for key, parameter in parameters.items():
+            if key in arguments and not _fits_parameter(
+                arguments[key], parameter
+            ):
                 return (
                     f"{key} of {name} is {arguments[key]!r}; it must be "
-                    f"{_describe(hint)}."
+                    f"{_describe(parameter.annotation)}."
                 )
     return None
 
@@ -58,7 +62,8 @@ def find_wrong_argument(tree: Any, module: str = "") -> str | None:
 def _find_objects(tree) -> Iterator[tuple[str, Mapping]]:
     if isinstance(tree, Mapping):
         kind, _, name = str(tree.get("!tag", "")).partition(":")
-        if kind in ("!new", "!name", "!apply"):
+        # Under "items" are arguments without names.
+        if kind in ("!new", "!name", "!apply") and "items" not in tree:
             yield name, tree
         for value in tree.values():
             yield from _find_objects(value)
@@ -67,16 +72,21 @@ def _find_objects(tree) -> Iterator[tuple[str, Mapping]]:
             yield from _find_objects(value)
 
 
-def _read_hints(name) -> dict[str, Any]:
+def _read_parameters(name) -> Mapping[str, inspect.Parameter]:
     try:
-        signature = inspect.signature(locate(name), eval_str=True)
+        return inspect.signature(locate(name), eval_str=True).parameters
     # Whatever a module of the user's raises; it is reported elsewhere.
     except Exception:
         return {}
-    return {
-        key: parameter.annotation
-        for key, parameter in signature.parameters.items()
-    }
+
+
+def _fits_parameter(value, parameter):
+    several = parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD
+    return (
+        parameter.kind in several
+        or (value is None and parameter.default is None)
+        or _fits(value, parameter.annotation)
+    )
 
 
 def _choices(hint):
@@ -93,23 +103,36 @@ def _fits(value, hint) -> bool:
 def _fits_one(value, hint):
     if isinstance(value, Mapping) or str(value).startswith("!"):
         return True
-    if isinstance(value, list):
-        if _is_sequence(hint):
-            items = [item for item in get_args(hint) if item is not ...]
-            return not items or all(_fits(x, items[0]) for x in value)
-        return hint not in KINDS
-    if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if hint in KINDS:
-        return isinstance(value, hint)
-    return not _is_sequence(hint)
+    if _is_sequence(hint):
+        if isinstance(value, str):  # a tuple, which is read when it is built
+            return value.startswith("(")
+        items = _items_of(hint)
+        return isinstance(value, list) and (
+            items is None or all(_fits(item, items) for item in value)
+        )
+    if not _is_kind(hint):
+        return True
+    if isinstance(value, bool):
+        return hint is bool
+    if hint is int and isinstance(value, float):  # of a division
+        return value.is_integer()
+    return isinstance(value, (int, float) if hint is float else hint)
+
+
+def _is_kind(hint):
+    return isinstance(hint, type) and hint in KINDS
 
 
 def _is_sequence(hint):
-    kind = get_origin(hint) or hint
-    return kind in (list, tuple, Sequence)
+    return any(
+        (get_origin(hint) or hint) is kind for kind in (list, tuple, Sequence)
+    )
+
+
+def _items_of(sequence):
+    """The hint of all items; None if they have none, or one each."""
+    items = [item for item in get_args(sequence) if item is not ...]
+    return items[0] if len(items) == 1 else None
 
 
 def _describe(hint, several=False) -> str:
@@ -119,8 +142,10 @@ def _describe(hint, several=False) -> str:
 
 
 def _describe_one(hint, several):
+    if _is_kind(hint):
+        return KINDS[hint][several]
     if not _is_sequence(hint):
-        return KINDS.get(hint, ("an object", "objects"))[several]
+        return "objects" if several else "an object"
     called = "lists" if several else "a list"
-    items = [item for item in get_args(hint) if item is not ...]
-    return f"{called} of {_describe(items[0], True)}" if items else called
+    items = _items_of(hint)
+    return called if items is None else f"{called} of {_describe(items, True)}"

@@ -119,6 +119,11 @@ def check_values(hparams: Mapping) -> None:
     _check_front_end(hparams)
     _check_extra_speech(hparams)
     _check_remix_shares(hparams)
+    if hparams.get("init_partly") and not hparams.get("init_from"):
+        raise UserError(
+            f"init_partly is {hparams['init_partly']!r}, but nothing is taken "
+            "without init_from; give both, or leave it out."
+        )
 
 
 def _is_valid(value, key: Key) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, TaggedScalar
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.scalarbool import ScalarBoolean
 
 from phasen_sb.configuration.checks import suggest
 from phasen_sb.errors import UserError
@@ -70,12 +71,14 @@ def to_plain(node: Any) -> Any:
     tag = getattr(getattr(node, "tag", None), "value", None)
     if isinstance(node, dict):
         items = {str(key): to_plain(value) for key, value in node.items()}
-        return {"!tag": tag} | items if tag else items
+        return {"!tag": tag} | items | {"!tag": tag} if tag else items
     if isinstance(node, list):
         items = [to_plain(item) for item in node]
         return {"!tag": tag, "items": items} if tag else items
     if isinstance(node, TaggedScalar):
         return f"{tag} {node.value}".strip()
+    if isinstance(node, ScalarBoolean):
+        return bool(node)
     for kind in (bool, int, float, str):  # ruamel's are subclasses
         if isinstance(node, kind):
             return kind(node)

@@ -126,17 +126,17 @@ class Recipe:
         """
         # First what can be named by its key; objects only know their arguments.
         tree = self.resolve()
-        check_ranges(
-            {k: v for k, v in tree.items() if isinstance(v, (int, float, str))}
-        )
-        self._check_arguments(tree, "phasen_sb.")
+        check_ranges({k: v for k, v in tree.items() if _is_plain(v)})
+        wrong = find_wrong_argument(tree, _is_ours)
+        if wrong is not None:
+            raise self._error(UserError(wrong))
         try:
             hparams = load_hyperpyyaml(self.text)
         except UserError:
             raise
         except Exception as error:  # a class of the YAML may raise any
-            self._check_arguments(tree)
-            raise self._error(error) from error
+            wrong = find_wrong_argument(tree, lambda name: not _is_ours(name))
+            raise self._error(error, wrong) from error
         check_values(hparams)
         return hparams
 
@@ -151,11 +151,6 @@ class Recipe:
             f"# yamllint disable\n{self._resolved()}",
         )
 
-    def _check_arguments(self, tree, module=""):
-        wrong = find_wrong_argument(tree, module)
-        if wrong is not None:
-            raise UserError(f"{self.path} cannot be loaded: {wrong}")
-
     def _resolved(self, overrides=None):
         try:
             return resolve_references(self.text, overrides).getvalue()
@@ -168,7 +163,7 @@ class Recipe:
         ) as error:
             raise self._error(error) from error
 
-    def _error(self, error):
+    def _error(self, error, reason=None):
         while error.__cause__ is not None:
             error = error.__cause__
         if isinstance(error, OSError) or not error.args:
@@ -176,7 +171,18 @@ class Recipe:
         else:  # HyperPyYAML puts its own words before the constructor's
             message = ": ".join(str(argument) for argument in error.args)
         message = " ".join(message.split()).rstrip(".")
-        return UserError(f"{self.path} cannot be loaded: {message}.")
+        perhaps = "" if reason is None else f" Perhaps {reason}"
+        return UserError(f"{self.path} cannot be loaded: {message}.{perhaps}")
+
+
+def _is_ours(name):
+    return name.startswith("phasen_sb.")
+
+
+def _is_plain(value):
+    """Whether a value is known before objects are built."""
+    is_made = isinstance(value, str) and value.startswith("!")
+    return isinstance(value, (int, float, str)) and not is_made
 
 
 def _parse_overrides(text):

@@ -22,6 +22,7 @@ from torch import nn
 from phasen_sb.configuration.arguments import find_wrong_argument
 from phasen_sb.errors import UserError
 from phasen_sb.models.safe_description import (
+    CLASSES,
     MOST_BYTES,
     MOST_CHARACTERS,
     TRUST,
@@ -116,9 +117,12 @@ class Description:
         # Reading recipes takes imports that enhancing does not need.
         from phasen_sb.configuration.reading import to_plain
 
-        # No other module is imported for it: it may be a stranger's model.
-        wrong = find_wrong_argument(to_plain(self.enhancer), "phasen_sb.")
-        return wrong or _one_line(error)
+        # A stranger's model may name anything; nothing else is imported.
+        wrong = find_wrong_argument(
+            to_plain(self.enhancer), CLASSES.__contains__
+        )
+        reason = _one_line(error).rstrip(".")
+        return reason if wrong is None else f"{reason}. Perhaps {wrong}"
 
     def _check(self, source, state):
         plan = sketch(self.enhancer)

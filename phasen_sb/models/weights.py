@@ -3,6 +3,7 @@
 SpeechBrain's own transfer only warns about tensors that are missing.
 """
 
+import logging
 import os
 import pickletools
 import zipfile
@@ -16,6 +17,8 @@ from torch import nn
 
 from phasen_sb.errors import UserError
 from phasen_sb.models.safe_description import MOST_BYTES, TRUST, Untrusted
+
+logger = logging.getLogger(__name__)
 
 #: What torch.save names in a state dict, besides types of storages.
 NAMED = {
@@ -220,34 +223,36 @@ def load_initial_state(
 def _replace_part(own, state, part):
     """Puts a module's own tensors where those of a part do not fit it."""
 
-    def outside(tensors):
-        return {
-            name: tensor
-            for name, tensor in tensors.items()
-            if f".{part}." not in f".{name}"
-        }
+    def split(tensors):
+        rest, inside = {}, {}
+        for name, tensor in tensors.items():
+            is_inside = f"{_in_network(name)}.".startswith(f"{part}.")
+            (inside if is_inside else rest)[name] = tensor
+        return rest, inside
 
-    rest = outside(own)
-    if len(rest) == len(own):
-        found = ", ".join(sorted(_find_parts(own)))
+    inside = split(own)[1]
+    if not inside:
+        names = [name for name in own if name != _in_network(name)] or own
+        parts = {_in_network(name).split(".")[0] for name in names}
         raise UserError(
             f"init_partly is {part!r}, which the network has not; its parts "
-            f"are {found}."
+            f"are {', '.join(sorted(parts))}."
         )
     fitting = {
         name: state[name]
+        for name, tensor in inside.items()
         if name in state and state[name].shape == tensor.shape
-        else tensor
-        for name, tensor in own.items()
-        if name not in rest
     }
-    return outside(state) | fitting
+    logger.info(
+        f"Of {part}, {len(fitting)} of {len(inside)} tensors are taken; the "
+        "others begin anew."
+    )
+    return split(state)[0] | inside | fitting
 
 
-def _find_parts(state):
-    """Names the parts of a network, or of an enhancer's network."""
-    names = [name.removeprefix("network.").split(".") for name in state]
-    return {name[0] for name in names if len(name) > 1}
+def _in_network(name):
+    """The name of an enhancer's tensor within its network."""
+    return name.removeprefix("network.")
 
 
 def check_shapes(

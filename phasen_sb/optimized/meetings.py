@@ -1,7 +1,7 @@
 """What threads hand over where their parts of a recording meet.
 
 The kernels of a layer see frames of the next part. That part begins with them,
-so its thread has computed them long before, and keeps a copy.
+so its thread has computed them by then, or soon will, and keeps a copy.
 """
 
 from threading import Event
@@ -61,7 +61,7 @@ class Meeting:
         return here, slice(first - start, last - start)
 
     def keep(self, start: int, tile: torch.Tensor, skip: int) -> None:
-        """Copies what a tile has of the frames; the first are not valid."""
+        """Copies what a tile has of the frames, but for its first ``skip``."""
         here, there = self._find(start, skip)
         if not here.shape[1]:
             return
@@ -160,6 +160,8 @@ class Meetings:
     def _at(self, frame, reach):
         if frame not in self.meetings:
             bins, channels = self.shape
+            # Those behind the recording are zero, and never requested.
+            reach = min(reach, self.grid.frames - frame)
             shape = bins, reach, channels
             place = self.grid.operations.empty_tile(shape, self.dtype)
             self.meetings[frame] = Meeting(

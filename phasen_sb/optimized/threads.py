@@ -70,9 +70,14 @@ class Workers:
                     self.failed = True  # others may wait for it
                     raise
 
-        futures = [self._pool.submit(call, item) for item in others]
+        futures = []
         try:
+            for item in others:
+                futures.append(self._pool.submit(call, item))
             results = [function(first)]
             return results + [future.result() for future in futures]
+        except BaseException:
+            self.failed = True
+            raise
         finally:
             wait(futures)

@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,13 +28,14 @@ OWN_PAIRS = [
 PRESETS = {"phasen": 8_774_935, "phasen_paper": 34_851_571}
 
 
-def write_yaml(folder, change):
-    """A copy of phasen.yaml, without sample.yaml, with one text replaced."""
-    old, new = change
+def write_yaml(folder, *changes):
+    """A copy of phasen.yaml, without sample.yaml, with texts replaced."""
     text = (HPARAMS / "phasen.yaml").read_text()
-    assert old in text
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
     path = folder / "mine.yaml"
-    path.write_text(text.replace(old, new, 1))
+    path.write_text(text)
     return path
 
 
@@ -217,6 +220,53 @@ def test_wrong_yaml_is_told_in_one_line(change, message, tmp_path):
     with pytest.raises(UserError, match=message) as caught:
         Recipe.read(path, f"output_folder: {tmp_path / 'out'}").load()
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+class Size:
+    """A user's class with hints that need not hold."""
+
+    def __init__(self, size: int = None, items: [int] = ()):
+        raise FileNotFoundError("the real cause")
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("{size: null}", "the real cause.$"),
+        ("{size: 2.0, items: [x]}", "the real cause.$"),
+        ("[1, a]", "the real cause.$"),
+        ("{size: [2]}", r"cause. Perhaps size of .*Size is \[2\]; it must be"),
+    ],
+)
+def test_hints_of_other_classes_hide_no_cause(arguments, message, tmp_path):
+    made = f"__size: !new:{__name__}.Size {arguments}\n"
+    path = write_yaml(tmp_path, ("\ncompression: ", f"\n{made}compression: "))
+    with pytest.raises(UserError, match=message):
+        Recipe.read(path, f"output_folder: {tmp_path / 'out'}").load()
+
+
+VALID = """
+import sys
+from phasen_sb.configuration.recipe import Recipe
+recipe = Recipe.read(sys.argv[1], f"output_folder: {sys.argv[2]}")
+print(len(recipe.load()["network"].neighbour_filter.neighbours))
+"""
+
+
+def test_all_that_hyperpyyaml_reads_is_taken(tmp_path):
+    path = write_yaml(
+        tmp_path,
+        ("num_workers: 2", "num_workers: !apply:os.cpu_count"),
+        ("    blocks: 3", "    blocks: 3\n    filter_kernel: (3, 5)"),
+    )
+    # In a process of its own: the first YAML that it reads makes HyperPyYAML
+    # tell the next reader what a tuple is.
+    done = subprocess.run(
+        [sys.executable, "-c", VALID, path, tmp_path / "out"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split()[-1:] == ["14"], done.stderr
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import torch
 
 from phasen_sb import PHASEN, ConvISTFT, ConvSTFT, PhasenEnhancer
 from phasen_sb.network.batch_norm import BatchNorm
+from phasen_sb.network.blocks import FrequencyTransformBlock
 from phasen_sb.network.neighbour_filter import NeighbourFilter
 
 SMALL = {
@@ -59,6 +60,9 @@ def trained(**options) -> PHASEN:
             torch.nn.init.normal_(module.bias, 0, 0.1)
         if isinstance(module, NeighbourFilter):
             torch.nn.init.normal_(module.conv.weight, 0, 0.2)
+        if isinstance(module, FrequencyTransformBlock):
+            if module.attention_limit is not None:  # far below the weights
+                torch.nn.init.constant_(module.weigh.norm.bias, 2)
     return network
 
 

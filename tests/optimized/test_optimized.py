@@ -1,5 +1,6 @@
 """The tiled network computes what the plain network computes."""
 
+import queue
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -176,6 +177,22 @@ def test_an_error_ends_the_wait_for_the_next_part(monkeypatch):
     monkeypatch.setattr(type(tiled.squeeze), "forward", fail)
     with pytest.raises(ValueError, match="of the second part"):
         with_threads(tiled, torch.randn(1, 64, 17, 2), 2)
+
+
+@torch.inference_mode()
+def test_kernels_may_reach_further_than_a_tile():
+    network = trained(phase_norm="frame", phase_kernels=[[25, 1]] * 6, blocks=1)
+    tiled = TiledPHASEN(network, tile_frames=[32])
+    x = torch.randn(1, 33, 17, 2)  # of the second part one frame is there
+    done = queue.Queue()
+
+    def enhance():
+        with torch.inference_mode():
+            done.put(with_threads(tiled, x, 2))
+
+    threading.Thread(target=enhance, daemon=True).start()
+    ours = done.get(timeout=60)  # parts that wait for each other never end
+    assert distance(network(x).spectrogram, ours.spectrogram) < 2e-5
 
 
 def test_networks_that_it_does_not_compute_are_refused():

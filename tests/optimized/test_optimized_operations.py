@@ -144,10 +144,13 @@ def test_frequency_transform(shape, per_bin, dtype):
     )
     x = tile(*shape, dtype=dtype)
     shares = torch.randn(frames + taps - 1, taps * weights).to(dtype)
-    results = [tile(*shape, dtype=dtype) for _ in range(2)]
-    for operations, result in zip((native, portable), results, strict=True):
-        operations.Transform(*arguments)(x, shares, result)
-    assert_close(*results)
+    results = [tile(*shape, dtype=dtype) for _ in range(3)]
+    for operations, result in zip((native, portable), results, strict=False):
+        operations.Transform(*arguments, 0.5)(x, shares, result)
+    assert_close(*results[:2])
+    native.Transform(*arguments)(x, shares, results[2])
+    with pytest.raises(AssertionError):
+        assert_close(*results[1:])
 
 
 @pytest.mark.parametrize("frames", [1, 16, 37])

@@ -10,6 +10,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
 from phasen_sb.configuration.checks import suggest
+from phasen_sb.configuration.duplicates import name_duplicate
 from phasen_sb.errors import UserError
 
 
@@ -55,6 +56,7 @@ def parse_yaml(text: str, subject: str) -> Any:
     try:
         return YAML().load(text) or {}
     except YAMLError as error:
+        error = name_duplicate(error, text)
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         mark = getattr(error, "problem_mark", None)
         line = f" in line {mark.line + 1}" if mark is not None else ""

@@ -20,6 +20,7 @@ from ruamel.yaml.tag import Tag
 from torch import nn
 
 from phasen_sb.configuration.arguments import find_wrong_argument
+from phasen_sb.configuration.duplicates import name_duplicate
 from phasen_sb.errors import UserError
 from phasen_sb.models.safe_description import (
     CLASSES,
@@ -193,7 +194,7 @@ def read_description(path: Path, trust: bool = False) -> Description:
             else:
                 text = file.read(MOST_CHARACTERS + 1)
                 lines = check_text(text, path, is_run)
-                content = YAML().load(text)
+                content = _load(text)
         resolver = Resolver(content)
         modules = content["modules"]
         key = "enhancer" if "enhancer" in modules else "enhance_model"
@@ -230,6 +231,13 @@ def read_description(path: Path, trust: bool = False) -> Description:
             f"{path} describes no enhancer ({_one_line(error)}); give the "
             "output folder of recipes/train.py or what phasen export wrote."
         ) from error
+
+
+def _load(text):
+    try:
+        return YAML().load(text)
+    except YAMLError as error:
+        raise name_duplicate(error, text) from error
 
 
 def _one_line(error):

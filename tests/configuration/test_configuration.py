@@ -202,6 +202,10 @@ def test_precision_is_that_of_the_device_chosen(monkeypatch):
         (("seed: 1234", "{seed: 1234"), "not valid YAML"),
         (("seed: 1234", "seed: 1234\nseed: 1"), "duplicate key.*line"),
         (
+            ("    blocks: 3", "    blocks: 3\n    blocks: 4"),
+            "duplicate key 'blocks' in line 194",
+        ),
+        (
             ("    blocks: 3", "    blocks: 2.5"),
             "blocks of phasen_sb.PHASEN is 2.5; it must be a whole number",
         ),

@@ -111,6 +111,9 @@ def test_a_wrong_argument_of_a_network_is_named(tmp_path):
     path.write_text(text)
     with pytest.raises(UserError, match=r"blocks of .* is 'one'; it must be"):
         Enhancer.from_pretrained(tmp_path, "cpu", "fp32")
+    path.write_text(text.replace("blocks: one", "blocks: 2\n    blocks: 2"))
+    with pytest.raises(UserError, match="duplicate key 'blocks'"):
+        Enhancer.from_pretrained(tmp_path, "cpu", "fp32")
 
 
 def test_hub_models_are_fetched(monkeypatch, tmp_path):

@@ -217,7 +217,16 @@ def load_initial_state(
         for name, tensor in own.items()
         if name not in state and not tensor.any()
     }
-    load_state(module, zeros | dict(state), source, network)
+    state = zeros | dict(state)
+    if partly is None:
+        try:
+            check_shapes(module, state, source, network)
+        except UserError as error:
+            raise UserError(
+                f"{str(error).rstrip('.')}, or init_partly must name the part "
+                "of it that begins anew, such as amplitude_head."
+            ) from error
+    load_state(module, state, source, network)
 
 
 def _replace_part(own, state, part):

@@ -73,7 +73,7 @@ def to_plain(node: Any) -> Any:
     tag = getattr(getattr(node, "tag", None), "value", None)
     if isinstance(node, dict):
         items = {str(key): to_plain(value) for key, value in node.items()}
-        return {"!tag": tag} | items | {"!tag": tag} if tag else items
+        return {"!tag": tag} | items if tag else items
     if isinstance(node, list):
         items = [to_plain(item) for item in node]
         return {"!tag": tag, "items": items} if tag else items
